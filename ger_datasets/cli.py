@@ -1,0 +1,47 @@
+"""What every script does around its work: parse one dataclass, log to stderr, end in one line of JSON.
+
+The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 something the user can
+mend, told in one line on stderr; 130 interrupted; 1 anything else, with a traceback, because that is a bug.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from .errors import UserError
+
+Arguments = TypeVar("Arguments")
+
+
+def run(main: Callable[[Arguments], dict[str, Any] | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
+    """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
+
+    `main` returns the figures, or None on a process that has nothing to report (all but the first of many).
+    """
+    from transformers import HfArgumentParser
+
+    class Parser(HfArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(2, f"error: {message} (--help lists the options)\n")
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    for chatty in ("httpx", "httpx2", "huggingface_hub", "datasets", "fsspec", "matplotlib", "PIL"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    description = (sys.modules[main.__module__].__doc__ or "").strip()
+    parser = Parser(arguments, description=description.split("\n")[0])
+    (parsed,) = parser.parse_args_into_dataclasses(argv)
+    try:
+        figures = main(parsed)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    if figures is not None:
+        print(json.dumps(figures), flush=True)
+    sys.exit(0)

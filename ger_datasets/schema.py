@@ -1,0 +1,55 @@
+"""Column names, class names and Features: the contract between `ger_datasets` and `ger_models`.
+
+| column | type | meaning |
+|---|---|---|
+| image_id | string | unique in the dataset; `split/class/stem` for folder datasets |
+| image | Image | the photo, upright (EXIF applied), RGB |
+| label | ClassLabel | Negative, Neutral, Positive, in this order; -1 where the labels are withheld |
+| group | string | what must not straddle two splits: the video of a frame; else image_id |
+| face_boxes | List(List(float32, 4)) | x1 y1 x2 y2, pixels of `image`, clipped to it, most confident first |
+| face_scores | List(float32) | MTCNN's probability that this is a face |
+| face_landmarks | List(List(float32, 10)) | x1 y1 ... x5 y5: left eye, right eye, nose, mouth corners, pixels of `image` |
+| face_features | List(List(float32, 256)) | the last hidden layer of MTCNN's O-Net |
+| face_crops | List(Image) | the box, as it stands |
+| aligned_faces | List(Image) | similarity-aligned, 96 wide x 112 high |
+| sampled_patches | List(Image) | four fixed patches standing in for faces where none is found, else empty |
+| skeleton | Image or None | limbs on black |
+| scene_feature | List(float32) or None | global CNN feature (2208-d for DenseNet-161) |
+
+All the `face_*` columns and `aligned_faces` of one row have the same length and the same order.
+Images are stored as bytes inside the Parquet files, never as paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets import ClassLabel, Features, Image, List, Value
+
+CLASS_NAMES = ("Negative", "Neutral", "Positive")
+NO_LABEL = -1
+SPLITS = ("train", "validation", "test")
+
+FACE_FEATURE_DIM = 256
+ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
+
+
+def features(class_names: Sequence[str] = CLASS_NAMES) -> Features:
+    """The Features of a prepared dataset whose classes are `class_names`."""
+    return Features(
+        {
+            "image_id": Value("string"),
+            "image": Image(),
+            "label": ClassLabel(names=list(class_names)),
+            "group": Value("string"),
+            "face_boxes": List(List(Value("float32"), length=4)),
+            "face_scores": List(Value("float32")),
+            "face_landmarks": List(List(Value("float32"), length=10)),
+            "face_features": List(List(Value("float32"), length=FACE_FEATURE_DIM)),
+            "face_crops": List(Image()),
+            "aligned_faces": List(Image()),
+            "sampled_patches": List(Image()),
+            "skeleton": Image(),
+            "scene_feature": List(Value("float32")),
+        }
+    )

@@ -1,0 +1,1 @@
+"""Models for group-level emotion recognition, as transformers models."""
