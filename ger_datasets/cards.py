@@ -1,0 +1,114 @@
+"""The dataset card: YAML that `datasets` and the Hub read, then prose, counts and provenance for people."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import DatasetInfo, SplitDict, SplitInfo
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from . import schema
+from .errors import UserError
+from .manifest import write_atomically
+
+if TYPE_CHECKING:
+    from .builders import Builder
+
+FACE_BINS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 12), (13, None))  # 80 % of GAF 3.0's photos have at most 12 faces
+
+
+def write_card(
+    output: Path, dataset: str, builder: Builder, entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> None:
+    """Write `output/README.md` from the shards' manifest entries and the prose in the dataset's `card.md`."""
+    splits = list(dict.fromkeys(entry["split"] for entry in entries))
+    by_split = {split: [entry for entry in entries if entry["split"] == split] for split in splits}
+    infos = SplitDict(dataset_name=dataset)
+    for name, members in by_split.items():
+        infos.add(SplitInfo(name, sum(e["bytes"] for e in members), sum(e["rows"] for e in members)))
+    size = sum(info.num_bytes for info in infos.values())
+    info = DatasetInfo(
+        features=schema.features(builder.class_names),
+        splits=infos,
+        download_size=size,
+        dataset_size=size,
+    )
+    data = DatasetCardData(
+        pretty_name=dataset,
+        task_categories=["image-classification"],
+        tags=["group-level emotion recognition", "faces"],
+        **({"notice": builder.notice} if builder.notice else {}),
+    )
+    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+    MetadataConfigs({"default": {"data_files": files}}).to_dataset_card_data(data)
+
+    prose = (Path(__file__).parent / dataset / "card.md").read_text(encoding="utf-8")
+    sections = [f"---\n{data}\n---", prose.strip(), _counts(by_split, builder), _faces(by_split), _provenance(entries, settings)]
+    write_atomically(output / "README.md", "\n\n".join(sections) + "\n")
+
+
+def read_notice(dataset: str) -> str:
+    """What must stand beside figures on the prepared dataset in the folder `dataset`; empty if nothing.
+
+    Raises:
+        UserError: the card is there but cannot be read.
+    """
+    card = Path(dataset) / "README.md"
+    if not card.exists():
+        return ""
+    try:
+        return str(DatasetCard.load(card).data.to_dict().get("notice", ""))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{card} is no dataset card: {error}") from error
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _sum(members: Sequence[Mapping[str, Any]], key: str) -> Counter[int]:
+    """The counts that shards hold under `key`, added up; keys as numbers."""
+    total: Counter[int] = Counter()
+    for entry in members:
+        total.update({int(name): count for name, count in entry[key].items()})
+    return total
+
+
+def _counts(by_split: Mapping[str, Sequence[Mapping[str, Any]]], builder: Builder) -> str:
+    labels = [*range(len(builder.class_names)), schema.NO_LABEL]
+    counts = {split: _sum(members, "labels") for split, members in by_split.items()}
+    labels = [label for label in labels if label >= 0 or any(c[label] for c in counts.values())]
+    names = [builder.class_names[label] if label >= 0 else "unlabelled" for label in labels]
+    rows = [[split, *(c[label] for label in labels), c.total()] for split, c in counts.items()]
+    return "## Photos per class\n\n" + _table(["split", *names, "all"], rows)
+
+
+def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    header = [str(low) if low == high else f"{low}+" if high is None else f"{low}–{high}" for low, high in FACE_BINS]
+    rows = []
+    for split, members in by_split.items():
+        faces = _sum(members, "faces")
+        within = [sum(c for n, c in faces.items() if low <= n and (high is None or n <= high)) for low, high in FACE_BINS]
+        rows.append([split, *within])
+    return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)
+
+
+def _provenance(entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
+    quarantined = sum(len(entry["quarantined"]) for entry in entries)
+    detector = ", ".join(f"{name} {value}" for name, value in settings["detector"].items())
+    packages = ("group-emotion", "facenet-pytorch", "torch", "pillow")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    return (
+        "## Provenance\n\n"
+        f"- {settings['photos']} photos were read; {quarantined} could not be used and stand in `quarantine.jsonl`.\n"
+        f"- Faces: {detector}.\n"
+        f"- Versions: {versions}."
+    )

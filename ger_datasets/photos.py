@@ -1,0 +1,141 @@
+"""A photo file of any kind -> upright RGB pixels, and the bytes that go into the dataset."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .errors import BadPhoto
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+# Pillow formats that are opened; others (PDF, EPS, raw camera files, ...) bring interpreters and sizes of their own.
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+
+MIN_SIDE = 16  # pixels; below, nothing can be seen, and P-Net's window is 12
+MAX_SIDE_RATIO = 50  # longer strips are no photos, and their pyramid levels no pictures
+MAX_PIXELS = 178_956_970  # what Pillow itself calls a decompression bomb; 12,000 x 9,000 is 108 million
+STORED_PIXELS = 25_000_000  # larger photos are reduced to this: 25 million pixels show every face MTCNN can use
+MAX_BYTES = 256 * 2**20
+
+JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+
+
+# EXIF orientation -> what makes the photo upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An upright RGB photo and the very bytes it is stored as: decoding `encoded` gives `image`, pixel for pixel."""
+
+    image: Image.Image
+    encoded: bytes
+
+
+def encode_jpeg(image: Image.Image) -> bytes:
+    """`image` (RGB) as JPEG of quality 95 without chroma subsampling."""
+    buffer = io.BytesIO()
+    image.save(buffer, **JPEG)
+    return buffer.getvalue()
+
+
+def read_photo(path: Path) -> Photo:
+    """The photo in the file `path`.
+
+    EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits; of an animation the
+    first frame is taken; photos of more than `STORED_PIXELS` are reduced. A file that needs none of this and is a
+    JPEG or PNG keeps its bytes; the others are encoded anew as JPEG.
+
+    Raises:
+        BadPhoto: the file is missing, empty, too large, damaged, or no photo. The message holds no path.
+    """
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise BadPhoto("the file is empty (0 bytes)")
+        if size > MAX_BYTES:
+            raise BadPhoto(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        return decode_photo(path.read_bytes())
+    except OSError as error:
+        raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
+
+
+def decode_photo(content: bytes) -> Photo:
+    """The photo in `content`, the bytes of an image file; otherwise as `read_photo`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning comes earlier than our limit; odd EXIF is common
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return _upright_rgb(image, content)
+    except BadPhoto:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadPhoto(f"more than {MAX_PIXELS:,} pixels: not decoded") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadPhoto(f"not an image in one of the formats {', '.join(FORMATS)}") from error
+    except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise whatever they like
+        raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadPhoto(f"{width} x {height} pixels: more than {MAX_PIXELS:,} are not decoded")
+    if min(width, height) < MIN_SIDE:
+        raise BadPhoto(f"{width} x {height} pixels: a side below {MIN_SIDE} shows nothing")
+    if max(width, height) > MAX_SIDE_RATIO * min(width, height):
+        raise BadPhoto(f"{width} x {height} pixels: a strip, not a photo")
+    if image.mode == "F":
+        raise BadPhoto("32-bit floating-point pixels have no defined range")
+
+    reduction = max(1.0, (width * height / STORED_PIXELS) ** 0.5)
+    if reduction > 1:
+        # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
+        image.draft(None, (int(width / reduction), int(height / reduction)))
+    image.load()
+    turn = TURNS.get(image.getexif().get(0x0112))  # after load(): Pillow turns TIFFs itself
+    if (
+        image.format in ("JPEG", "PNG")
+        and image.mode == "RGB"
+        and turn is None
+        and reduction == 1
+        and "transparency" not in image.info
+        and getattr(image, "n_frames", 1) == 1
+    ):
+        return Photo(image.copy(), content)
+
+    upright = _to_rgb(image)
+    if reduction > 1:
+        upright = upright.resize((int(width / reduction), int(height / reduction)), Image.Resampling.BOX)
+    if turn is not None:
+        upright = upright.transpose(turn)
+    # the stored bytes are what faces are looked for in, so that every column can be recomputed from `image`
+    encoded = encode_jpeg(upright)
+    with Image.open(io.BytesIO(encoded)) as stored:
+        stored.load()
+        return Photo(stored.copy(), encoded)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # one of Pillow's integer modes
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise BadPhoto(f"pixel values from {values.min()} to {values.max()}: more than 16 bits")
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,22 @@
+"""The drawn sample: a raw folder in the GAF 3.0 layout whose photos are drawn by code -> records."""
+
+from __future__ import annotations
+
+from ..gaf3.builder import Gaf3Builder
+from ..records import Record
+
+
+class SampleBuilder(Gaf3Builder):
+    """Group photos drawn by code, read by the very builder that reads GAF 3.0. A test pattern, not data.
+
+    Args:
+        source: a raw folder that `draw_sample` wrote; one that does not exist is drawn first, at the default size.
+    """
+
+    notice = "drawn test pattern: the photos are drawn by code, and figures on them say nothing about real photos"
+
+    def records(self) -> list[Record]:
+        from .drawing import draw_sample
+        if not self.source.exists():
+            draw_sample(self.source)
+        return super().records()
