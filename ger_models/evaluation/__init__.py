@@ -1,0 +1,1 @@
+"""From logits to figures: the predictions table, metrics, plots and the report. Arrays and tables only, no modules."""

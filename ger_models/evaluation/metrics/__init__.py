@@ -1,0 +1,63 @@
+"""Figures from labels and logits, through an `evaluate.Metric` that needs no network and leaves nothing on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ger_datasets.errors import UserError
+from ger_datasets.schema import NO_LABEL
+
+
+def compute_metrics(
+    labels: np.ndarray | Sequence[int],
+    logits: np.ndarray | Sequence[Sequence[float]],
+    class_names: Sequence[str],
+    bootstrap_samples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Every figure of one set of predictions, ready for JSON: plain numbers, lists and dicts.
+
+    Args:
+        labels: (rows) index into `class_names`; rows with -1 are left out of every figure and counted.
+        logits: (rows, classes), unnormalised scores.
+        class_names: (classes).
+        bootstrap_samples: resamples behind the 95 % intervals; 0 turns them off, and their keys are missing.
+        seed: of the resamples.
+
+    Returns:
+        What `metrics/group_emotion/group_emotion.py` documents under Returns, and `unlabelled`: how many rows were
+        left out.
+
+    Raises:
+        UserError: no row has a label, or logits are not finite.
+        ValueError: shapes or labels do not fit together.
+    """
+    labels, logits = np.asarray(labels, dtype=np.int64), np.asarray(logits, dtype=np.float32)
+    if labels.ndim != 1 or logits.ndim != 2 or len(labels) != len(logits):
+        raise ValueError(f"labels must be (rows) and logits (rows, classes), found {labels.shape} and {logits.shape}")
+    known = labels != NO_LABEL
+    if not known.any():
+        raise UserError(f"none of the {len(labels)} rows has a label, so nothing can be scored; use a labelled split")
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise UserError(
+            f"{np.count_nonzero(~finite)} of {len(logits)} rows of logits hold NaN or infinity; the model has "
+            "diverged: try a lower learning rate or full precision"
+        )
+    from .group_emotion.group_emotion import GroupEmotion  # importing evaluate takes seconds
+
+    # A metric makes its cache folder even when it keeps everything in memory, by default in the user's home.
+    with tempfile.TemporaryDirectory(prefix="group_emotion_") as folder:
+        metric = GroupEmotion(keep_in_memory=True, cache_dir=folder)
+        figures = metric.compute(
+            references=labels[known],
+            logits=logits[known],
+            class_names=list(class_names),
+            bootstrap_samples=bootstrap_samples,
+            seed=seed,
+        )
+    return {**figures, "unlabelled": int(np.count_nonzero(~known))}

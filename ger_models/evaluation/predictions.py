@@ -1,0 +1,292 @@
+"""The predictions table: one row per photo with a model's logits, in one Parquet file.
+
+| column | type | meaning |
+|---|---|---|
+| image_id | string | unique in the file |
+| split | string | `train`, `validation`, `test` or another split's name |
+| label | ClassLabel | the truth; -1 where it is withheld |
+| logits | List(float32) | one number per class, in the order of the label's names, before any softmax |
+| model | string | the model that made them: the same in every row |
+| faces | int32 or None | how many faces the photo had; the column may be missing |
+
+The class names travel in the file's schema, as `datasets` writes them, so `load_dataset("parquet", data_files=...)`
+and pandas both open it. The schema may also carry a note under `ger_note`: what a reader must know before believing
+any figure made from the table.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, List, Value
+
+from ger_datasets.errors import UserError, listing
+from ger_datasets.schema import NO_LABEL
+
+from .files import replacing
+
+UNKNOWN_FACES = -1
+NOTE_KEY = b"ger_note"
+REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's logits on some photos.
+
+    Attributes:
+        image_ids: (rows), unique.
+        splits: (rows), the split of each photo.
+        labels: (rows) int64, index into `class_names`; -1 where the truth is withheld.
+        logits: (rows, classes) float32, finite.
+        model: the name of the model.
+        class_names: (classes), in the order of the logits.
+        faces: (rows) int32, the number of faces of each photo, -1 where it is not known; or None.
+        note: what a reader must know before believing the figures; shown wherever they are.
+
+    Raises:
+        UserError: on construction, where the parts do not fit together; the message says which and how.
+    """
+
+    image_ids: Sequence[str]
+    splits: Sequence[str]
+    labels: np.ndarray
+    logits: np.ndarray
+    model: str
+    class_names: Sequence[str]
+    faces: np.ndarray | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # the dataclass is frozen
+        put(self, "image_ids", [str(image_id) for image_id in self.image_ids])
+        put(self, "splits", [str(split) for split in self.splits])
+        put(self, "class_names", tuple(str(name) for name in self.class_names))
+        put(self, "labels", _integers("labels", self.labels, np.int64))
+        put(self, "logits", _matrix(self.logits))
+        if self.faces is not None:
+            put(self, "faces", _integers("faces", self.faces, np.int32))
+        self._check()
+
+    def _check(self) -> None:
+        rows, classes = len(self.image_ids), len(self.class_names)
+        if rows == 0:
+            raise UserError("there are no predictions: the table has no rows; run the model on at least one photo")
+        if classes == 0 or len(set(self.class_names)) != classes:
+            raise UserError(f"class names must be distinct and at least one, found {listing(self.class_names)}")
+        columns = {"splits": self.splits, "labels": self.labels, "logits": self.logits, "faces": self.faces}
+        for name, column in columns.items():
+            if column is not None and len(column) != rows:
+                raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
+        if self.logits.shape[1] != classes:
+            raise UserError(
+                f"logits must have one number per class: {classes} classes ({listing(self.class_names)}), "
+                f"found {self.logits.shape[1]} numbers per row; was the model trained on other classes?"
+            )
+        doubled = [image_id for image_id, count in Counter(self.image_ids).items() if count > 1]
+        if doubled:
+            raise UserError(
+                f"image_id must be unique, {len(doubled)} occur more than once: {listing(doubled, 3)}; "
+                "predict every photo once and write each model to its own file"
+            )
+        bad = np.flatnonzero(~np.isfinite(self.logits).all(axis=1))
+        if len(bad):
+            raise UserError(
+                f"logits must be finite, {len(bad)} of {rows} rows hold NaN or infinity: "
+                f"{listing((self.image_ids[row] for row in bad), 3)}; the model has diverged or overflowed"
+            )
+        bad = np.flatnonzero((self.labels < NO_LABEL) | (self.labels >= classes))
+        if len(bad):
+            raise UserError(
+                f"labels must lie between 0 and {classes - 1}, or be {NO_LABEL} where withheld; {len(bad)} of {rows} "
+                f"do not: {listing((f'{self.image_ids[row]} has {self.labels[row]}' for row in bad), 3)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    @property
+    def split_names(self) -> list[str]:
+        """The splits there are, in the order of their first rows."""
+        return list(dict.fromkeys(self.splits))
+
+    def select(self, split: str) -> Predictions:
+        """The rows of one split.
+
+        Raises:
+            UserError: no row belongs to `split`; the message lists the splits there are.
+        """
+        rows = [row for row, name in enumerate(self.splits) if name == split]
+        if not rows:
+            raise UserError(f"no predictions for the split {split!r}; the table has {listing(self.split_names)}")
+        return replace(
+            self,
+            image_ids=[self.image_ids[row] for row in rows],
+            splits=[split] * len(rows),
+            labels=self.labels[rows],
+            logits=self.logits[rows],
+            faces=None if self.faces is None else self.faces[rows],
+        )
+
+
+def write_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Write the table to `path`, in place of what was there; whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    rows, classes = predictions.logits.shape
+    offsets = np.arange(0, rows * classes + 1, classes, dtype=np.int32)
+    columns: dict[str, pa.Array] = {
+        "image_id": pa.array(predictions.image_ids, pa.string()),
+        "split": pa.array(predictions.splits, pa.string()),
+        "label": pa.array(predictions.labels),
+        "logits": pa.ListArray.from_arrays(offsets, pa.array(predictions.logits.reshape(-1))),
+        "model": pa.array([predictions.model] * rows, pa.string()),
+    }
+    types = {
+        "image_id": Value("string"),
+        "split": Value("string"),
+        "label": ClassLabel(names=list(predictions.class_names)),
+        "logits": List(Value("float32")),
+        "model": Value("string"),
+    }
+    if predictions.faces is not None:
+        columns["faces"] = pa.array(predictions.faces, mask=predictions.faces == UNKNOWN_FACES)
+        types["faces"] = Value("int32")
+    schema = Features(types).arrow_schema
+    if predictions.note:
+        schema = schema.with_metadata({**schema.metadata, NOTE_KEY: predictions.note.encode()})
+    table = pa.Table.from_arrays(list(columns.values()), schema=schema)
+    with replacing(path) as handle:
+        pq.write_table(table, handle)
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read a predictions table.
+
+    Raises:
+        UserError: there is no such file, it is not Parquet, or it is not a predictions table; the message says what
+            was found.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as handle:  # a handle: pyarrow never gets to interpret the name
+            file = pq.ParquetFile(handle)
+            schema = file.schema_arrow
+            columns = _columns(schema.names)
+            class_names = _class_names(schema)
+            table = file.read(columns=columns)
+        return _from_table(table, class_names, note=(schema.metadata or {}).get(NOTE_KEY, b"").decode())
+    except FileNotFoundError as error:
+        raise UserError(f"no predictions table at {path}{_neighbours(path)}; predict.py writes one") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again with predict.py") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; name a Parquet file") from error
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    missing = [name for name in REQUIRED_COLUMNS if name not in names]
+    if missing:
+        raise UserError(
+            f"not a predictions table: the columns {listing(missing)} are missing, there are {listing(names)}; "
+            "write it with predict.py"
+        )
+    return [*REQUIRED_COLUMNS, *(["faces"] if "faces" in names else [])]
+
+
+def _class_names(schema: pa.Schema) -> list[str]:
+    try:
+        label = Features.from_arrow_schema(schema)["label"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"the schema's notes for datasets cannot be read ({error}); write the table again") from error
+    if not isinstance(label, ClassLabel) or not label.names:
+        raise UserError(
+            "the label column carries no class names (pandas, for one, drops them); "
+            "write the table with predict.py or with datasets and a ClassLabel"
+        )
+    return label.names
+
+
+def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictions:
+    if table.num_rows == 0:
+        raise UserError("there are no predictions: the table has no rows; run the model on at least one photo")
+    for name in ("image_id", "split", "logits", "model"):
+        if table[name].null_count:
+            raise UserError(f"{table[name].null_count} of {table.num_rows} rows have no {name}; fill them in")
+    models = pc.unique(_cast(table, "model", pa.string())).to_pylist()
+    if len(models) > 1:
+        raise UserError(f"one model per table, found {len(models)}: {listing(models)}; write each to its own file")
+    image_ids = _cast(table, "image_id", pa.string()).to_pylist()
+    faces = None
+    if "faces" in table.column_names:
+        faces = pc.fill_null(_cast(table, "faces", pa.int32()), UNKNOWN_FACES).to_numpy()
+    return Predictions(
+        image_ids=image_ids,
+        splits=_cast(table, "split", pa.string()).to_pylist(),
+        labels=pc.fill_null(_cast(table, "label", pa.int64()), NO_LABEL).to_numpy(),
+        logits=_logits(_cast(table, "logits", pa.list_(pa.float32())), image_ids),
+        model=models[0],
+        class_names=class_names,
+        faces=faces,
+        note=note,
+    )
+
+
+def _cast(table: pa.Table, name: str, to: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return table[name].cast(to, safe=not pa.types.is_list(to))  # logits may be float64 in the file
+    except pa.ArrowException as error:
+        raise UserError(
+            f"the column {name} must be {to}, found {table[name].type}; write it with predict.py"
+        ) from error
+
+
+def _logits(column: pa.ChunkedArray, image_ids: list[str]) -> np.ndarray:
+    lengths = pc.list_value_length(column).to_numpy()  # (rows,)
+    if (lengths != lengths[0]).any():
+        odd = np.flatnonzero(lengths != np.bincount(lengths).argmax())
+        raise UserError(
+            f"logits must have the same number of entries in every row, {len(odd)} of {len(lengths)} rows differ: "
+            f"{listing((f'{image_ids[row]} has {lengths[row]}' for row in odd), 3)}; write the table again"
+        )
+    values = pc.list_flatten(column).to_numpy()  # (rows * classes,), NaN where there is none
+    return values.reshape(len(lengths), int(lengths[0]))  # (rows, classes)
+
+
+def _integers(name: str, values: np.ndarray | Sequence[int], dtype: type[np.integer]) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise UserError(f"{name} must be one integer per row, found {array.dtype} of shape {array.shape}")
+    return array.astype(dtype)
+
+
+def _matrix(values: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"logits must be numbers, equally many in every row: {error}") from error
+    if array.size == 0 and array.ndim == 1:
+        array = array.reshape(0, 0)
+    if array.ndim != 2:
+        raise UserError(f"logits must be a table of rows and classes, found shape {array.shape}")
+    return array
+
+
+def _neighbours(path: Path) -> str:
+    try:
+        names = sorted(item.name for item in path.parent.iterdir() if item.suffix == ".parquet")
+    except OSError:
+        return f": there is no folder {path.parent}"
+    return f"; the folder has {listing(names)}" if names else ""

@@ -1,0 +1,176 @@
+"""The figures against scikit-learn and against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+import ger_models.evaluation.metrics as package
+from ger_datasets.errors import UserError
+from ger_models.evaluation.metrics import compute_metrics
+from ger_models.evaluation.metrics.group_emotion.group_emotion import GroupEmotion
+
+NAMES = ("Negative", "Neutral", "Positive")
+FOLDER = Path(package.__file__).parent / "group_emotion"
+
+
+def drawn(rows=300, seed=0, classes=3):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, rows)
+    logits = generator.normal(size=(rows, classes)).astype(np.float32)
+    logits[np.arange(rows), labels] += 1
+    return labels, logits
+
+
+def one_hot(predicted, classes=3):
+    return np.eye(classes, dtype=np.float32)[predicted]
+
+
+def test_against_scikit_learn():
+    labels, logits = drawn()
+    predicted = logits.argmax(axis=1)
+    figures = compute_metrics(labels, logits, NAMES)
+    probabilities = np.exp(logits.astype(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert figures["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert figures["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert figures["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    assert figures["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
+    assert figures["confusion_matrix"] == reference.confusion_matrix(labels, predicted).tolist()
+    recalls = reference.recall_score(labels, predicted, average=None)
+    assert [row["recall"] for row in figures["per_class"].values()] == pytest.approx(recalls.tolist())
+    assert list(figures["per_class"]) == list(NAMES)
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_by_hand():
+    labels = [0, 0, 0, 1, 1, 2, -1]
+    figures = compute_metrics(labels, one_hot([0, 0, 1, 1, 0, 2, 2]), NAMES)
+    assert figures["confusion_matrix"] == [[2, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert figures["accuracy"] == pytest.approx(4 / 6)
+    assert figures["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    assert figures["macro_f1"] == pytest.approx((2 / 3 + 1 / 2 + 1) / 3)
+    right, wrong = np.log(np.e + 2) - 1, np.log(np.e + 2)
+    assert figures["log_loss"] == pytest.approx((4 * right + 2 * wrong) / 6)
+    assert (figures["rows"], figures["unlabelled"]) == (6, 1)
+    neutral = figures["per_class"]["Neutral"]
+    assert {name: neutral[name] for name in ("precision", "recall", "f1", "support", "predicted")} == {
+        "precision": 0.5,
+        "recall": 0.5,
+        "f1": 0.5,
+        "support": 2,
+        "predicted": 2,
+    }
+    # Wilson's interval for 1 of 2, from its formula: (1 + z²/2 ± z·sqrt(1/2 + z²/4)) / (2 + z²)
+    assert neutral["recall_interval"] == pytest.approx([0.09453, 0.90547], abs=1e-4)
+    assert figures["per_class"]["Positive"]["recall_interval"] == pytest.approx([0.20655, 1.0], abs=1e-4)
+
+
+def test_absent_class():
+    labels, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
+    figures = compute_metrics(labels, one_hot(predicted), NAMES)  # nobody Positive, nothing predicted Positive
+    assert figures["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
+    assert figures["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
+    absent = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0, "predicted": 0, "recall_interval": None}
+    assert figures["per_class"]["Positive"] == absent
+    predicted = [0, 2, 1, 1]  # now it is predicted: its F1 counts, its recall cannot
+    figures = compute_metrics(labels, one_hot(predicted), NAMES)
+    assert figures["balanced_accuracy"] == pytest.approx(0.75)
+    assert figures["macro_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    json.dumps(figures, allow_nan=False)
+
+
+def test_one_row():
+    figures = compute_metrics([2], one_hot([2]), NAMES)
+    assert figures["accuracy"] == 1
+    assert figures["accuracy_interval"] == [1, 1]
+
+
+def test_equal_logits_go_to_the_first_class():
+    assert compute_metrics([0, 1], np.zeros((2, 3)), NAMES)["confusion_matrix"] == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_intervals_hold_the_figure_and_shrink():
+    widths = []
+    for rows in (100, 1600):
+        figures = compute_metrics(*drawn(rows), NAMES)
+        for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+            low, high = figures[f"{name}_interval"]
+            assert 0 <= low < figures[name] < high <= 1
+        low, high = figures["accuracy_interval"]
+        normal = 2 * 1.96 * (figures["accuracy"] * (1 - figures["accuracy"]) / rows) ** 0.5
+        assert high - low == pytest.approx(normal, rel=0.12)
+        widths.append(high - low)
+    assert widths[1] < widths[0] / 3
+
+
+def test_intervals_are_those_of_resampled_rows():
+    labels, logits = drawn(60)
+    figures = compute_metrics(labels, logits, NAMES, bootstrap_samples=4000)
+    generator = np.random.default_rng(1)
+    drawn_rows = generator.integers(0, 60, (4000, 60))
+    predicted = logits.argmax(axis=1)
+    slow = [reference.f1_score(labels[rows], predicted[rows], average="macro") for rows in drawn_rows[:800]]
+    assert figures["macro_f1_interval"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.02)
+
+
+def test_determinism_and_order():
+    labels, logits = drawn()
+    order = np.random.default_rng(3).permutation(len(labels))
+    first = compute_metrics(labels, logits, NAMES)
+    assert compute_metrics(labels, logits, NAMES) == first
+    assert compute_metrics(labels[order], logits[order], NAMES) == first
+    assert compute_metrics(labels, logits, NAMES, seed=1)["accuracy_interval"] != first["accuracy_interval"]
+
+
+def test_without_bootstrap():
+    labels, logits = drawn()
+    full, quick = compute_metrics(labels, logits, NAMES), compute_metrics(labels, logits, NAMES, bootstrap_samples=0)
+    assert set(full) - set(quick) == {"accuracy_interval", "balanced_accuracy_interval", "macro_f1_interval"}
+    assert all(full[name] == quick[name] for name in quick)
+
+
+def test_refusals():
+    with pytest.raises(UserError, match="none of the 2 rows has a label"):
+        compute_metrics([-1, -1], np.zeros((2, 3)), NAMES)
+    with pytest.raises(UserError, match="1 of 2 rows of logits hold NaN"):
+        compute_metrics([0, 1], [[0, 0, 0], [0, np.nan, 0]], NAMES)
+    with pytest.raises(ValueError, match="found \\(3,\\) and \\(2, 3\\)"):
+        compute_metrics([0, 1, 2], np.zeros((2, 3)), NAMES)
+    with pytest.raises(ValueError, match="references must lie between 0 and 2, found 0 to 3"):
+        compute_metrics([0, 3], np.zeros((2, 3)), NAMES)
+    with pytest.raises(ValueError, match="3 distinct names"):
+        compute_metrics([0, 1], np.zeros((2, 3)), ("a", "b"))
+
+
+def test_nothing_is_left_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "metrics")
+    (tmp_path / "temporary").mkdir()
+    compute_metrics(*drawn(), NAMES)
+    assert [file.name for file in tmp_path.rglob("*")] == ["temporary"]
+
+
+def test_loads_from_its_folder_without_a_network(tmp_path, monkeypatch):
+    elsewhere = functools.partial(evaluate.loading.init_dynamic_modules, hf_modules_cache=tmp_path / "modules")
+    monkeypatch.setattr(evaluate.loading, "init_dynamic_modules", elsewhere)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    labels, logits = drawn()
+    metric = evaluate.load(str(FOLDER), cache_dir=str(tmp_path / "cache"))
+    metric.add_batch(logits=logits[:100], references=labels[:100])
+    metric.add_batch(logits=logits[100:], references=labels[100:])
+    figures = metric.compute()
+    direct = GroupEmotion(keep_in_memory=True, cache_dir=str(tmp_path / "other"))
+    assert direct.compute(logits=logits, references=labels) == figures
+    assert list(figures["per_class"]) == ["0", "1", "2"]
+    saved = evaluate.save(tmp_path / "figures.json", **figures)
+    assert json.loads(Path(saved).read_text())["accuracy"] == figures["accuracy"]
