@@ -1,0 +1,284 @@
+"""The sample dataset: group photos drawn by code, laid out as GAF 3.0 is distributed. No download, no network.
+
+It is a test pattern, not data about people: it lets the whole chain (face detection, skeletons, training, evaluation)
+run end to end, and every figure made with it says nothing about real photos.
+
+Each photo's class is the mood that most of its people share, shown by mouth, eyes and brows and, less surely, by
+posture. Background, clothes, skin, hair and age are drawn regardless of mood. Some photos hold backs only (their
+posture tells), some a single face, some twelve.
+
+    folder/train/{Negative,Neutral,Positive}/neg_1.jpg ...
+    folder/val/{Negative,Neutral,Positive}/neg_1.jpg ...         validation and test photos together
+    folder/val_list, folder/test_list                            pickled lists of file names in val
+    folder/poses/{train,val}/{class}/neg_1_keypoints.json        OpenPose's JSON, COCO-18 joints
+    folder/people.json                                           what was drawn, person by person
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..errors import UserError, listing
+from ..schema import CLASS_NAMES, SPLITS
+from .people import Person, draw_person, random_person
+from .scenery import scenery
+
+PHOTOS: Mapping[str, int] = MappingProxyType({"train": 240, "validation": 90, "test": 90})
+PREFIXES = MappingProxyType({"Negative": "neg", "Neutral": "neu", "Positive": "pos"})
+FOLDERS = MappingProxyType({"train": "train", "validation": "val", "test": "val"})
+LISTS = MappingProxyType({"validation": "val_list", "test": "test_list"})
+AGREEMENT = 0.85  # chance that a person shows their photo's class; a strict majority always does
+MOST_PEOPLE = 12
+# every 16th photo holds backs only, one face, or twelve; 16 shares no factor with the three classes
+SPECIAL = MappingProxyType({3: "backs", 8: "one", 12: "twelve"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a photo is going to show."""
+
+    mood: str
+    people: int
+    faces_visible: bool
+
+
+def plan_photo(seed: int, split: str, index: int) -> tuple[Plan, np.random.Generator]:
+    """The plan of a split's photo number `index`, and the generator to draw it with.
+
+    It depends on these three alone, so asking for more photos leaves the earlier ones as they are.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    kind = SPECIAL.get(index % 16, "group")
+    people = {"one": 1, "twelve": 12, "backs": int(rng.integers(2, 7))}.get(kind, int(rng.integers(2, 11)))
+    return Plan(CLASS_NAMES[index % len(CLASS_NAMES)], people, kind != "backs"), rng
+
+
+def choose_moods(rng: np.random.Generator, mood: str, people: int) -> list[str]:
+    """A mood for each person: about AGREEMENT of them `mood`, always a strict majority."""
+    keep = max(people // 2 + 1, int(rng.binomial(people, AGREEMENT)))
+    others = [name for name in CLASS_NAMES if name != mood]
+    moods = [mood] * keep + [others[rng.integers(len(others))] for _ in range(people - keep)]
+    return [moods[i] for i in rng.permutation(people)]
+
+
+def draw_photo(
+    rng: np.random.Generator,
+    mood: str,
+    people: int = 6,
+    faces_visible: bool = True,
+    size: tuple[int, int] | None = None,
+) -> tuple[Image.Image, list[Person]]:
+    """One group photo.
+
+    Args:
+        mood: the class, which a strict majority of the people show.
+        people: how many, 1 to 12.
+        faces_visible: False turns every back to the viewer; True turns about one back in twenty-five,
+            in groups of three to eleven.
+        size: width and height in pixels; at random, 640 to 1000 wide, when left out.
+
+    Returns:
+        The photo and its people, hindmost first.
+    """
+    if mood not in CLASS_NAMES:
+        raise UserError(f"mood: {mood!r} is not a class; choose one of {', '.join(CLASS_NAMES)}")
+    if not 1 <= people <= MOST_PEOPLE:
+        raise UserError(f"people: a drawn photo holds 1 to {MOST_PEOPLE}, not {people}")
+    if size is None:
+        width = int(rng.integers(640 if people < 8 else 820, 1001))
+        size = (width, int(width * rng.uniform(0.66, 0.8)))
+    photo = scenery(rng, size)
+    light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.6), -rng.uniform(0.25, 0.5), 0.8])
+    light /= np.linalg.norm(light)
+    group = _arrange(rng, choose_moods(rng, mood, people), faces_visible, size)
+    _draw_group(photo, group, light, rng)
+    return _develop(photo, rng), group
+
+
+def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, size: tuple[int, int]) -> list[Person]:
+    """Everyone in rows, hindmost row first: places, sizes, looks."""
+    width, height = size
+    count = len(moods)
+    rows = 1 if count <= 3 else int(rng.integers(1, 3)) if count <= 5 else 2 if count <= 8 else int(rng.integers(2, 4))
+    places = np.array_split(np.arange(count), rows)
+    spread = rng.uniform(2.0, 2.6)  # head widths from person to person
+    step = rng.uniform(1.55, 2.1)  # and from row to row
+    above = 1.5 if rows > 1 else rng.uniform(1.3, 1.9)
+    unit = min(
+        width / (spread * (max(map(len, places)) + 0.5)), height / (above + (rows - 1) * step + rng.uniform(2.2, 4))
+    )
+    unit *= rng.uniform(0.85, 1.0)
+    top = max(above * unit, (height - (above + (rows - 1) * step + 6) * unit) * rng.uniform(0.5, 1.0))
+    group: list[Person] = []
+    for row, members in enumerate(places):
+        front = row == rows - 1
+        scale = unit * 0.95 ** (rows - 1 - row)
+        shift = (0.25 if row % 2 else -0.25) * spread * unit if rows > 1 else 0.0
+        line = []
+        for slot, member in enumerate(members):
+            x = width / 2 + (slot - (len(members) - 1) / 2) * spread * unit + shift + rng.normal(0, 0.1) * unit
+            child = bool(front and count > 1 and rng.random() < 0.2)
+            y = top + row * step * unit + rng.normal(0, 0.12) * unit + (rng.uniform(0.3, 0.8) * unit if child else 0)
+            head = scale * rng.uniform(0.92, 1.08) * (0.88 if child else 1.0)
+            facing = faces_visible and (count not in range(3, MOST_PEOPLE) or rng.random() > 0.04)
+            line.append((moods[member], (x, y), head, facing, child))
+        for i in rng.permutation(len(line)):
+            person = random_person(rng, *line[i], telling=not faces_visible)
+            # arms before somebody's face are rare in group photos: a few tries to keep them out
+            for _ in range(6):
+                if rng.random() < 0.1 or not _covers(person, group):
+                    break
+                person = random_person(rng, *line[i], telling=not faces_visible)
+            group.append(person)
+    return group
+
+
+def _covers(person: Person, group: list[Person]) -> bool:
+    """Whether this person's arms would come before the head of somebody drawn earlier."""
+    for sign in (-1, 1):
+        limb = person.body.side(sign)
+        arm = np.stack([limb["shoulder"], limb["elbow"], limb["wrist"], limb["wrist"] * 1.25 - limb["elbow"] * 0.25])
+        share = np.linspace(0, 1, 6)[:, None]
+        path = np.concatenate([a * (1 - share) + b * share for a, b in pairwise(arm)])
+        path = path * person.frame.unit + person.frame.centre
+        for other in group:
+            apart = (path - other.frame.centre) / other.frame.unit
+            if (np.hypot(apart[:, 0] / 0.8, apart[:, 1] / 0.95) < 1).any():
+                return True
+    return False
+
+
+def _draw_group(photo: Image.Image, group: list[Person], light: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw everyone and find out what of each is left to see."""
+    # who is seen where: 0 nobody, i + 1 person i; and the same for heads only
+    bodies, heads = Image.new("L", photo.size), Image.new("L", photo.size)
+    whole = []
+    for number, person in enumerate(group, start=1):
+        for box, cover in draw_person(photo, person, light, rng):
+            solid = cover.point(lambda value: 255 * (value > 127))
+            bodies.paste(number, box[:2], solid)
+            heads.paste(0, box[:2], solid)
+        whole.append(_mark_face(heads, person, number))
+    seen = np.bincount(np.asarray(heads).ravel(), minlength=len(group) + 1)
+    owner = np.asarray(bodies)
+    for number, person in enumerate(group, start=1):
+        person.visible = float(seen[number] / whole[number - 1])
+        for joint in person.joints:
+            if joint[2] and owner[int(joint[1]), int(joint[0])] != number:
+                joint[:] = 0
+
+
+def _mark_face(heads: Image.Image, person: Person, number: int) -> float:
+    """Mark the oval of the person's face (of the head, for backs) as theirs; its area, the part off the photo too."""
+    (x, y), unit = person.frame.centre, person.frame.unit
+    rx, ry = 0.48 * unit, 0.62 * unit
+    ix, iy = np.arange(int(x - rx), int(x + rx) + 1), np.arange(int(y - ry), int(y + ry) + 1)
+    inside = ((ix[None] - x) / rx) ** 2 + ((iy[:, None] - y) / ry) ** 2 <= 1
+    mask = Image.fromarray(inside.astype(np.uint8) * 255)
+    heads.paste(number, (int(ix[0]), int(iy[0])), mask)
+    return float(inside.sum())
+
+
+def _develop(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The camera's part: white balance, exposure, a little grain."""
+    gain = rng.uniform(0.9, 1.08) * rng.uniform(0.97, 1.03, 3)
+    photo = photo.point([int(min(255, value * g)) for g in gain for value in range(256)])
+    grain = rng.normal(0, rng.uniform(1.0, 3.0), (128, 128)).round().astype(np.int16)
+    pixels = np.asarray(photo)
+    high, wide = pixels.shape[:2]
+    noise = np.tile(grain, (high // 128 + 1, wide // 128 + 1))[:high, :wide, None]
+    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+
+
+# --- folders ----------------------------------------------------------------------------------------------------
+
+
+def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0) -> None:
+    """Draw the sample dataset into `folder`, which must be missing or empty.
+
+    The same seed and numbers give the same bytes (of the same Pillow). `folder` appears when all is drawn.
+
+    Args:
+        photos: how many photos each split gets; the classes take turns.
+        seed: 0 or more.
+
+    Raises:
+        UserError: `folder` holds something already, or a number makes no sense.
+    """
+    folder = Path(folder)
+    strange = sorted(set(photos) - set(SPLITS))
+    if strange:
+        raise UserError(f"photos: no split is called {listing(strange)}; the splits are {', '.join(SPLITS)}")
+    if seed < 0 or min(photos.values(), default=0) < 0:
+        raise UserError(f"seed and numbers of photos must be 0 or more, not seed {seed} and {dict(photos)}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        found = listing(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "a file"
+        raise UserError(
+            f"{folder}: the sample needs a new or an empty folder, found {found}; name another or clear it"
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        unfinished = beside / folder.name
+        unfinished.mkdir()
+        _fill(unfinished, photos, seed)
+        if folder.exists():
+            folder.rmdir()
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _fill(folder: Path, photos: Mapping[str, int], seed: int) -> None:
+    truth: dict[str, list[dict]] = {}
+    drawn: dict[tuple[str, str], int] = {}
+    for place in dict.fromkeys(FOLDERS.values()):
+        for name in CLASS_NAMES:
+            (folder / place / name).mkdir(parents=True)
+            (folder / "poses" / place / name).mkdir(parents=True)
+    with tqdm(total=sum(photos.values()), desc="Drawing the sample", unit="photo") as bar:
+        for split in SPLITS:
+            names = []
+            for index in range(photos.get(split, 0)):
+                plan, rng = plan_photo(seed, split, index)
+                photo, people = draw_photo(rng, plan.mood, plan.people, plan.faces_visible)
+                where = FOLDERS[split], plan.mood
+                drawn[where] = drawn.get(where, 0) + 1
+                stem = f"{PREFIXES[plan.mood]}_{drawn[where]}"
+                photo.save(folder.joinpath(*where, f"{stem}.jpg"), quality=90)
+                pose = folder.joinpath("poses", *where, f"{stem}_keypoints.json")
+                pose.write_text(json.dumps(pose_json(people)), encoding="utf-8")
+                names.append(f"{stem}.jpg")
+                truth["/".join((*where, names[-1]))] = [_truth(person) for person in people]
+                bar.update()
+            if split in LISTS:
+                (folder / LISTS[split]).write_bytes(pickle.dumps(names, protocol=2))
+    (folder / "people.json").write_text(json.dumps(truth), encoding="utf-8")
+
+
+def pose_json(people: list[Person]) -> dict:
+    """The joints as OpenPose writes them: x, y, confidence of 18 joints in one flat list for each person."""
+    rows = [[round(float(value), 2) for value in person.joints.ravel()] for person in people]
+    return {"version": 1.3, "people": [{"pose_keypoints_2d": row} for row in rows]}
+
+
+def _truth(person: Person) -> dict:
+    """A person's entry in people.json; `face` is None when turned away or wholly hidden."""
+    seen = person.face is not None and person.visible > 0
+    return {
+        "mood": person.mood,
+        "face": [round(value, 1) for value in person.face] if seen else None,
+        "visible": round(person.visible, 3),
+    }
