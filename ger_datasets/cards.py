@@ -15,7 +15,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from . import schema
 from .errors import UserError
-from .manifest import write_atomically
+from .files import write_text
 
 if TYPE_CHECKING:
     from .builders import Builder
@@ -50,8 +50,14 @@ def write_card(
     MetadataConfigs({"default": {"data_files": files}}).to_dataset_card_data(data)
 
     prose = (Path(__file__).parent / dataset / "card.md").read_text(encoding="utf-8")
-    sections = [f"---\n{data}\n---", prose.strip(), _counts(by_split, builder), _faces(by_split), _provenance(entries, settings)]
-    write_atomically(output / "README.md", "\n\n".join(sections) + "\n")
+    sections = [
+        f"---\n{data}\n---",
+        prose.strip(),
+        _counts(by_split, builder),
+        _faces(by_split),
+        _provenance(entries, settings),
+    ]
+    write_text(output / "README.md", "\n\n".join(sections) + "\n")
 
 
 def read_notice(dataset: str) -> str:
@@ -96,7 +102,9 @@ def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = []
     for split, members in by_split.items():
         faces = _sum(members, "faces")
-        within = [sum(c for n, c in faces.items() if low <= n and (high is None or n <= high)) for low, high in FACE_BINS]
+        within = [
+            sum(c for n, c in faces.items() if low <= n and (high is None or n <= high)) for low, high in FACE_BINS
+        ]
         rows.append([split, *within])
     return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)
 

@@ -17,7 +17,9 @@ from .errors import UserError
 Arguments = TypeVar("Arguments")
 
 
-def run(main: Callable[[Arguments], dict[str, Any] | None], arguments: type[Arguments], argv: list[str] | None = None) -> NoReturn:
+def run(
+    main: Callable[[Arguments], dict[str, Any] | None], arguments: type[Arguments], argv: list[str] | None = None
+) -> NoReturn:
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
     `main` returns the figures, or None on a process that has nothing to report (all but the first of many).
@@ -33,8 +35,8 @@ def run(main: Callable[[Arguments], dict[str, Any] | None], arguments: type[Argu
         logging.getLogger(chatty).setLevel(logging.WARNING)
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0])
-    (parsed,) = parser.parse_args_into_dataclasses(argv)
     try:
+        (parsed,) = parser.parse_args_into_dataclasses(argv)
         figures = main(parsed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-
-
-def write_atomically(path: Path, content: str) -> None:
-    """`content` under `path`, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from .files import write_text
 
 
 class Manifest:
@@ -50,7 +40,9 @@ class Manifest:
             stored = json.loads(self.path.read_text(encoding="utf-8"))
             old, self.shards = dict(stored["settings"]), dict(stored["shards"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} is not a manifest that prepare wrote ({error}); choose another --output") from error
+            raise UserError(
+                f"{self.path} is not a manifest that prepare wrote ({error}); choose another --output"
+            ) from error
         differences = [
             f"{name} was {old.get(name)!r} and is now {self.settings.get(name)!r}"
             for name in sorted(old.keys() | self.settings.keys())
@@ -66,4 +58,4 @@ class Manifest:
         """Record that the file of `shard` is whole."""
         self.shards[shard] = entry
         shards = dict(sorted(self.shards.items()))
-        write_atomically(self.path, json.dumps({"settings": self.settings, "shards": shards}, indent=1) + "\n")
+        write_text(self.path, json.dumps({"settings": self.settings, "shards": shards}, indent=1) + "\n")

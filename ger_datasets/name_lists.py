@@ -50,7 +50,9 @@ def read_name_list(path: Path) -> list[str]:
                 lists += opcode.name in ("EMPTY_LIST", "LIST")
                 latest = None
             else:
-                raise UserError(f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source")
+                raise UserError(
+                    f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
+                )
     except ValueError as error:
         raise UserError(f"{refusal}: {error}") from error
     if lists != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from .errors import BadPhoto
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # Pillow formats that are opened; others (PDF, EPS, raw camera files, ...) bring interpreters and sizes of their own.
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 
 MIN_SIDE = 16  # pixels; below, nothing can be seen, and P-Net's window is 12
 MAX_SIDE_RATIO = 50  # longer strips are no photos, and their pyramid levels no pictures
@@ -43,6 +44,11 @@ class Photo:
 
     image: Image.Image
     encoded: bytes
+
+
+def printable(name: str | Path) -> str:
+    """A file name as text that any file can hold: bytes that are no UTF-8 become `\\xNN`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
@@ -77,7 +83,9 @@ def decode_photo(content: bytes) -> Photo:
     """The photo in `content`, the bytes of an image file; otherwise as `read_photo`."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning comes earlier than our limit; odd EXIF is common
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's own size warning comes earlier than our limit; odd EXIF is common
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 return _upright_rgb(image, content)
     except BadPhoto:
@@ -86,7 +94,7 @@ def decode_photo(content: bytes) -> Photo:
         raise BadPhoto(f"more than {MAX_PIXELS:,} pixels: not decoded") from error
     except Image.UnidentifiedImageError as error:
         raise BadPhoto(f"not an image in one of the formats {', '.join(FORMATS)}") from error
-    except Exception as error:  # noqa: BLE001 - damaged files make Pillow's decoders raise whatever they like
+    except Exception as error:
         raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 

@@ -14,7 +14,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -29,11 +29,12 @@ from tqdm import tqdm
 from . import schema
 from .builders import Builder, builder_class
 from .cards import write_card
+from .columns import encoded, photo_columns
 from .errors import BadPhoto, UserError
-from .faces import FaceExtractor, Faces, align_faces, crop_faces
-from .manifest import Manifest, write_atomically
-from .patches import sample_patches
-from .photos import Photo, encode_jpeg, read_photo
+from .faces import FaceExtractor, Faces
+from .files import write_text
+from .manifest import Manifest
+from .photos import Photo, printable, read_photo
 from .records import Record
 
 logger = logging.getLogger(__name__)
@@ -52,27 +53,11 @@ class Shard:
 
 
 def row(record: Record, photo: Photo, faces: Faces) -> dict[str, Any]:
-    """The columns of one photo, as `schema.features` has them."""
-
-    def stored(images: Iterable) -> list[dict[str, Any]]:
-        return [{"bytes": encode_jpeg(image), "path": None} for image in images]
-
-    return {
-        "image_id": record.image_id,
-        "image": {"bytes": photo.encoded, "path": None},
-        "label": record.label,
-        "group": record.group,
-        "face_boxes": faces.boxes.tolist(),
-        "face_scores": faces.scores.tolist(),
-        "face_landmarks": faces.landmarks.reshape(-1, 10).tolist(),
-        "face_features": faces.features.tolist(),
-        "face_crops": stored(crop_faces(photo.image, faces.boxes)),
-        "aligned_faces": stored(align_faces(photo.image, faces.landmarks)),
-        "sampled_patches": [] if len(faces) else stored(sample_patches(photo.image)),
-        "skeleton": None,
-        "scene_feature": None,
-        **record.extras,
-    }
+    """The row of one photo, as `schema.features` has it."""
+    columns = photo_columns(photo.image, faces)
+    columns["image"] = {"bytes": photo.encoded, "path": None}  # as they are: encoding them again would lose
+    told = {"image_id": record.image_id, "label": record.label, "group": record.group}
+    return {**told, **encoded(columns), **record.extras}
 
 
 def plan_shards(records: Sequence[Record], limit: int | None = None) -> list[Shard]:
@@ -82,7 +67,7 @@ def plan_shards(records: Sequence[Record], limit: int | None = None) -> list[Sha
     every `limit` (photos per split) holds all classes.
     """
     shards = []
-    by_split: dict[str, list[Record]] = {}
+    by_split: dict[str, list[Record]] = {split: [] for split in schema.SPLITS}
     for record in records:
         by_split.setdefault(record.split, []).append(record)
     for split, members in by_split.items():
@@ -129,7 +114,7 @@ class ShardWriter:
             try:
                 photo = read_photo(record.path)
             except BadPhoto as reason:
-                file = os.fsencode(os.path.relpath(record.path, self.source)).decode("utf-8", "backslashreplace")
+                file = printable(os.path.relpath(record.path, self.source))
                 entry["quarantined"].append({"image_id": record.image_id, "file": file, "reason": str(reason)})
             else:
                 (faces,) = self.extractor.extract([photo.image])
@@ -199,9 +184,11 @@ def _prepare(
 
     entries = [manifest.shards[shard.name] for shard in shards]
     quarantined = [line for entry in entries for line in entry["quarantined"]]
-    write_atomically(output / "quarantine.jsonl", "".join(json.dumps(line) + "\n" for line in quarantined))
+    write_text(output / "quarantine.jsonl", "".join(json.dumps(line) + "\n" for line in quarantined))
     if quarantined:
-        logger.warning("%d photos cannot be used: %s says which and why", len(quarantined), output / "quarantine.jsonl")
+        logger.warning(
+            "%d photos cannot be used: %s says which and why", len(quarantined), output / "quarantine.jsonl"
+        )
     for split in dict.fromkeys(shard.split for shard in shards):
         if not any(entry["rows"] for entry in entries if entry["split"] == split):
             raise UserError(f"the split {split} is empty: every photo of it is in {output / 'quarantine.jsonl'}")

@@ -8,7 +8,7 @@
 | group | string | what must not straddle two splits: the video of a frame; else image_id |
 | face_boxes | List(List(float32, 4)) | x1 y1 x2 y2, pixels of `image`, clipped to it, most confident first |
 | face_scores | List(float32) | MTCNN's probability that this is a face |
-| face_landmarks | List(List(float32, 10)) | x1 y1 ... x5 y5: left eye, right eye, nose, mouth corners, pixels of `image` |
+| face_landmarks | List(List(float32, 10)) | x1 y1 ... x5 y5: eyes, nose, mouth corners, pixels of `image` |
 | face_features | List(List(float32, 256)) | the last hidden layer of MTCNN's O-Net |
 | face_crops | List(Image) | the box, as it stands |
 | aligned_faces | List(Image) | similarity-aligned, 96 wide x 112 high |

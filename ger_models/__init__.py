@@ -1,1 +1,20 @@
-"""Models for group-level emotion recognition, as transformers models."""
+"""Models for group-level emotion recognition, as transformers models.
+
+Importing the package registers them: `AutoModelForImageClassification.from_pretrained` and
+`AutoImageProcessor.from_pretrained` open its checkpoints.
+"""
+
+from . import auto
+from .configuration_ger import GerFusionConfig, GerSceneConfig
+from .modeling_fusion import GerFusionForImageClassification
+from .modeling_scene import GerSceneForImageClassification
+from .processing_ger import GerProcessor
+
+__all__ = [
+    "GerFusionConfig",
+    "GerFusionForImageClassification",
+    "GerProcessor",
+    "GerSceneConfig",
+    "GerSceneForImageClassification",
+    "auto",
+]

@@ -17,7 +17,9 @@ from ger_datasets.prepare import prepare
 class Arguments:
     dataset: str = field(metadata={"help": f"Which dataset the download is: {', '.join(BUILDERS)}."})
     source: Path = field(metadata={"help": "Folder of the raw download (sample: drawn there if it does not exist)."})
-    output: Path = field(metadata={"help": "Folder of the prepared dataset; a run that was stopped is taken up again."})
+    output: Path = field(
+        metadata={"help": "Folder of the prepared dataset; a run that was stopped is taken up again."}
+    )
     num_proc: int | None = field(
         default=None, metadata={"help": "Processes, one thread each. Default: as many as there are cores."}
     )

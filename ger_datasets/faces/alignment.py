@@ -41,7 +41,7 @@ def similarity_transform(points: np.ndarray, template: np.ndarray = SPHEREFACE_T
 
 
 def align_faces(image: Image.Image, landmarks: np.ndarray) -> list[Image.Image]:
-    """Each face turned and scaled onto the SphereFace template: RGB images 96 wide x 112 high, black outside the photo.
+    """Each face turned and scaled onto the SphereFace template: RGB, 96 wide x 112 high, black outside the photo.
 
     Args:
         image: the photo, RGB.
@@ -61,12 +61,13 @@ def align_faces(image: Image.Image, landmarks: np.ndarray) -> list[Image.Image]:
     places = np.stack([x, y], -1).reshape(-1, 2) - matrices[:, None, :, 2]  # (faces, 112*96, 2)
     places = places @ backward.transpose(0, 2, 1)
     grid = (places + 0.5) * 2 / np.array(image.size) - 1
-    grid = torch.from_numpy(grid.astype(np.float32)).view(-1, ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, 2)
+    # the faces of a photo one below the other, so that one photo is sampled once and never copied
+    grid = torch.from_numpy(grid.astype(np.float32)).view(1, -1, ALIGNED_FACE_WIDTH, 2)
 
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-    faces = F.grid_sample(pixels.expand(len(grid), -1, -1, -1), grid, align_corners=False)  # (faces, 3, 112, 96)
-    arrays = faces.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(array) for array in arrays]
+    column = F.grid_sample(pixels, grid, align_corners=False)[0]  # (3, faces * 112, 96)
+    array = column.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return [Image.fromarray(face) for face in np.split(array, len(landmarks))]
 
 
 def crop_faces(image: Image.Image, boxes: np.ndarray) -> list[Image.Image]:

@@ -80,6 +80,16 @@ class FaceExtractor:
             for net in (PNet(), RNet(), ONet())
         )
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What the faces that are found depend on, as JSON values."""
+        return {
+            "name": "mtcnn",
+            "min_face_pixels": self.min_face_pixels,
+            "thresholds": list(self.thresholds),
+            "factor": self.factor,
+        }
+
     @torch.inference_mode()
     def extract(self, images: Sequence[Image.Image | np.ndarray]) -> list[Faces]:
         """The faces of each of `images`: RGB PIL images, or uint8 arrays (height, width, 3), of any sizes."""

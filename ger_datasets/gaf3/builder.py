@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from ..errors import UserError, listing
 from ..name_lists import read_name_list
-from ..photos import SUFFIXES
+from ..photos import SUFFIXES, printable
 from ..records import Record
 from ..schema import CLASS_NAMES
 
@@ -87,7 +86,9 @@ def _class_photos(folder: Path) -> list[tuple[str, Path]]:
     class_folders = [path for path in entries if path.is_dir()]
     unknown = [path.name for path in class_folders if path.name.lower() not in known]
     if unknown:
-        raise UserError(f"unknown class folder {listing(unknown)} in {folder}: the classes are {', '.join(CLASS_NAMES)}")
+        raise UserError(
+            f"unknown class folder {listing(unknown)} in {folder}: the classes are {', '.join(CLASS_NAMES)}"
+        )
 
     photos, stray = [], [path for path in entries if not path.is_dir()]
     for class_folder in class_folders:
@@ -97,7 +98,9 @@ def _class_photos(folder: Path) -> list[tuple[str, Path]]:
             else:
                 stray.append(path)
     if stray:
-        logger.warning("%s: %d files that are no photos, left out: %s", folder, len(stray), listing(p.name for p in stray))
+        logger.warning(
+            "%s: %d files that are no photos, left out: %s", folder, len(stray), listing(p.name for p in stray)
+        )
     if not photos:
         raise UserError(
             f"no photos in {folder}: expected {', '.join(CLASS_NAMES)} with photos in them, "
@@ -116,13 +119,14 @@ def _cut_by_lists(photos: list[tuple[str, Path]], listed: dict[str, str]) -> lis
         logger.warning("val: %d listed names without a photo: %s", len(missing), listing(sorted(missing)))
     for split in sorted(set(listed.values())):
         if not any(record.split == split for record in records):
-            raise UserError(f"the split {split} is empty: none of the names in its list is in val, which has {len(photos)}")
+            raise UserError(
+                f"the split {split} is empty: none of the names in its list is in val, which has {len(photos)}"
+            )
     return records
 
 
 def _record(split: str, class_name: str, path: Path) -> Record:
-    stem = os.fsencode(path.stem).decode("utf-8", "backslashreplace")  # a name that is no UTF-8 has no place in Parquet
-    return Record(f"{split}/{class_name}/{stem}", path, split, CLASS_NAMES.index(class_name))
+    return Record(f"{split}/{class_name}/{printable(path.stem)}", path, split, CLASS_NAMES.index(class_name))
 
 
 def _with_unique_ids(records: list[Record]) -> list[Record]:

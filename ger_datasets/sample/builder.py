@@ -17,6 +17,7 @@ class SampleBuilder(Gaf3Builder):
 
     def records(self) -> list[Record]:
         from .drawing import draw_sample
+
         if not self.source.exists():
             draw_sample(self.source)
         return super().records()

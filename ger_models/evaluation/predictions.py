@@ -28,9 +28,8 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, List, Value
 
 from ger_datasets.errors import UserError, listing
+from ger_datasets.files import replacing
 from ger_datasets.schema import NO_LABEL
-
-from .files import replacing
 
 UNKNOWN_FACES = -1
 NOTE_KEY = b"ger_note"

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ger_datasets.errors import UserError, listing
+from ger_datasets.files import replacing
 from ger_datasets.schema import NO_LABEL
 
-from .files import replacing
 from .metrics import compute_metrics
 from .page import render_page
 from .plots import plot_confusion_matrix, plot_recall

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ger_datasets.errors import UserError
+from .errors import UserError
 
 
 @contextlib.contextmanager
@@ -33,3 +33,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """`content` as UTF-8 under `path`, whole or not at all; raises as `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode())

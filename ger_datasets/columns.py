@@ -1,0 +1,46 @@
+"""A photo and its faces -> the columns of its row. What is prepared and what is predicted on goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from .faces import Faces, align_faces, crop_faces
+from .patches import sample_patches
+from .photos import encode_jpeg
+
+
+def photo_columns(image: Image.Image, faces: Faces) -> dict[str, Any]:
+    """The columns of `schema.features` that follow from the photo alone, images as PIL images.
+
+    Args:
+        image: the photo, upright, RGB.
+        faces: its faces.
+    """
+    return {
+        "image": image,
+        "face_boxes": faces.boxes.tolist(),
+        "face_scores": faces.scores.tolist(),
+        "face_landmarks": faces.landmarks.reshape(-1, 10).tolist(),
+        "face_features": faces.features.tolist(),
+        "face_crops": crop_faces(image, faces.boxes),
+        "aligned_faces": align_faces(image, faces.landmarks),
+        "sampled_patches": [] if len(faces) else sample_patches(image),
+        "skeleton": None,
+        "scene_feature": None,
+    }
+
+
+def encoded(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The same columns with every PIL image as `datasets` stores it: JPEG bytes and no path."""
+
+    def stored(value: Any) -> Any:
+        if isinstance(value, Image.Image):
+            return {"bytes": encode_jpeg(value), "path": None}
+        if isinstance(value, list) and value and isinstance(value[0], Image.Image):
+            return [stored(image) for image in value]
+        return value
+
+    return {name: stored(value) for name, value in columns.items()}

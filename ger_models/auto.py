@@ -1,0 +1,22 @@
+"""Makes transformers' Auto classes know this package's models: importing this file is enough."""
+
+from __future__ import annotations
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+
+from .configuration_ger import GerFusionConfig, GerSceneConfig
+from .modeling_fusion import GerFusionForImageClassification
+from .modeling_scene import GerSceneForImageClassification
+from .processing_ger import GerProcessor
+
+MODELS = {
+    GerSceneConfig: GerSceneForImageClassification,
+    GerFusionConfig: GerFusionForImageClassification,
+}
+
+for _config, _model in MODELS.items():
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModelForImageClassification.register(_config, _model, exist_ok=True)
+    AutoImageProcessor.register(
+        _config, image_processor_classes={"torchvision": GerProcessor, "pil": GerProcessor}, exist_ok=True
+    )

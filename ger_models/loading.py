@@ -1,0 +1,126 @@
+"""Rows to learn from or to predict on: of a prepared dataset, or made from photos on the spot."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+from accelerate import Accelerator
+from datasets import Dataset
+
+from ger_datasets.errors import BadPhoto, UserError, listing
+from ger_datasets.photos import printable, read_photo
+
+from .configuration_ger import NO_LABEL
+
+logger = logging.getLogger(__name__)
+
+
+def load_splits(
+    dataset: str, columns: Sequence[str], splits: Sequence[str], accelerator: Accelerator | None = None
+) -> dict[str, Dataset]:
+    """Splits of a prepared dataset with `image_id`, `label` and those of `columns` that it has; nothing else is read.
+
+    Args:
+        dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
+        accelerator: of many processes the first fills the cache, and the others wait for it.
+
+    Raises:
+        UserError: no such dataset, no such split (the message lists what there is), or a split without rows.
+    """
+    if not Path(dataset).is_dir() and (dataset.count("/") != 1 or dataset.startswith(("ger_datasets/", "./", "../"))):
+        raise UserError(f"no folder {dataset}: prepare a dataset first (scripts/prepare.py --output {dataset})")
+    datasets.disable_progress_bars()
+    wanted = ["image_id", "label", *columns]
+    try:
+        builder = datasets.load_dataset_builder(dataset)
+        have = [column for column in wanted if column in (builder.info.features or wanted)]
+        with accelerator.main_process_first() if accelerator else contextlib.nullcontext():
+            loaded = datasets.load_dataset(dataset, columns=have)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise UserError(
+            f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
+        ) from error
+    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise UserError(f"the dataset {dataset} cannot be read: {one_line(error)}") from error
+    for split in splits:
+        if split not in loaded:
+            raise UserError(f"{dataset} has no split {split!r}: there are {listing(loaded)}")
+        if not len(loaded[split]):
+            raise UserError(f"the split {split!r} of {dataset} is empty")
+    return {split: loaded[split] for split in splits}
+
+
+def public_name(path: str) -> str:
+    """What a dataset or model is called in files that travel: its repository, or its folder's name without the path."""
+    return Path(path).resolve().name if Path(path).is_dir() else path
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def scene_dim(split: Dataset) -> int:
+    """Length of the scene features in `split`; 0 where it has none."""
+    if "scene_feature" not in split.column_names:
+        return 0
+    filled = next((feature for feature in split["scene_feature"] if feature is not None), ())
+    return len(filled)
+
+
+def check_trainable(dataset: str, splits: Mapping[str, Dataset], columns: Sequence[str]) -> None:
+    """Refuse datasets that cannot train a model that reads `columns`.
+
+    Raises:
+        UserError: a column is missing, or labels are withheld.
+    """
+    for name, split in splits.items():
+        missing = [column for column in columns if column not in split.column_names]
+        if missing:
+            raise UserError(
+                f"{dataset} has no {listing(missing)}, which this model reads: make it with scripts/prepare.py"
+            )
+        withheld = sum(label == NO_LABEL for label in split["label"])
+        if withheld:
+            raise UserError(f"{withheld} of {len(split)} photos in the split {name!r} of {dataset} have no label")
+
+
+def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> None:
+    """Refuse a dataset whose classes are not, in this order, those that a model knows.
+
+    Raises:
+        UserError: they differ.
+    """
+    there = split.features["label"].names
+    if list(there) != list(class_names):
+        raise UserError(f"{dataset} has the classes {listing(there)}, but the model knows {listing(class_names)}")
+
+
+def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """A row for each photo file, as a prepared dataset has it, with its faces; unlabelled.
+
+    Args:
+        photos: the files.
+        quarantined: gets the name of each file that cannot be used, and the reason; the others go on.
+    """
+    from ger_datasets.columns import photo_columns
+    from ger_datasets.faces import FaceExtractor
+
+    extractor = FaceExtractor()
+    taken: dict[str, int] = {}
+    for path in photos:
+        name = printable(path.name)
+        try:
+            image = read_photo(path).image
+        except BadPhoto as reason:
+            quarantined.append({"file": name, "reason": str(reason)})
+            logger.warning("%s cannot be used: %s", name, reason)
+            continue
+        taken[name] = taken.get(name, 0) + 1
+        image_id = name if taken[name] == 1 else f"{name}-{taken[name]}"
+        (faces,) = extractor.extract([image])
+        yield {"image_id": image_id, "label": NO_LABEL, "group": image_id, **photo_columns(image, faces)}

@@ -1,0 +1,53 @@
+"""A whole photo, or a skeleton image -> logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from .backbones import create_backbone, init_non_persistent_buffers, keep_own_weights
+from .configuration_ger import NO_LABEL, GerSceneConfig
+
+
+class GerSceneForImageClassification(PreTrainedModel):
+    """A timm backbone over the photo, dropout, and a linear head.
+
+    Args:
+        config: the architecture.
+        pretrained: start from timm's ImageNet weights (training only; `from_pretrained` brings a checkpoint's).
+    """
+
+    config_class = GerSceneConfig
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = False
+
+    def __init__(self, config: GerSceneConfig, pretrained: bool = False) -> None:
+        super().__init__(config)
+        self.backbone = create_backbone(config.backbone, pretrained)
+        keep_own_weights(self.backbone)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(self.backbone.head_hidden_size, config.num_labels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        init_non_persistent_buffers(module)
+
+    def forward(
+        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, return_dict: bool | None = None, **kwargs
+    ) -> ImageClassifierOutput:
+        """Classify photos.
+
+        Args:
+            pixel_values: (batch, 3, height, width), as the processor makes them.
+            labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+
+        Returns:
+            `loss` (a scalar, if labels were given) and `logits` (batch, classes).
+        """
+        logits = self.head(self.dropout(self.backbone(pixel_values)))
+        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
+        return ImageClassifierOutput(loss=loss, logits=logits)

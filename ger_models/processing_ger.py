@@ -1,0 +1,161 @@
+"""A dataset row or a raw photo -> tensors. Saved and loaded with the checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as tvF
+from transformers import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class GerProcessor(BaseImageProcessor):
+    """Turns rows of a prepared dataset, or photos, into a model's inputs, one by one: a row's tensors never depend on
+    its batch, except for the padding of the faces.
+
+    | input column | tensors |
+    |---|---|
+    | `image` | `pixel_values` (batch, 3, crop_size, crop_size) float32 |
+    | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
+    | `scene_feature` | `scene_feature` (batch, scene_dim) float32 and `scene_mask` (batch,) bool |
+
+    Args:
+        columns: which of these columns the model reads.
+        resize_shorter: the photo's shorter side is brought to this many pixels, then `crop_size` is cut out of the
+            middle (evaluation).
+        crop_size: side of the square the model sees, in pixels.
+        crop_scale: share of the photo's area that a random crop covers at least (training).
+        image_mean: per channel, of pixels from 0 to 1.
+        image_std: per channel.
+        max_faces: the most confident faces that are kept; the original kept 15.
+        scene_dim: length of the scene feature.
+    """
+
+    model_input_names = ("pixel_values", "face_features", "face_mask", "scene_feature", "scene_mask")
+
+    def __init__(
+        self,
+        columns: Sequence[str] = ("image",),
+        resize_shorter: int = 256,
+        crop_size: int = 224,
+        crop_scale: float = 0.35,
+        image_mean: Sequence[float] = IMAGENET_MEAN,
+        image_std: Sequence[float] = IMAGENET_STD,
+        max_faces: int = 15,
+        scene_dim: int = 0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.columns = list(columns)
+        self.resize_shorter = resize_shorter
+        self.crop_size = crop_size
+        self.crop_scale = crop_scale
+        self.image_mean = list(image_mean)
+        self.image_std = list(image_std)
+        self.max_faces = max_faces
+        self.scene_dim = scene_dim
+        unknown = [column for column in self.columns if column not in self._makers()]
+        if unknown or not self.columns:
+            raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
+        if not 0 < crop_size <= resize_shorter:
+            raise ValueError(
+                f"GerProcessor.crop_size must be from 1 to resize_shorter ({resize_shorter}), not {crop_size}"
+            )
+        if max_faces < 1:
+            raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
+
+    def _makers(self) -> dict[str, Any]:
+        return {"image": self._images, "face_features": self._faces, "scene_feature": self._scenes}
+
+    def __call__(self, images: Any, **kwargs) -> BatchFeature:
+        return self.preprocess(images, **kwargs)
+
+    def preprocess(
+        self,
+        images: Any,
+        generators: Sequence[torch.Generator] | None = None,
+        return_tensors: str = "pt",
+    ) -> BatchFeature:
+        """Make a model's inputs.
+
+        Args:
+            images: rows of a prepared dataset (mappings with the columns the model reads), or PIL images; one or many.
+            generators: one for each row: training augmentation with the random numbers it draws. None: evaluation.
+            return_tensors: only "pt".
+
+        Raises:
+            ValueError: rows that lack a column; the message names it and how it is made.
+        """
+        if return_tensors != "pt":
+            raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
+        rows = [images] if isinstance(images, (Mapping, Image.Image)) else list(images)
+        rows = [{"image": row} if isinstance(row, Image.Image) else row for row in rows]
+        if not rows:
+            raise ValueError("nothing to process: the list of photos is empty")
+        missing = sorted({column for row in rows for column in self.columns if column not in row})
+        if missing:
+            raise ValueError(
+                f"the rows have no {', '.join(missing)}, which this model reads: they have "
+                f"{', '.join(sorted(rows[0]))}; prepare.py makes datasets that have it"
+            )
+        tensors: dict[str, torch.Tensor] = {}
+        for column in self.columns:
+            tensors |= self._makers()[column](rows, generators)
+        return BatchFeature(tensors)
+
+    def _images(
+        self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
+    ) -> dict[str, torch.Tensor]:
+        pixels = []
+        for i, row in enumerate(rows):
+            image = ImageOps.exif_transpose(row["image"]).convert("RGB")
+            image = self._centre(image) if generators is None else self._augmented(image, generators[i])
+            pixels.append(tvF.to_dtype(tvF.pil_to_tensor(image), torch.float32, scale=True))
+        return {"pixel_values": tvF.normalize(torch.stack(pixels), self.image_mean, self.image_std)}
+
+    def _centre(self, image: Image.Image) -> Image.Image:
+        scale = self.resize_shorter / min(image.size)
+        side = self.crop_size / scale  # of the square in the photo, so that only what is kept is resampled
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        return self._cut(image, (left, top, left + side, top + side))
+
+    def _augmented(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
+        """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time."""
+        area_share, log_aspect, x, y, flip = torch.rand(5, generator=generator).tolist()
+        area = image.width * image.height * (self.crop_scale + (1 - self.crop_scale) * area_share)
+        aspect = math.exp(math.log(3 / 4) + log_aspect * (math.log(4 / 3) - math.log(3 / 4)))
+        width, height = min(math.sqrt(area * aspect), image.width), min(math.sqrt(area / aspect), image.height)
+        left, top = x * (image.width - width), y * (image.height - height)
+        image = self._cut(image, (left, top, left + width, top + height))
+        return ImageOps.mirror(image) if flip < 0.5 else image
+
+    def _cut(self, image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+        """`box` of the photo at the model's size, anti-aliased."""
+        left, top, right, bottom = box
+        box = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+        return image.resize((self.crop_size, self.crop_size), Image.Resampling.BILINEAR, box=box)
+
+    def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
+        per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.max_faces] for row in rows]
+        dim = max((features.shape[1] for features in per_row if features.ndim == 2), default=256)
+        slots = max(1, max(len(features) for features in per_row))  # even where no photo has a face
+        faces = torch.zeros(len(rows), slots, dim)
+        mask = torch.zeros(len(rows), slots, dtype=torch.bool)
+        for i, features in enumerate(per_row):
+            if len(features):
+                faces[i, : len(features)], mask[i, : len(features)] = features, True
+        return {"face_features": faces, "face_mask": mask}
+
+    def _scenes(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
+        scenes = torch.zeros(len(rows), self.scene_dim)
+        mask = torch.zeros(len(rows), dtype=torch.bool)
+        for i, row in enumerate(rows):
+            if row["scene_feature"] is not None:
+                scenes[i], mask[i] = torch.as_tensor(row["scene_feature"], dtype=torch.float32), True
+        return {"scene_feature": scenes, "scene_mask": mask}

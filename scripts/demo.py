@@ -1,0 +1,95 @@
+"""From nothing to a trained model and a report, on photos drawn by code; with --photos, on yours too.
+
+python scripts/demo.py
+python scripts/demo.py --photos party.jpg team.jpg
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ger_datasets.cli import run
+from ger_datasets.errors import UserError
+from ger_datasets.sample.drawing import draw_sample
+
+SCRIPTS = Path(__file__).parent
+
+
+@dataclass
+class Arguments:
+    output_dir: Path = field(default=Path("demo"), metadata={"help": "New folder for everything the demo makes."})
+    photos: list[Path] | None = field(default=None, metadata={"help": "Photos of your own to predict on."})
+    train: int = field(default=180, metadata={"help": "Photos drawn to learn from."})
+    test: int = field(default=60, metadata={"help": "Photos drawn to validate on, and as many again to test on."})
+    epochs: int | None = field(default=None, metadata={"help": "Default: the model's recipe."})
+    seed: int = field(default=0, metadata={"help": "Of the drawing and of the training."})
+
+
+def main(arguments: Arguments) -> dict:
+    folder = arguments.output_dir
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty: choose another --output_dir, or move what is there away")
+    if min(arguments.train, arguments.test) < 3:
+        raise UserError(
+            f"--train and --test must be 3 or more, one photo a class, not {arguments.train}, {arguments.test}"
+        )
+    dataset, model, table = folder / "dataset", folder / "model", folder / "test.parquet"
+
+    say("1/5 drawing group photos")
+    counts = {"train": arguments.train, "validation": arguments.test, "test": arguments.test}
+    draw_sample(folder / "raw", counts, arguments.seed)
+
+    say("2/5 finding faces")
+    script("prepare.py", dataset="sample", source=folder / "raw", output=dataset)
+
+    say("3/5 training")
+    epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
+    script("train.py", model="features_crossvit", dataset=dataset, output_dir=model, seed=arguments.seed, **epochs)
+
+    say("4/5 predicting")
+    script("predict.py", model=model, dataset=dataset, split="test", output=table)
+    if arguments.photos is not None:
+        script("predict.py", model=model, photos=arguments.photos, output_dir=folder / "pictures")
+
+    say("5/5 scoring")
+    figures = script("evaluate_predictions.py", predictions=table, output_dir=folder / "report")
+
+    say(f"{figures['note']}\naccuracy on the test photos: {figures['accuracy']:.3f} (chance {figures['chance']:.3f})")
+    if arguments.photos is not None:
+        say(f"your pictures: {folder / 'pictures'}")
+    say(f"the report: {figures['report']}")
+    return {name: figures[name] for name in ("accuracy", "chance", "note", "report")}
+
+
+def say(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr, flush=True)
+
+
+def script(name: str, **options: object) -> dict:
+    """Run one of the scripts as a user would, its progress shown; returns the figures of its last line."""
+    command = [sys.executable]
+    if name == "train.py":
+        command += ["-m", "accelerate.commands.launch", "--quiet"]
+    command.append(str(SCRIPTS / name))
+    for option, value in options.items():
+        command += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+    say("$ " + shlex.join(["python", *command[1:]]))
+    with tempfile.TemporaryFile("w+") as stdout:
+        code = subprocess.run(command, stdout=stdout).returncode
+        stdout.seek(0)
+        lines = stdout.read().splitlines()
+    if code == 2:
+        raise UserError(f"{name} could not go on; its message stands above")
+    if code != 0:
+        raise RuntimeError(f"{name} failed with exit code {code}; its message stands above")
+    return json.loads(lines[-1])
+
+
+if __name__ == "__main__":
+    run(main, Arguments)
