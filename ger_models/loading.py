@@ -1,23 +1,18 @@
-"""Rows to learn from or to predict on: of a prepared dataset, or made from photos on the spot."""
+"""Prepared datasets -> the splits and columns that a model learns from or predicts on."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import datasets
 from accelerate import Accelerator
 from datasets import Dataset
 
-from ger_datasets.errors import BadPhoto, UserError, listing
-from ger_datasets.photos import printable, read_photo
+from ger_datasets.errors import UserError, listing
 
 from .configuration_ger import NO_LABEL
-
-logger = logging.getLogger(__name__)
 
 
 def load_splits(
@@ -56,7 +51,7 @@ def load_splits(
 
 
 def public_name(path: str) -> str:
-    """What a dataset or model is called in files that travel: its repository, or its folder's name without the path."""
+    """What a dataset or model is called in files that travel: its repository, or its folder's name, not the path."""
     return Path(path).resolve().name if Path(path).is_dir() else path
 
 
@@ -98,29 +93,3 @@ def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> N
     there = split.features["label"].names
     if list(there) != list(class_names):
         raise UserError(f"{dataset} has the classes {listing(there)}, but the model knows {listing(class_names)}")
-
-
-def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """A row for each photo file, as a prepared dataset has it, with its faces; unlabelled.
-
-    Args:
-        photos: the files.
-        quarantined: gets the name of each file that cannot be used, and the reason; the others go on.
-    """
-    from ger_datasets.columns import photo_columns
-    from ger_datasets.faces import FaceExtractor
-
-    extractor = FaceExtractor()
-    taken: dict[str, int] = {}
-    for path in photos:
-        name = printable(path.name)
-        try:
-            image = read_photo(path).image
-        except BadPhoto as reason:
-            quarantined.append({"file": name, "reason": str(reason)})
-            logger.warning("%s cannot be used: %s", name, reason)
-            continue
-        taken[name] = taken.get(name, 0) + 1
-        image_id = name if taken[name] == 1 else f"{name}-{taken[name]}"
-        (faces,) = extractor.extract([image])
-        yield {"image_id": image_id, "label": NO_LABEL, "group": image_id, **photo_columns(image, faces)}

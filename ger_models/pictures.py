@@ -21,7 +21,11 @@ PICTURE_SIDE = 1600  # pixels; larger photos are reduced, pictures being for loo
 
 
 def draw_prediction(
-    image: Image.Image, face_boxes: Sequence[Sequence[float]], probabilities: np.ndarray, class_names: Sequence[str]
+    image: Image.Image,
+    face_boxes: Sequence[Sequence[float]],
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    note: str = "",
 ) -> Image.Image:
     """The photo with its face boxes, above a band with each class's probability; the predicted class stands first.
 
@@ -30,6 +34,7 @@ def draw_prediction(
         face_boxes: (faces, 4), x1 y1 x2 y2, pixels of `image`.
         probabilities: (classes,), sum 1.
         class_names: (classes,).
+        note: what a reader must know before believing the figures; written below them.
     """
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     photo = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
@@ -40,15 +45,19 @@ def draw_prediction(
         outer = [corners[0] - line, corners[1] - line, corners[2] + line, corners[3] + line]
         draw.rectangle(outer, outline="black", width=line)  # a dark rim, so that the box shows on any background
         draw.rectangle(corners, outline=FACE_COLOUR, width=line)
-    return _with_band(photo, probabilities, class_names, len(face_boxes))
+    return _with_band(photo, probabilities, class_names, len(face_boxes), note)
 
 
-def _with_band(photo: Image.Image, probabilities: np.ndarray, class_names: Sequence[str], faces: int) -> Image.Image:
+def _with_band(
+    photo: Image.Image, probabilities: np.ndarray, class_names: Sequence[str], faces: int, note: str
+) -> Image.Image:
     width = max(photo.width, 420)
     size = min(26, max(16, width // 36))
     font, bold = ImageFont.load_default(size), ImageFont.load_default(round(size * 1.35))
     row = round(size * 1.6)
-    band = round(size * 2.6) + row * len(class_names)
+    small = ImageFont.load_default(round(size * 0.75))
+    lines = _wrapped(note, small, width - 2 * size)
+    band = round(size * 2.6) + row * len(class_names) + size * len(lines)
     picture = Image.new("RGB", (width, photo.height + band), "#15181C")
     picture.paste(photo, ((width - photo.width) // 2, 0))
     draw = ImageDraw.Draw(picture)
@@ -69,7 +78,21 @@ def _with_band(photo: Image.Image, probabilities: np.ndarray, class_names: Seque
         draw.rectangle([left, y + size * 0.2, left + (right - left) * probabilities[index], y + size], fill=colour)
         share = f"{100 * probabilities[index]:.0f} %"
         draw.text((width - pad, y), share, font=font, fill="#E6E9EC", anchor="ra")
+    for i, line in enumerate(lines):
+        y = top + size * 2 + len(class_names) * row + i * size
+        draw.text((pad, y), line, font=small, fill="#F0E442")
     return picture
+
+
+def _wrapped(text: str, font: Any, width: float) -> list[str]:
+    """`text` in lines of at most `width` pixels."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def make_picture_folder(folder: Path) -> None:
@@ -88,7 +111,11 @@ def make_picture_folder(folder: Path) -> None:
 
 
 def save_pictures(
-    folder: Path, rows: Sequence[Mapping[str, Any]], probabilities: np.ndarray, class_names: Sequence[str]
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    note: str = "",
 ) -> None:
     """A picture for each row, `IMAGE_ID.png` in `folder`.
 
@@ -97,9 +124,10 @@ def save_pictures(
         rows: with image_id, image and face_boxes.
         probabilities: (rows, classes).
         class_names: (classes,).
+        note: as in `draw_prediction`.
     """
     for row, shares in zip(rows, probabilities, strict=True):
         buffer = io.BytesIO()
-        draw_prediction(row["image"], row["face_boxes"], shares, class_names).save(buffer, "PNG")
+        draw_prediction(row["image"], row["face_boxes"], shares, class_names, note).save(buffer, "PNG")
         with replacing(folder / f"{row['image_id']}.png") as file:
             file.write(buffer.getvalue())

@@ -19,8 +19,9 @@ from ger_datasets.cli import run
 from ger_datasets.errors import UserError, listing
 from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.inference import load_checkpoint, predict_rows
-from ger_models.loading import check_classes, load_splits, photo_rows, public_name
+from ger_models.loading import check_classes, load_splits, public_name
 from ger_models.pictures import PREDICTIONS, make_picture_folder, save_pictures
+from ger_models.pipeline_ger import photo_rows
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def main(arguments: Arguments) -> dict:
         rows, total = photo_rows(arguments.photos, quarantined), len(arguments.photos)
         table = arguments.output_dir / PREDICTIONS
 
+    note = "; ".join(dict.fromkeys(filter(None, notes)))
     image_ids, labels, logits, faces = [], [], [], []
     bar = tqdm(total=total, unit="photo", desc="predicting", mininterval=0.5)
     for batch, batch_logits in predict_rows(model, processor, rows, arguments.batch_size):
@@ -73,14 +75,13 @@ def main(arguments: Arguments) -> dict:
         logits.append(batch_logits)
         faces += [len(row["face_scores"]) for row in batch]
         if arguments.photos is not None:
-            save_pictures(arguments.output_dir, batch, softmax(batch_logits, axis=1), class_names)
+            save_pictures(arguments.output_dir, batch, softmax(batch_logits, axis=1), class_names, note)
         bar.update(len(batch))
     bar.close()
     if not image_ids:
         reasons = [f"{photo['file']}: {photo['reason']}" for photo in quarantined]
         raise UserError(f"none of the {total} photos can be used: {listing(reasons)}")
 
-    note = "; ".join(dict.fromkeys(filter(None, notes)))
     logits = np.concatenate(logits)
     predictions = Predictions(
         image_ids,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..gaf3.builder import Gaf3Builder
 from ..records import Record
+from .drawing import draw_sample
 
 
 class SampleBuilder(Gaf3Builder):
@@ -16,8 +17,6 @@ class SampleBuilder(Gaf3Builder):
     notice = "drawn test pattern: the photos are drawn by code, and figures on them say nothing about real photos"
 
     def records(self) -> list[Record]:
-        from .drawing import draw_sample
-
         if not self.source.exists():
             draw_sample(self.source)
         return super().records()

@@ -16,12 +16,18 @@ posture tells), some a single face, some twelve.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
+import os
 import pickle
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +47,7 @@ FOLDERS = MappingProxyType({"train": "train", "validation": "val", "test": "val"
 LISTS = MappingProxyType({"validation": "val_list", "test": "test_list"})
 AGREEMENT = 0.85  # chance that a person shows their photo's class; a strict majority always does
 MOST_PEOPLE = 12
+WORTH_A_PROCESS = 60  # photos: starting a process takes as long as drawing some twenty
 # every 16th photo holds backs only, one face, or twelve; 16 shares no factor with the three classes
 SPECIAL = MappingProxyType({3: "backs", 8: "one", 12: "twelve"})
 
@@ -205,7 +212,7 @@ def _develop(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
 # --- folders ----------------------------------------------------------------------------------------------------
 
 
-def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0) -> None:
+def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0, num_proc: int | None = None) -> None:
     """Draw the sample dataset into `folder`, which must be missing or empty.
 
     The same seed and numbers give the same bytes (of the same Pillow). `folder` appears when all is drawn.
@@ -213,6 +220,7 @@ def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0)
     Args:
         photos: how many photos each split gets; the classes take turns.
         seed: 0 or more.
+        num_proc: processes that draw; None: as many as there are cores, and one for a few photos.
 
     Raises:
         UserError: `folder` holds something already, or a number makes no sense.
@@ -233,7 +241,7 @@ def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0)
     try:
         unfinished = beside / folder.name
         unfinished.mkdir()
-        _fill(unfinished, photos, seed)
+        _fill(unfinished, photos, seed, num_proc)
         if folder.exists():
             folder.rmdir()
         unfinished.rename(folder)
@@ -241,31 +249,55 @@ def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0)
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _fill(folder: Path, photos: Mapping[str, int], seed: int) -> None:
-    truth: dict[str, list[dict]] = {}
-    drawn: dict[tuple[str, str], int] = {}
+@dataclass(frozen=True)
+class Job:
+    """A photo to draw: which one, and where it goes below the sample's folder."""
+
+    folder: Path
+    split: str
+    index: int
+    place: tuple[str, str]  # train or val, class
+    stem: str
+
+
+def _fill(folder: Path, photos: Mapping[str, int], seed: int, num_proc: int | None) -> None:
     for place in dict.fromkeys(FOLDERS.values()):
         for name in CLASS_NAMES:
             (folder / place / name).mkdir(parents=True)
             (folder / "poses" / place / name).mkdir(parents=True)
-    with tqdm(total=sum(photos.values()), desc="Drawing the sample", unit="photo") as bar:
-        for split in SPLITS:
-            names = []
-            for index in range(photos.get(split, 0)):
-                plan, rng = plan_photo(seed, split, index)
-                photo, people = draw_photo(rng, plan.mood, plan.people, plan.faces_visible)
-                where = FOLDERS[split], plan.mood
-                drawn[where] = drawn.get(where, 0) + 1
-                stem = f"{PREFIXES[plan.mood]}_{drawn[where]}"
-                photo.save(folder.joinpath(*where, f"{stem}.jpg"), quality=90)
-                pose = folder.joinpath("poses", *where, f"{stem}_keypoints.json")
-                pose.write_text(json.dumps(pose_json(people)), encoding="utf-8")
-                names.append(f"{stem}.jpg")
-                truth["/".join((*where, names[-1]))] = [_truth(person) for person in people]
-                bar.update()
-            if split in LISTS:
-                (folder / LISTS[split]).write_bytes(pickle.dumps(names, protocol=2))
+    jobs: list[Job] = []
+    drawn: Counter[tuple[str, str]] = Counter()
+    for split in SPLITS:
+        for index in range(photos.get(split, 0)):
+            mood = plan_photo(seed, split, index)[0].mood
+            place = FOLDERS[split], mood
+            drawn[place] += 1
+            jobs.append(Job(folder, split, index, place, f"{PREFIXES[mood]}_{drawn[place]}"))
+    for split, name in LISTS.items():
+        if photos.get(split):
+            names = [f"{job.stem}.jpg" for job in jobs if job.split == split]
+            (folder / name).write_bytes(pickle.dumps(names, protocol=2))
+
+    draw = partial(_draw_job, seed)
+    processes = min(num_proc or len(os.sched_getaffinity(0)), -(-len(jobs) // WORTH_A_PROCESS))
+    with contextlib.ExitStack() as stack:
+        one_by_one = map
+        if processes > 1:
+            context = multiprocessing.get_context("spawn")
+            one_by_one = stack.enter_context(ProcessPoolExecutor(processes, context)).map
+        truths = list(tqdm(one_by_one(draw, jobs), total=len(jobs), desc="drawing the sample", unit="photo"))
+    truth = {"/".join((*job.place, f"{job.stem}.jpg")): people for job, people in zip(jobs, truths, strict=True)}
     (folder / "people.json").write_text(json.dumps(truth), encoding="utf-8")
+
+
+def _draw_job(seed: int, job: Job) -> list[dict]:
+    """Draw one photo and write it and its poses; returns its people's entries in people.json."""
+    plan, rng = plan_photo(seed, job.split, job.index)
+    photo, people = draw_photo(rng, plan.mood, plan.people, plan.faces_visible)
+    photo.save(job.folder.joinpath(*job.place, f"{job.stem}.jpg"), quality=90)
+    pose = job.folder.joinpath("poses", *job.place, f"{job.stem}_keypoints.json")
+    pose.write_text(json.dumps(pose_json(people)), encoding="utf-8")
+    return [_truth(person) for person in people]
 
 
 def pose_json(people: list[Person]) -> dict:

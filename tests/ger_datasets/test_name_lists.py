@@ -1,0 +1,89 @@
+"""Pickled lists are read, and anything else in a pickle is refused without being executed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ger_datasets.errors import UserError
+from ger_datasets.name_lists import read_name_list
+
+
+def written(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "val_list"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol(tmp_path: Path, protocol: int) -> None:
+    names = ["neg_1.jpg", "pos_2.jpg", "ünï.jpg", "x" * 300]
+    names.append(names[0])  # the same object again: a reference in the pickle
+    assert read_name_list(written(tmp_path, pickle.dumps(names, protocol))) == names
+
+
+def test_an_empty_list(tmp_path: Path) -> None:
+    assert read_name_list(written(tmp_path, pickle.dumps([]))) == []
+
+
+def test_the_distributed_lists(shared: Path) -> None:
+    lists = {name: read_name_list(shared / "data" / "gaf3_lists" / name) for name in ("val_list", "test_list")}
+    assert {name: len(names) for name, names in lists.items()} == {"val_list": 3341, "test_list": 1000}
+    assert not set(lists["val_list"]) & set(lists["test_list"])
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, protocol: int) -> None:
+    target = tmp_path / "executed"
+    path = written(tmp_path, pickle.dumps(["neg_1.jpg", Malicious(target)], protocol))
+    with pytest.raises(UserError, match="nothing in it was executed"):
+        read_name_list(path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a string", ("a", "tuple"), {"a": 1}, [1, 2], [["nested"]], [None], {"a"}, [b"bytes"], np.array(["a"]), 5],
+    ids=repr,
+)
+def test_anything_but_a_list_of_strings_is_refused(tmp_path: Path, value: object) -> None:
+    for protocol in (0, 2, 4):
+        with pytest.raises(UserError, match="not a pickled list of file names"):
+            read_name_list(written(tmp_path, pickle.dumps(value, protocol)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"neg_1.jpg\nneg_2.jpg\n",
+        pickle.dumps(["a", "b"])[:-1],
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a byte array of 2**63 bytes
+        b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
+    ],
+)
+def test_broken_pickles(tmp_path: Path, content: bytes) -> None:
+    path = written(tmp_path, content)
+    with pytest.raises(UserError, match="val_list is not a pickled list"):
+        read_name_list(path)
+
+
+def test_a_memo_index_of_four_thousand_million_takes_no_memory(tmp_path: Path) -> None:
+    assert read_name_list(written(tmp_path, b"\x80\x04]r\xff\xff\xff\xff.")) == []
+
+
+def test_a_missing_list(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_name_list(tmp_path / "val_list")

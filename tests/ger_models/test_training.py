@@ -1,0 +1,246 @@
+"""Recipes, loaders and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from transformers import AutoModelForImageClassification
+
+from ger_datasets.errors import UserError
+from ger_models import training
+from ger_models.loading import check_classes, check_trainable, load_splits, public_name, scene_dim
+from ger_models.presets import PRESETS, Recipe, build, parse_overrides, preset
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY_SCENE = "backbone=test_resnet"
+
+
+def test_only_the_columns_asked_for_are_read(drawn_dataset: Path) -> None:
+    data = load_splits(str(drawn_dataset), ["face_features", "no_such"], ["train", "test"])
+    assert {split: len(rows) for split, rows in data.items()} == {"train": 18, "test": 6}
+    assert data["train"].column_names == ["image_id", "label", "face_features"]
+    with pytest.raises(UserError, match=r"has no no_such, which this model reads.*prepare\.py"):
+        check_trainable("sample", data, ["face_features", "no_such"])
+    check_classes("sample", data["test"], ["Negative", "Neutral", "Positive"])
+    with pytest.raises(UserError, match="Negative, Neutral, Positive, but the model knows sad, happy"):
+        check_classes("sample", data["test"], ["sad", "happy"])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("/nowhere/at/all", "no folder /nowhere/at/all"),
+        ("ger_datasets/nothing", "no folder ger_datasets/nothing: prepare a dataset first"),
+        ("EMPTY", "no prepared dataset"),
+    ],
+)
+def test_datasets_that_are_not_there(dataset: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    dataset = str(tmp_path / dataset) if dataset == "EMPTY" else dataset
+    with pytest.raises(UserError, match=words):
+        load_splits(dataset, [], ["train"])
+
+
+def test_a_split_that_is_not_there(drawn_dataset: Path) -> None:
+    with pytest.raises(UserError, match="no split 'challenge': there are train, validation, test"):
+        load_splits(str(drawn_dataset), [], ["challenge"])
+
+
+def test_a_damaged_dataset(drawn_dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_dataset, tmp_path / "damaged")
+    for path in (tmp_path / "damaged" / "data").glob("*.parquet"):
+        path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_splits(str(tmp_path / "damaged"), [], ["train"])
+
+
+def test_withheld_labels_are_refused(drawn_dataset: Path) -> None:
+    data = load_splits(str(drawn_dataset), ["face_features"], ["train"])
+    unlabelled = data["train"].map(lambda row, i: {"label": -1 if i < 4 else row["label"]}, with_indices=True)
+    with pytest.raises(UserError, match="4 of 18 photos in the split 'train' of sample have no label"):
+        check_trainable("sample", {"train": unlabelled}, ["face_features"])
+    assert scene_dim(unlabelled) == 0
+
+
+def test_names_that_travel_hold_no_path(tmp_path: Path) -> None:
+    (tmp_path / "gaf3").mkdir()
+    assert public_name(str(tmp_path / "gaf3")) == "gaf3"
+    assert public_name("org/model") == "org/model"
+
+
+def test_presets_and_overrides() -> None:
+    with pytest.raises(UserError, match="unknown model 'nothing': there are densenet_emotic, features_crossvit"):
+        preset("nothing")
+    overrides = parse_overrides("backbone=test_resnet, dropout=0.5", PRESETS["densenet_emotic"].config_class)
+    assert overrides == {"backbone": "test_resnet", "dropout": 0.5}
+    for text in ("backbones=x", "dropout", "num_labels=7"):
+        with pytest.raises(UserError, match="of backbone, dropout"):
+            parse_overrides(text, PRESETS["densenet_emotic"].config_class)
+    with pytest.raises(UserError, match="dropout must be from 0"):
+        build("densenet_emotic", ["a", "b"], overrides="backbone=test_resnet,dropout=7")
+    with pytest.raises(UserError, match="near it are"):
+        build("densenet_emotic", ["a", "b"], overrides="backbone=densenet16")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_build_for_any_classes(name: str) -> None:
+    overrides = TINY_SCENE if name == "densenet_emotic" else ""
+    model, processor = build(name, ["sad", "happy"], scene_dim=10, overrides=overrides)
+    assert model.config.id2label == {0: "sad", 1: "happy"}
+    assert model.config.label2id == {"sad": 0, "happy": 1}
+    assert set(processor.columns) <= {*PRESETS[name].columns, *PRESETS[name].optional}
+
+
+def test_schedules() -> None:
+    def rates(recipe: Recipe, steps: int) -> list[float]:
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        optimizer, schedule = training.make_optimizer(SimpleNamespace(parameters=lambda: [parameter]), recipe, steps)
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        return found
+
+    step = rates(Recipe("sgd", 0.001, epochs=16, batch_size=1, step_epochs=7), 16 * 5)
+    np.testing.assert_allclose(step, [0.001] * 35 + [0.0001] * 35 + [0.00001] * 10)
+    cosine = rates(Recipe("adamw", 1.0, epochs=1, batch_size=1, schedule="cosine"), 100)
+    assert cosine[0] == pytest.approx(0.1)
+    assert max(cosine) == pytest.approx(1.0, abs=0.03)
+    assert cosine[-1] < 0.001
+    assert np.argmax(cosine) == 9
+
+
+def test_overridden_recipes() -> None:
+    recipe = PRESETS["features_crossvit"].recipe
+    changed = training.overridden(recipe, SimpleNamespace(epochs=3, learning_rate=None, batch_size=2))
+    assert (changed.epochs, changed.batch_size, changed.learning_rate) == (3, 2, recipe.learning_rate)
+    with pytest.raises(UserError, match="epochs must be more than 0, not 0"):
+        training.overridden(recipe, SimpleNamespace(epochs=0))
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    training.check_loss(1.0, 1)
+    with pytest.raises(UserError, match="nan in epoch 3"):
+        training.check_loss(float("nan"), 3)
+
+
+def test_the_order_depends_on_the_seed_alone() -> None:
+    rows = [{"image_id": str(i), "label": i} for i in range(50)]
+
+    def order(seed: int) -> list[int]:
+        return [
+            int(n)
+            for batch in training.make_loader(rows, lambda r: [x["label"] for x in r], 8, 0, seed)
+            for n in batch
+        ]
+
+    torch.manual_seed(1)
+    first = order(5)
+    torch.manual_seed(2)
+    assert order(5) == first != sorted(first)
+    assert sorted(first) == list(range(50))
+    assert order(6) != first
+
+
+def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
+    train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])
+    arguments = SimpleNamespace(model="densenet_emotic", config_overrides=TINY_SCENE, initial_weights="auto")
+    _, _, began = training.build(arguments, train, Accelerator())
+    assert began == "random"
+    assert "starting from RANDOM weights" in caplog.text
+    arguments.initial_weights = "imagenet"
+    with pytest.raises(UserError, match="use --initial_weights random"):
+        training.build(arguments, train, Accelerator())
+    arguments.initial_weights = "noise"
+    with pytest.raises(UserError, match="there are auto, imagenet, random"):
+        training.build(arguments, train, Accelerator())
+    arguments.model, arguments.initial_weights = "features_crossvit", "imagenet"
+    with pytest.raises(UserError, match="no ImageNet weights"):
+        training.build(arguments, train, Accelerator())
+
+
+def train_once(run_script: object, dataset: Path, output: Path, *more: object) -> tuple[int, dict | None, str]:
+    common = ("--dataset", dataset, "--output_dir", output, "--epochs", 2, *more)
+    return run_script("train", "--model", "features_crossvit", *common)
+
+
+def test_training_writes_a_whole_run(run_script: object, drawn_dataset: Path, tmp_path: Path) -> None:
+    code, figures, log = train_once(run_script, drawn_dataset, tmp_path / "run")
+    assert code == 0, log
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "config.json", "model.safetensors", "preprocessor_config.json", "metrics.json", "README.md",
+    }  # fmt: skip
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["validation"]["accuracy"] == figures["validation"]["accuracy"]
+    assert metrics["best_epoch"] == figures["best_epoch"] in (1, 2)
+    assert [epoch["epoch"] for epoch in metrics["history"]] == [1, 2]
+    assert max(e["validation_accuracy"] for e in metrics["history"]) == figures["validation"]["accuracy"]
+    assert metrics["recipe"]["epochs"] == 2
+    assert "drawn" in metrics["notice"]
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "drawn test pattern" in card
+    assert "features_crossvit" in card
+    for name in ("metrics.json", "README.md", "config.json"):
+        assert str(tmp_path) not in (tmp_path / "run" / name).read_text()
+
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    code, _, log = train_once(run_script, drawn_dataset, tmp_path / "run")
+    assert code == 2
+    assert "is not empty" in log
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_weights(run_script: object, drawn_dataset: Path, tmp_path: Path) -> None:
+    weights = []
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        assert train_once(run_script, drawn_dataset, tmp_path / name, "--seed", seed)[0] == 0
+        weights.append((tmp_path / name / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_scene_model_trains_whatever_the_number_of_workers(
+    run_script: object, drawn_dataset: Path, tmp_path: Path
+) -> None:
+    weights = []
+    for workers in (0, 2):
+        output = tmp_path / str(workers)
+        code, figures, log = run_script(
+            "train", "--model", "densenet_emotic", "--dataset", drawn_dataset, "--output_dir", output, "--epochs", 1,
+            "--config_overrides", TINY_SCENE, "--initial_weights", "random", "--num_workers", workers,
+        )  # fmt: skip
+        assert code == 0, log
+        assert figures["initial_weights"] == "random"
+        weights.append((output / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    model = AutoModelForImageClassification.from_pretrained(output)
+    assert model.config.backbone == "test_resnet"
+
+
+def test_two_processes_through_accelerate(drawn_dataset: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    arguments = ["--model", "features_crossvit", "--dataset", drawn_dataset, "--output_dir", tmp_path / "run"]
+    command = [sys.executable, "-m", *launch, ROOT / "scripts" / "train.py", *arguments, "--epochs", "2"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    figures = json.loads(lines[-1])
+    assert figures["processes"] == 2
+    assert len([line for line in lines if line.startswith("{")]) == 1, "only the first process reports"
+    assert (
+        sum(map(sum, json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["confusion_matrix"]))
+        == 6
+    )
