@@ -35,6 +35,7 @@ from .faces import FaceExtractor, Faces
 from .files import write_text
 from .manifest import Manifest
 from .photos import Photo, printable, read_photo
+from .processes import usable_cores
 from .records import Record
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def _prepare(
     if len(wanted) < len(shards):
         logger.info("%d of %d shards are there already", len(shards) - len(wanted), len(shards))
 
-    processes = min(num_proc or len(os.sched_getaffinity(0)), len(wanted))
+    processes = min(num_proc or usable_cores(), len(wanted))
     total = sum(len(shard.records) for shard in wanted)
     with tqdm(total=total, unit="photo", desc=f"preparing {dataset}", mininterval=0.5) as bar:
         work = _write_here(writer, wanted, bar) if processes <= 1 else _write_in(processes, writer, wanted, bar)

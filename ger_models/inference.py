@@ -12,6 +12,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 
 from ger_datasets.errors import UserError
 
+from .loading import is_missing_folder
 from .processing_ger import GerProcessor
 
 
@@ -23,9 +24,11 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor]:
     Raises:
         UserError: there is no checkpoint, or none of this package's kind.
     """
+    if is_missing_folder(name):
+        raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
     try:
-        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True)
-        processor = AutoImageProcessor.from_pretrained(name)
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no model can be loaded from {name}: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(processor, GerProcessor):

@@ -27,10 +27,10 @@ def load_splits(
     Raises:
         UserError: no such dataset, no such split (the message lists what there is), or a split without rows.
     """
-    if not Path(dataset).is_dir() and (dataset.count("/") != 1 or dataset.startswith(("ger_datasets/", "./", "../"))):
+    if is_missing_folder(dataset):
         raise UserError(f"no folder {dataset}: prepare a dataset first (scripts/prepare.py --output {dataset})")
     datasets.disable_progress_bars()
-    wanted = ["image_id", "label", *columns]
+    wanted = dict.fromkeys(["image_id", "label", *columns])
     try:
         builder = datasets.load_dataset_builder(dataset)
         have = [column for column in wanted if column in (builder.info.features or wanted)]
@@ -42,12 +42,25 @@ def load_splits(
         ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise UserError(f"the dataset {dataset} cannot be read: {one_line(error)}") from error
+    missing = [column for column in ("image_id", "label") if column not in have]
+    if missing:
+        raise UserError(
+            f"{dataset} has no column {listing(missing)}: it is not a dataset that scripts/prepare.py made"
+        )
     for split in splits:
         if split not in loaded:
             raise UserError(f"{dataset} has no split {split!r}: there are {listing(loaded)}")
         if not len(loaded[split]):
             raise UserError(f"the split {split!r} of {dataset} is empty")
     return {split: loaded[split] for split in splits}
+
+
+def is_missing_folder(name: str) -> bool:
+    """Whether `name` can only mean a folder on this machine, and there is none: the Hub need not be asked."""
+    if Path(name).is_dir():
+        return False
+    repository = name.count("/") == 1 and not name.startswith((".", "/", "~", "ger_datasets/"))
+    return not repository or Path(name).parent.is_dir()
 
 
 def public_name(path: str) -> str:

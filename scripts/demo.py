@@ -85,10 +85,9 @@ def script(name: str, **options: object) -> dict:
         code = subprocess.run(command, stdout=stdout).returncode
         stdout.seek(0)
         lines = stdout.read().splitlines()
-    if code == 2:
-        raise UserError(f"{name} could not go on; its message stands above")
     if code != 0:
-        raise RuntimeError(f"{name} failed with exit code {code}; its message stands above")
+        say(f"{name} ended with exit code {code}; its message stands above")
+        sys.exit(code)
     return json.loads(lines[-1])
 
 

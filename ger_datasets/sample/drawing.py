@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import os
 import pickle
 import shutil
 import tempfile
@@ -37,6 +36,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..errors import UserError, listing
+from ..processes import usable_cores
 from ..schema import CLASS_NAMES, SPLITS
 from .people import Person, draw_person, random_person
 from .scenery import scenery
@@ -279,7 +279,7 @@ def _fill(folder: Path, photos: Mapping[str, int], seed: int, num_proc: int | No
             (folder / name).write_bytes(pickle.dumps(names, protocol=2))
 
     draw = partial(_draw_job, seed)
-    processes = min(num_proc or len(os.sched_getaffinity(0)), -(-len(jobs) // WORTH_A_PROCESS))
+    processes = min(num_proc or usable_cores(), -(-len(jobs) // WORTH_A_PROCESS))
     with contextlib.ExitStack() as stack:
         one_by_one = map
         if processes > 1:
