@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import UserError
 from .gaf3.builder import Gaf3Builder
@@ -17,16 +17,24 @@ class Builder(Protocol):
 
     Attributes:
         class_names: the names of the labels 0, 1, ...
+        extra_features: the columns that only this dataset has, as `datasets` features; `Record.extras` fills them.
         notice: what must stand wherever figures on this dataset appear; empty for real data.
     """
 
     class_names: Sequence[str]
+    extra_features: Mapping[str, Any]
     notice: str
 
-    def __init__(self, source: Path) -> None: ...
+    def __init__(self, source: Path) -> None:
+        """`source`: the raw folder. Options of the dataset's own are keyword arguments with defaults after it."""
 
     def records(self) -> list[Record]:
         """Every photo, with image_ids that are unique and the same on every machine; UserError if there are none."""
+        ...
+
+    def remarks(self) -> list[str]:
+        """What a reader of the card should know about this download: counts that differ from the published ones,
+        files left out. One sentence each, without paths of this machine; asked for after `records`."""
         ...
 
 

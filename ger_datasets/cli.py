@@ -31,8 +31,9 @@ def run(
             self.exit(2, f"error: {message} (--help lists the options)\n")
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-    for chatty in ("httpx", "httpx2", "huggingface_hub", "datasets", "fsspec", "matplotlib", "PIL"):
+    for chatty in ("httpx", "httpx2", "datasets", "fsspec", "matplotlib", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0])
     try:

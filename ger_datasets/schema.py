@@ -22,7 +22,8 @@ Images are stored as bytes inside the Parquet files, never as paths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from datasets import ClassLabel, Features, Image, List, Value
 
@@ -34,8 +35,13 @@ FACE_FEATURE_DIM = 256
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 
 
-def features(class_names: Sequence[str] = CLASS_NAMES) -> Features:
-    """The Features of a prepared dataset whose classes are `class_names`."""
+def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] | None = None) -> Features:
+    """The Features of a prepared dataset.
+
+    Args:
+        class_names: the names of the labels 0, 1, ...
+        extra: the columns that only this dataset has, after the common ones.
+    """
     return Features(
         {
             "image_id": Value("string"),
@@ -51,5 +57,6 @@ def features(class_names: Sequence[str] = CLASS_NAMES) -> Features:
             "sampled_patches": List(Image()),
             "skeleton": Image(),
             "scene_feature": List(Value("float32")),
+            **(extra or {}),
         }
     )

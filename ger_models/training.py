@@ -156,6 +156,7 @@ def build(arguments: Any, train: Dataset, accelerator: Accelerator) -> tuple[Pre
         return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
 
     if chosen.imagenet and wanted != "random":
+        logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
             with accelerator.main_process_first():
                 return *made(pretrained=True), "imagenet"

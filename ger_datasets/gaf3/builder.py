@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, ClassVar
 
 from ..errors import UserError, listing
 from ..name_lists import read_name_list
@@ -29,10 +30,12 @@ class Gaf3Builder:
     """
 
     class_names = CLASS_NAMES
+    extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
 
     def __init__(self, source: Path) -> None:
         self.source = source
+        self._remarks: list[str] = []
 
     def records(self) -> list[Record]:
         """Every photo of the download, sorted by image_id.
@@ -56,6 +59,9 @@ class Gaf3Builder:
             else:
                 records += [_record(FOLDER_SPLITS[folder_name], name, path) for name, path in photos]
         return _with_unique_ids(records)
+
+    def remarks(self) -> list[str]:
+        return self._remarks
 
     def _listed_splits(self) -> dict[str, str]:
         """File name in lower case -> split, from the lists that lie beside the split folders."""
