@@ -20,13 +20,33 @@ from .files import write_text
 if TYPE_CHECKING:
     from .builders import Builder
 
+SOURCES = {
+    "options": "Options",
+    "legacy": "Older intermediates in place of computed columns",
+    "skeletons": "Skeletons",
+    "scene_model": "Scene features",
+}
 FACE_BINS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 12), (13, None))  # 80 % of GAF 3.0's photos have at most 12 faces
 
 
 def write_card(
-    output: Path, dataset: str, builder: Builder, entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+    output: Path,
+    dataset: str,
+    builder: Builder,
+    entries: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    duplicates: Mapping[str, Any],
 ) -> None:
-    """Write `output/README.md` from the shards' manifest entries and the prose in the dataset's `card.md`."""
+    """Write `output/README.md`.
+
+    Args:
+        output: the prepared dataset's folder.
+        dataset: its name; its folder holds the prose, `card.md`.
+        builder: its builder, after `records`.
+        entries: the shards' manifest entries.
+        settings: the manifest's settings.
+        duplicates: what `duplicates.duplicate_summary` found.
+    """
     splits = list(dict.fromkeys(entry["split"] for entry in entries))
     by_split = {split: [entry for entry in entries if entry["split"] == split] for split in splits}
     infos = SplitDict(dataset_name=dataset)
@@ -34,7 +54,7 @@ def write_card(
         infos.add(SplitInfo(name, sum(e["bytes"] for e in members), sum(e["rows"] for e in members)))
     size = sum(info.num_bytes for info in infos.values())
     info = DatasetInfo(
-        features=schema.features(builder.class_names),
+        features=schema.features(builder.class_names, builder.extra_features),
         splits=infos,
         download_size=size,
         dataset_size=size,
@@ -55,6 +75,7 @@ def write_card(
         prose.strip(),
         _counts(by_split, builder),
         _faces(by_split),
+        _remarks(builder.remarks(), duplicates),
         _provenance(entries, settings),
     ]
     write_text(output / "README.md", "\n\n".join(sections) + "\n")
@@ -109,14 +130,31 @@ def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)
 
 
+def _remarks(remarks: Sequence[str], duplicates: Mapping[str, Any]) -> str:
+    lines = [f"- {remark}" for remark in remarks]
+    if duplicates["pairs"]:
+        examples = "; ".join(f"`{one}` and `{other}`" for one, other in duplicates["examples"][:5])
+        lines.append(
+            f"- Near-duplicates across splits: {duplicates['photos']} photos look the same as one in "
+            f"another split by a perceptual hash, in {duplicates['pairs']} pairs, for example {examples}."
+        )
+    else:
+        lines.append("- Near-duplicates across splits: none by a perceptual hash.")
+    return "## Known quirks of this copy\n\n" + "\n".join(lines)
+
+
 def _provenance(entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
     quarantined = sum(len(entry["quarantined"]) for entry in entries)
     detector = ", ".join(f"{name} {value}" for name, value in settings["detector"].items())
+    sources = [
+        f"- {title}: {', '.join(f'{key} {value}' for key, value in settings[name].items())}.\n"
+        for name, title in SOURCES.items()
+        if settings[name]
+    ]
     packages = ("group-emotion", "facenet-pytorch", "torch", "pillow")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     return (
         "## Provenance\n\n"
         f"- {settings['photos']} photos were read; {quarantined} could not be used and stand in `quarantine.jsonl`.\n"
-        f"- Faces: {detector}.\n"
-        f"- Versions: {versions}."
+        f"- Faces: {detector}.\n" + "".join(sources) + f"- Versions: {versions}."
     )

@@ -36,6 +36,10 @@ class GerSceneForImageClassification(PreTrainedModel):
         super()._init_weights(module)
         init_non_persistent_buffers(module)
 
+    def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Global features (batch, width) of photos (batch, 3, height, width): what the head sees."""
+        return self.backbone(pixel_values)
+
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, return_dict: bool | None = None, **kwargs
     ) -> ImageClassifierOutput:
@@ -48,6 +52,6 @@ class GerSceneForImageClassification(PreTrainedModel):
         Returns:
             `loss` (a scalar, if labels were given) and `logits` (batch, classes).
         """
-        logits = self.head(self.dropout(self.backbone(pixel_values)))
+        logits = self.head(self.dropout(self.features(pixel_values)))
         loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
         return ImageClassifierOutput(loss=loss, logits=logits)

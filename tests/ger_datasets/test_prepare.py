@@ -13,13 +13,13 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from ger_datasets import prepare as prepare_module
-from ger_datasets import schema
+from ger_datasets import schema, shards
 from ger_datasets.cards import read_notice
 from ger_datasets.errors import UserError
 from ger_datasets.faces import FaceExtractor
-from ger_datasets.prepare import plan_shards, prepare
+from ger_datasets.prepare import prepare
 from ger_datasets.records import Record
+from ger_datasets.shards import plan_shards
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -98,10 +98,10 @@ def test_two_processes_write_the_same_bytes_as_one(drawn_dataset: Path, drawn_ra
 def test_a_stopped_run_goes_on_and_ends_the_same(
     raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare_module, "SHARD_ROWS", 2)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 2)
     prepare("gaf3", raw_folder, tmp_path / "undisturbed", num_proc=1)
 
-    real, calls = prepare_module.read_photo, []
+    real, calls = shards.read_photo, []
 
     def stops(path: Path) -> object:
         calls.append(path)
@@ -109,7 +109,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return real(path)
 
-    monkeypatch.setattr(prepare_module, "read_photo", stops)
+    monkeypatch.setattr(shards, "read_photo", stops)
     with pytest.raises(KeyboardInterrupt):
         prepare("gaf3", raw_folder, tmp_path / "stopped", num_proc=1)
     assert not list((tmp_path / "stopped").rglob("*.tmp"))
@@ -193,7 +193,7 @@ def test_numbers_that_make_no_sense(raw_folder: Path, tmp_path: Path, options: d
 
 def test_an_output_that_cannot_be_written(raw_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         prepare("gaf3", raw_folder, tmp_path / "file" / "gaf3", num_proc=1)
 
 

@@ -1,0 +1,273 @@
+"""Shards: which photos go into which Parquet file, and how one is written, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from . import schema
+from .columns import encoded, photo_columns
+from .errors import BadPhoto, UserError
+from .faces import FaceExtractor
+from .photos import Photo, printable, read_photo
+from .records import Record
+from .sources import ColumnSource
+
+SHARD_ROWS = 100  # at most; also about what a crash can cost each process
+GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
+GROUP_PIXELS = 50_000_000  # and at most so many pixels of them, so that large photos do not fill the memory
+
+
+class SceneEncoder(Protocol):
+    """Photos -> global features; made in the parent process and pickled into each worker, so it loads on first use."""
+
+    settings: Mapping[str, Any]
+
+    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """(photos, width) float32 of RGB photos of any sizes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file to be: its name and the records that go into it, in order."""
+
+    name: str
+    split: str
+    records: Sequence[Record]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every process that writes shards of one dataset needs to know.
+
+    Attributes:
+        source: the raw folder; quarantined files are named relative to it.
+        data_folder: where the shards go.
+        class_names: the names of the labels.
+        extra_features: the columns that only this dataset has.
+        legacy: older intermediates that take the place of computed columns.
+        skeletons: what fills `skeleton`.
+        scene: what fills `scene_feature`.
+    """
+
+    source: Path
+    data_folder: Path
+    class_names: Sequence[str]
+    extra_features: Mapping[str, Any] = field(default_factory=dict)
+    legacy: ColumnSource | None = None
+    skeletons: ColumnSource | None = None
+    scene: SceneEncoder | None = None
+
+    @property
+    def added(self) -> dict[str, Any]:
+        """The settings of what fills columns that can also be added later, by name; None where nothing does."""
+        sources = {"skeletons": self.skeletons, "scene_model": self.scene}
+        return {name: source and dict(source.settings) for name, source in sources.items()}
+
+
+def plan_shards(records: Sequence[Record], limit: int | None = None) -> list[Shard]:
+    """The shards of all splits.
+
+    Photos are put in the order of a hash of their image_id: the same everywhere, and mixed, so that every shard and
+    every `limit` (photos per split) holds all classes.
+    """
+    shards = []
+    by_split: dict[str, list[Record]] = {split: [] for split in schema.SPLITS}
+    for record in records:
+        by_split.setdefault(record.split, []).append(record)
+    for split, members in by_split.items():
+        members.sort(key=lambda record: hashlib.sha256(record.image_id.encode()).digest())
+        members = members[:limit]
+        count = -(-len(members) // SHARD_ROWS)
+        for i in range(count):
+            part = members[i * len(members) // count : (i + 1) * len(members) // count]
+            shards.append(Shard(f"{split}-{i:05d}-of-{count:05d}.parquet", split, part))
+    return shards
+
+
+class ShardWriter:
+    """Turns shards into files; one per process, so that the networks are loaded once."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.schema = schema.features(work.class_names, work.extra_features).arrow_schema
+        self.extractor = FaceExtractor()
+
+    def write(self, shard: Shard, entry: Mapping[str, Any] | None, advance: Callable[[], object]) -> dict[str, Any]:
+        """Write `shard` whole or not at all.
+
+        Args:
+            shard: the shard.
+            entry: its manifest entry, if it is whole but lacks columns that are to be added.
+            advance: called after each photo.
+
+        Returns:
+            its new manifest entry.
+        """
+        path = self.work.data_folder / shard.name
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with pq.ParquetWriter(temporary, self.schema, compression="snappy") as writer:
+                if entry is None:
+                    new = self._fill(writer, shard, advance)
+                else:
+                    new = self._add(writer, shard, path, entry, advance)
+            new = {**new, **self.work.added, "bytes": temporary.stat().st_size, "sha256": _sha256(temporary)}
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return new
+
+    def _fill(self, writer: pq.ParquetWriter, shard: Shard, advance: Callable[[], object]) -> dict[str, Any]:
+        """Write the rows of `shard`; returns what the manifest and the card need to know of them."""
+        labels: dict[str, int] = {}
+        faces: dict[str, int] = {}
+        entry = {"split": shard.split, "rows": 0, "labels": labels, "faces": faces, "quarantined": [], "hashes": {}}
+        for group in _groups(self._photos(shard, entry["quarantined"], advance)):
+            rows = self._rows(group, entry["quarantined"])
+            for row in rows:
+                for counts, key in ((labels, str(row["label"])), (faces, str(len(row["face_boxes"])))):
+                    counts[key] = counts.get(key, 0) + 1
+            kept = {row["image_id"] for row in rows}
+            for record, _photo in group:
+                if record.image_id in kept:
+                    entry["hashes"][record.image_id] = None
+            entry["rows"] += len(rows)
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=self.schema))
+            for _ in group:
+                advance()
+        return entry
+
+    def _photos(
+        self, shard: Shard, quarantined: list[dict[str, str]], advance: Callable[[], object]
+    ) -> Iterator[tuple[Record, Photo]]:
+        """The photos of `shard` that can be read; the others go to `quarantined`."""
+        for record in shard.records:
+            try:
+                yield record, read_photo(record.path)
+            except BadPhoto as reason:
+                if not record.path.exists():
+                    raise UserError(
+                        f"{self._file(record)} was there when the run began and is gone: bring the raw folder back and "
+                        "run the same command again"
+                    ) from reason
+                self._quarantine(record, reason, quarantined)
+                advance()
+
+    def _rows(self, group: Sequence[tuple[Record, Photo]], quarantined: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """The rows of a group of photos; those that a source refuses go to `quarantined`."""
+        sourced: list[tuple[Record, Photo, dict[str, Any]]] = []
+        for record, photo in group:
+            try:
+                sourced.append((record, photo, self._sourced(record, photo.image)))
+            except BadPhoto as reason:
+                self._quarantine(record, reason, quarantined)
+        wanting = [photo.image for _, photo, columns in sourced if "face_boxes" not in columns]
+        found = iter(self.extractor.extract(wanting))
+        rows = []
+        for record, photo, columns in sourced:
+            if "face_boxes" not in columns:
+                columns = {**photo_columns(photo.image, next(found)), **columns}
+            told = {"image_id": record.image_id, "label": record.label, "group": record.group}
+            as_it_is = {"image": {"bytes": photo.encoded, "path": None}}  # encoding it again would lose
+            empty = dict.fromkeys(self.schema.names)
+            rows.append({**empty, **encoded({**columns, **as_it_is}), **told, **record.extras})
+        self._add_scenes(rows, [photo.image for _, photo, _ in sourced])
+        return rows
+
+    def _sourced(self, record: Record, image: Image.Image) -> dict[str, Any]:
+        columns: dict[str, Any] = {}
+        for source in (self.work.legacy, self.work.skeletons):
+            if source is not None:
+                columns |= source.columns(record, image)
+        return columns
+
+    def _add_scenes(self, rows: Sequence[dict[str, Any]], images: Sequence[Image.Image]) -> None:
+        if self.work.scene is not None and rows:
+            for row, feature in zip(rows, self.work.scene.encode(images), strict=True):
+                row["scene_feature"] = feature.tolist()
+
+    def _add(
+        self,
+        writer: pq.ParquetWriter,
+        shard: Shard,
+        path: Path,
+        entry: Mapping[str, Any],
+        advance: Callable[[], object],
+    ) -> dict[str, Any]:
+        """Copy the shard's file row group by row group with the columns that are new; the rest stays as it is."""
+        records = {record.image_id: record for record in shard.records}
+        skeletons = self.work.skeletons if entry["skeletons"] is None else None
+        scene = self.work.scene if entry["scene_model"] is None else None
+        with pq.ParquetFile(path) as file:
+            for number in range(file.num_row_groups):
+                table = file.read_row_group(number)
+                images = [_opened(image["bytes"]) for image in table["image"].to_pylist()]
+                columns: dict[str, list[Any]] = {}
+                if skeletons is not None:
+                    ids = table["image_id"].to_pylist()
+                    try:
+                        made = [skeletons.columns(records[i], image) for i, image in zip(ids, images, strict=True)]
+                    except BadPhoto as error:
+                        raise UserError(
+                            f"a skeleton cannot be added to {shard.name}: {error}; mend it or prepare anew"
+                        ) from error
+                    columns["skeleton"] = [encoded(column)["skeleton"] for column in made]
+                if scene is not None:
+                    columns["scene_feature"] = scene.encode(images).tolist()
+                for name, values in columns.items():
+                    place = self.schema.get_field_index(name)
+                    table = table.set_column(
+                        place, self.schema.field(name), pa.array(values, self.schema.field(name).type)
+                    )
+                writer.write_table(table.cast(self.schema))
+                for _ in images:
+                    advance()
+        return dict(entry)
+
+    def _quarantine(self, record: Record, reason: BadPhoto, quarantined: list[dict[str, str]]) -> None:
+        quarantined.append({"image_id": record.image_id, "file": self._file(record), "reason": str(reason)})
+
+    def _file(self, record: Record) -> str:
+        return printable(os.path.relpath(record.path, self.work.source))
+
+
+def _groups(photos: Iterator[tuple[Record, Photo]]) -> Iterator[list[tuple[Record, Photo]]]:
+    """`photos` in groups of at most `GROUP_ROWS` photos and, unless it is one photo, `GROUP_PIXELS` pixels."""
+    group: list[tuple[Record, Photo]] = []
+    pixels = 0
+    for record, photo in photos:
+        size = photo.image.width * photo.image.height
+        if group and (len(group) == GROUP_ROWS or pixels + size > GROUP_PIXELS):
+            yield group
+            group, pixels = [], 0
+        group.append((record, photo))
+        pixels += size
+    if group:
+        yield group
+
+
+def _opened(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        image.load()
+        return image.copy()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""Prepares a raw folder in a child that is killed at random moments, again and again, and last undisturbed.
+
+python kill_prepare.py RAW OUTPUT KILLS SEED; prints how many shards were whole after each kill. Forks a process that
+has imported everything already, so that a kill falls into the work and not into the imports.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from ger_datasets import shards
+from ger_datasets.prepare import prepare
+
+shards.SHARD_ROWS, shards.GROUP_ROWS = 2, 1
+raw, output, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+random.seed(seed)
+
+
+def run() -> int:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            prepare("gaf3", raw, output, num_proc=1)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+for _ in range(kills):
+    child = run()
+    time.sleep(random.uniform(0.05, 0.6))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(len(list((output / "manifest").glob("*.json"))) if output.exists() else 0, flush=True)
+_, status = os.waitpid(run(), 0)
+sys.exit(os.waitstatus_to_exitcode(status))

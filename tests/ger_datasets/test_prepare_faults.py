@@ -1,0 +1,302 @@
+"""Preparing that is killed, split over processes, given other columns later, or loses its disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import load_dataset
+from PIL import Image
+
+from ger_datasets import shards
+from ger_datasets.errors import BadPhoto, UserError
+from ger_datasets.files import replacing
+from ger_datasets.prepare import prepare
+from ger_datasets.records import Record
+from ger_models.presets import build
+from ger_models.scene_features import CheckpointSceneEncoder
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_killed_twenty_times_it_ends_byte_identical(
+    drawn_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 2)
+    monkeypatch.setattr(shards, "GROUP_ROWS", 1)
+    prepare("gaf3", drawn_raw, tmp_path / "undisturbed", num_proc=1)
+    script = Path(__file__).with_name("kill_prepare.py")
+    command = [sys.executable, script, drawn_raw, tmp_path / "killed", 20, 7]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=170)
+    assert done.returncode == 0, done.stderr[-2000:]
+    progress = [int(line) for line in done.stdout.split()]
+    assert len(progress) == 20
+    assert progress == sorted(progress), "a whole shard is never lost"
+    assert len(set(progress)) > 3, f"the kills fell into the work: {progress}"
+    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+
+
+def test_workers_end_when_the_parent_is_killed(drawn_raw: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from ger_datasets import shards; from ger_datasets.prepare import prepare\n"
+        f"if __name__ == '__main__':\n    shards.SHARD_ROWS = 2\n"
+        f"    prepare('gaf3', Path({str(drawn_raw)!r}), Path({str(tmp_path / 'out')!r}), num_proc=2)\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    parent = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: list((tmp_path / "out" / "manifest").glob("*.json")), 90)
+        workers = children(parent.pid)
+        assert len(workers) >= 2
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not any(running(worker) for worker in workers), 20)
+
+
+def wait_until(happened: Callable[[], Any], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    if listed.returncode not in (0, 1):
+        pytest.skip("ps is not here")
+    return [int(word) for word in listed.stdout.split()]
+
+
+def running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"
+
+
+def test_two_accelerate_processes_write_what_one_writes(drawn_raw: Path, drawn_dataset: Path, tmp_path: Path) -> None:
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "two"]
+    command = [sys.executable, "-m", *launch, ROOT / "scripts" / "prepare.py", *arguments]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=170)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len([line for line in done.stdout.splitlines() if line.startswith("{")]) == 1
+    assert '"complete": true' in done.stdout
+    assert digests(tmp_path / "two") == digests(drawn_dataset)
+
+
+def test_parts_of_a_job_array_in_any_order(
+    run_script: Callable, raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 2)
+    common = ("prepare", "--dataset", "gaf3", "--source", raw_folder, "--num_proc", 1)
+    assert run_script(*common, "--output", tmp_path / "whole")[0] == 0
+    for part in ("3/3", "1/3"):
+        code, figures, log = run_script(*common, "--output", tmp_path / "parts", "--shard", part)
+        assert code == 0, log
+        assert figures["complete"] is False
+        assert not (tmp_path / "parts" / "README.md").exists()
+    _, figures, _ = run_script(*common, "--output", tmp_path / "parts", "--shard", "2/3")
+    assert figures["complete"] is True
+    assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
+    for wrong in ("0/3", "4/3", "3", "a/b", "1/0"):
+        code, _, log = run_script(*common, "--output", tmp_path / "parts", "--shard", wrong)
+        assert code == 2
+        assert "--shard must be i/n" in log
+
+
+@pytest.fixture(scope="module")
+def scene_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scene") / "tiny"
+    model, processor = build("densenet_emotic", ["a", "b", "c"], overrides="backbone=test_resnet")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def test_scene_features_at_once_or_later(
+    drawn_raw: Path, drawn_dataset: Path, scene_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = CheckpointSceneEncoder(str(scene_checkpoint))
+    prepare("sample", drawn_raw, tmp_path / "at_once", num_proc=2, scene=encoder)
+
+    shutil.copytree(drawn_dataset, tmp_path / "later")
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "read_photo", None)  # nothing is read or looked for again
+        prepare("sample", drawn_raw, tmp_path / "later", num_proc=1, scene=encoder)
+
+    before, at_once, later = (load_dataset(str(p)) for p in (drawn_dataset, tmp_path / "at_once", tmp_path / "later"))
+    for split in before:
+        expected = np.concatenate([encoder.encode([row["image"]]) for row in before[split]])
+        for dataset in (at_once, later):
+            np.testing.assert_allclose(np.array(dataset[split]["scene_feature"][:]), expected, atol=1e-5)
+        others = [name for name in before[split].column_names if name != "scene_feature"]
+        for one, other in zip(before[split].select_columns(others), later[split].select_columns(others), strict=True):
+            assert one == other
+    assert "Scene features: name tiny" in (tmp_path / "later" / "README.md").read_text()
+
+    model, processor = build("densenet_emotic", ["a", "b", "c"], overrides="backbone=test_resnet")
+    model.save_pretrained(tmp_path / "other")
+    processor.save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="scene_model was"):
+        prepare("sample", drawn_raw, tmp_path / "later", scene=CheckpointSceneEncoder(str(tmp_path / "other")))
+    with pytest.raises(UserError, match="scene_model was"):
+        prepare("sample", drawn_raw, tmp_path / "later")
+
+
+def test_a_checkpoint_that_is_no_scene_model(tmp_path: Path) -> None:
+    model, processor = build("features_crossvit", ["a", "b"])
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="scene features come from a scene model"):
+        CheckpointSceneEncoder(str(tmp_path))
+
+
+class Painted:
+    """A source that paints a skeleton, and refuses some photos."""
+
+    def __init__(self, colour: str = "red", refuses: Sequence[str] = ()) -> None:
+        self.settings = {"colour": colour}
+        self.refuses = refuses
+
+    def columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
+        if record.image_id in self.refuses:
+            raise BadPhoto("skeleton: torn")
+        return {"skeleton": Image.new("RGB", image.size, self.settings["colour"])}
+
+
+def test_skeletons_at_once_or_later(raw_folder: Path, tmp_path: Path) -> None:
+    prepare("gaf3", raw_folder, tmp_path / "at_once", num_proc=1, skeletons=Painted())
+    prepare("gaf3", raw_folder, tmp_path / "later", num_proc=1)
+    prepare("gaf3", raw_folder, tmp_path / "later", num_proc=1, skeletons=Painted())
+    for name in ("at_once", "later"):
+        rows = load_dataset(str(tmp_path / name), split="train")
+        assert all(row["skeleton"].getpixel((5, 5))[0] > 250 for row in rows)
+        assert rows[0]["skeleton"].size == rows[0]["image"].size
+    data = {path.name: path.read_bytes() for path in (tmp_path / "at_once" / "data").iterdir()}
+    assert data == {path.name: path.read_bytes() for path in (tmp_path / "later" / "data").iterdir()}
+
+
+def test_photos_that_a_source_refuses_go_to_quarantine(raw_folder: Path, tmp_path: Path) -> None:
+    torn = Painted(refuses=["train/Neutral/neu_2"])
+    figures = prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1, skeletons=torn)
+    assert (figures["rows"], figures["quarantined"]) == (11, 1)
+    assert "skeleton: torn" in (tmp_path / "out" / "quarantine.jsonl").read_text()
+
+
+def test_a_photo_that_vanishes_stops_the_run(
+    raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shards.read_photo
+
+    def vanishing(path: Path) -> object:
+        if path.name == "pos_2.jpg":
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(shards, "read_photo", vanishing)
+    with pytest.raises(UserError, match=r"train/Positive/pos_2\.jpg was there when the run began and is gone"):
+        prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    assert not list((tmp_path / "out" / "data").iterdir()) or not list((tmp_path / "out").rglob(".*tmp"))
+
+
+def test_a_read_only_output(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any, **options: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(UserError, match=r"cannot .*Read-only file system"):
+        prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_full_disk(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fills up while the second shard is written: a clear error, no half shard, and the run can go on."""
+    monkeypatch.setattr(shards, "SHARD_ROWS", 4)
+    real, calls = shards.pq.ParquetWriter.write_table, []
+
+    def full(writer: Any, table: Any) -> None:
+        calls.append(table)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(writer, table)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.pq.ParquetWriter, "write_table", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    assert len(list((tmp_path / "out" / "data").iterdir())) == 1
+    prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    assert len(load_dataset(str(tmp_path / "out"), split="train")) == 9
+
+
+def test_options_of_another_dataset_are_refused(raw_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gaf3 has no option split_by"):
+        prepare("gaf3", raw_folder, tmp_path / "out", options={"split_by": "video", "key_frames": None})
+
+
+def test_a_shard_cut_short_behind_our_back_is_written_anew(raw_folder: Path, tmp_path: Path) -> None:
+    prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    before = digests(tmp_path / "out")
+    (path,) = (tmp_path / "out" / "data").glob("train-*")
+    path.write_bytes(path.read_bytes()[:100])
+    prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
+    assert digests(tmp_path / "out") == before
+
+
+def test_files_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as file:
+            file.write(b"half of the new")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_scene_encoders_travel_to_workers(scene_checkpoint: Path) -> None:
+    encoder = CheckpointSceneEncoder(str(scene_checkpoint))
+    again = pickle.loads(pickle.dumps(encoder))  # noqa: S301 - made here
+    image = Image.linear_gradient("L").convert("RGB")
+    np.testing.assert_array_equal(again.encode([image]), encoder.encode([image]))
+    assert str(scene_checkpoint.parent) not in str(encoder.settings)
+
+
+def test_an_interrupt_leaves_no_half_files(drawn_raw: Path, tmp_path: Path) -> None:
+    script = ROOT / "scripts" / "prepare.py"
+    arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "out", "--num_proc", "2"]
+    command = list(map(str, [sys.executable, script, *arguments]))
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: list((tmp_path / "out" / "data").glob(".*.tmp")), 90)
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert not (tmp_path / "out" / "README.md").exists()
