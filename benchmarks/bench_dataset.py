@@ -145,7 +145,7 @@ def steady_seconds(raw: Path, output: Path, num_proc: int) -> float:
 
 
 def loading(folder: Path, rows: int) -> dict:
-    """Loading a dataset of many small photos, reading one column of it, and what its size does to preparing's memory."""
+    """Loading many small photos, reading one column of them, and what their number does to the memory of preparing."""
     few, many = folder / "few", folder / "plenty"
     rng = np.random.default_rng(0)
     tiny = folder / "tiny"

@@ -1,16 +1,25 @@
 """Turn a raw download into a Parquet dataset with faces, which `datasets.load_dataset` opens.
 
 python scripts/prepare.py --dataset gaf3 --source RAW --output ger_datasets/gaf3
+accelerate launch scripts/prepare.py ...    spreads the work over processes and machines that share the output
+python scripts/prepare.py ... --shard 3/8   does the third of eight parts, for job arrays
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+
+from accelerate import PartialState
 
 from ger_datasets.builders import BUILDERS
 from ger_datasets.cli import run
+from ger_datasets.errors import UserError
+from ger_datasets.legacy import LegacySource
 from ger_datasets.prepare import prepare
+from ger_datasets.skeletons import skeleton_source
+from ger_models.scene_features import CheckpointSceneEncoder
 
 
 @dataclass
@@ -24,10 +33,53 @@ class Arguments:
         default=None, metadata={"help": "Processes, one thread each. Default: as many as there are cores."}
     )
     limit: int | None = field(default=None, metadata={"help": "At most so many photos per split, for a quick look."})
+    skeletons: str = field(
+        default="none",
+        metadata={"help": "Folder of OpenPose JSON or rendered skeletons, or POSE_MODEL[,PERSON_DETECTOR], or none."},
+    )
+    scene_model: str | None = field(
+        default=None,
+        metadata={"help": "Checkpoint of a scene model that fills scene_feature; may be added to a prepared dataset."},
+    )
+    legacy: Path | None = field(
+        default=None, metadata={"help": "Folder of the original's FaceCoordinates, FaceFeatures, ..., read instead."}
+    )
+    shard: str = field(default="1/1", metadata={"help": "i/n: do the i-th of n parts; the last one writes the card."})
+    key_frames: str | None = field(
+        default=None, metadata={"help": "group_scene: how key frames are found: local_maxima, threshold or top."}
+    )
+    split_by: str | None = field(default=None, metadata={"help": "group_scene: video, or frame for comparison only."})
+    split_seed: int | None = field(default=None, metadata={"help": "group_scene: seed of the split. Default: 0."})
 
 
-def main(arguments: Arguments) -> dict:
-    return prepare(arguments.dataset, arguments.source, arguments.output, arguments.num_proc, arguments.limit)
+def main(arguments: Arguments) -> dict | None:
+    state = PartialState(timeout=timedelta(days=30))  # parts may end hours apart
+    skeletons = skeleton_source(arguments.skeletons, arguments.source)
+    legacy = arguments.legacy and LegacySource(arguments.legacy, arguments.source)
+    scene = arguments.scene_model and CheckpointSceneEncoder(arguments.scene_model)
+    first, parts = part(arguments.shard)
+    figures = prepare(
+        arguments.dataset,
+        arguments.source,
+        arguments.output,
+        num_proc=arguments.num_proc if state.num_processes == 1 else arguments.num_proc or 1,
+        limit=arguments.limit,
+        options={name: getattr(arguments, name) for name in ("key_frames", "split_by", "split_seed")},
+        legacy=legacy,
+        skeletons=skeletons,
+        scene=scene,
+        part=(first * state.num_processes + state.process_index, parts * state.num_processes),
+        everyone=state.wait_for_everyone,
+    )
+    return figures if state.is_main_process else None
+
+
+def part(text: str) -> tuple[int, int]:
+    """`3/8` -> (2, 8)."""
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise UserError(f"--shard must be i/n with i from 1 to n, such as 3/8, not {text!r}")
+    return int(i) - 1, int(n)
 
 
 if __name__ == "__main__":
