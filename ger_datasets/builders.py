@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from .emotic.builder import EmoticBuilder
 from .errors import UserError
 from .gaf3.builder import Gaf3Builder
+from .group_scene.builder import GroupSceneBuilder
 from .records import Record
 from .sample.builder import SampleBuilder
 
@@ -38,7 +40,12 @@ class Builder(Protocol):
         ...
 
 
-BUILDERS: dict[str, type[Builder]] = {"gaf3": Gaf3Builder, "sample": SampleBuilder}
+BUILDERS: dict[str, type[Builder]] = {
+    "gaf3": Gaf3Builder,
+    "sample": SampleBuilder,
+    "emotic": EmoticBuilder,
+    "group_scene": GroupSceneBuilder,
+}
 
 
 def builder_class(name: str) -> type[Builder]:

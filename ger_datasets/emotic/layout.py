@@ -1,0 +1,90 @@
+"""Where EMOTIC's annotation files and photos lie in a download, whatever the case of their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UserError, listing
+from .annotations import SPLITS
+
+PHOTO_FOLDER = "emotic"
+ANNOTATION_FOLDERS = ("annotations", "emotic_pre")
+
+# The forms of annotations, best first: name of the split or of the form -> file name.
+FORMS = {
+    "mat": {"mat": "annotations.mat"},
+    "csv": {name: f"{name}.csv" for name in SPLITS},
+    "npz": {name: f"{name}_annotations.npz" for name in SPLITS},
+}
+
+
+def find_annotations(source: Path) -> tuple[str, dict[str, Path]]:
+    """The best form of annotations in the download, a key of `FORMS`, and its files by split (of mat, by `mat`).
+
+    Raises:
+        UserError: no such folder, or no annotations.
+    """
+    homes = [source, *_folders([source], (PHOTO_FOLDER,))]
+    folders = [*homes, *_folders(homes, ANNOTATION_FOLDERS)]
+    if source.absolute().name.lower() == PHOTO_FOLDER:
+        folders += _folders([source.absolute().parent], ANNOTATION_FOLDERS)
+    listed = [_entries(folder) for folder in folders]
+    for form, file_names in FORMS.items():
+        for there in listed:
+            files = {key: there[name] for key, name in file_names.items() if name in there}
+            files = {key: path for key, path in files.items() if path.is_file()}
+            if files:
+                return form, files
+    raise UserError(
+        f"no annotations in {source}: expected Annotations/Annotations.mat, train.csv or train_annotations.npz, "
+        f"found {listing(sorted(path.name for path in listed[0].values()))}"
+    )
+
+
+def _folders(homes: list[Path], names: tuple[str, ...]) -> list[Path]:
+    """Those of the folders `names` that lie in `homes`."""
+    return [there[name] for there in map(_entries, homes) for name in names if name in there and there[name].is_dir()]
+
+
+def _entries(folder: Path) -> dict[str, Path]:
+    """What lies in `folder`, by its name in lower case."""
+    try:
+        return {path.name.lower(): path for path in sorted(folder.iterdir())}
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(f"{folder} cannot be listed ({reason}): give the folder that holds emotic") from error
+
+
+class PhotoFinder:
+    """Finds photos below the folder that holds `mscoco/images` and the others.
+
+    Folders are listed once, and a name must be among those listed: a `..` in an annotation file leads nowhere.
+
+    Args:
+        source: the download; its folder `emotic` is searched, or itself where it has none.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.root = next(iter(_folders([source], (PHOTO_FOLDER,))), source)
+        self._listed: dict[Path, tuple[dict[str, Path], dict[str, Path]]] = {}
+
+    def find(self, place: str) -> Path | None:
+        """The file `place` (`mscoco/images/NAME`), in any case if none has the very name; None if there is none."""
+        path = self.root
+        for name in place.split("/"):
+            exact, lower = self._list(path)
+            found = exact.get(name) or lower.get(name.lower())
+            if found is None:
+                return None
+            path = found
+        return path if path.is_file() else None
+
+    def names(self) -> list[str]:
+        """What lies in the root."""
+        return sorted(self._list(self.root)[0])
+
+    def _list(self, folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+        if folder not in self._listed:
+            exact = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+            self._listed[folder] = exact, {name.lower(): path for name, path in sorted(exact.items())}
+        return self._listed[folder]

@@ -1,0 +1,505 @@
+"""EMOTIC: annotations in three forms and photos in their original folders -> records -> a prepared dataset."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from datasets import load_dataset
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+from ger_datasets.builders import builder_class
+from ger_datasets.emotic.annotations import CATEGORIES
+from ger_datasets.emotic.builder import EmoticBuilder, valence_label
+from ger_datasets.errors import UserError
+from ger_datasets.prepare import prepare
+
+WIDTH, HEIGHT = 64, 48
+COCO = "COCO_train2014_000000562243.jpg"
+
+
+def person(
+    box: tuple[float, ...] = (4, 5, 40, 44),
+    categories: tuple[str, ...] = ("Peace",),
+    continuous: tuple[float, ...] = (5, 3, 9),
+    gender: str = "Male",
+    age: str = "Adult",
+    annotators: tuple[tuple[float, ...], ...] = (),
+) -> dict[str, Any]:
+    """One person; with `annotators`, one valence, arousal and dominance from each, `continuous` combines them."""
+    return locals()
+
+
+# split -> folder, filename, people
+WORLD = {
+    "train": [
+        ("mscoco/images", COCO, [person(categories=("Disconnection", "Doubt/Confusion"), continuous=(6, 4, 7))]),
+        (
+            "framesdb/images",
+            "frame_1.jpg",
+            [
+                person((-3, -2, 90, 60), ("Disquitement", "Fear"), (2, 8, 3), "Female", "Kid"),
+                person((50, 5, 20, 44), ("Anger",), (math.nan, math.nan, math.nan)),
+                person(continuous=(4, 5, 5)),
+            ],
+        ),
+        ("ade20k/images", "sun_1.jpg", [person(continuous=(math.nan, math.nan, math.nan))]),
+    ],
+    "val": [
+        (
+            "emodb_small/images",
+            "happy.jpg",
+            [
+                person(categories=("Happiness", "Yearning"), continuous=(8, 6, 7), annotators=((9, 6, 7), (7, 6, 7))),
+                person(categories=("Joy", "Esteem"), continuous=(7, 6, 7), annotators=((7, 6, 7),)),
+            ],
+        )
+    ],
+    "test": [
+        (
+            "mscoco/images",
+            "COCO_val2014_000000000042.jpg",
+            [
+                person(continuous=(13 / 3, 5, 5), annotators=((4, 5, 5), (4, 5, 5), (5, 5, 5))),
+                person(continuous=(14 / 3, 5, 5), annotators=((4, 5, 5), (5, 5, 5), (5, 5, 5))),
+            ],
+        ),
+    ],
+}
+LABELS = {
+    f"train/mscoco/images/{COCO[:-4]}": 1,
+    "train/framesdb/images/frame_1": 0,
+    "train/ade20k/images/sun_1": -1,
+    "validation/emodb_small/images/happy": 2,
+    "test/mscoco/images/COCO_val2014_000000000042": 1,
+}
+
+
+def cell(values: list[Any]) -> np.ndarray:
+    array = np.empty((1, len(values)), dtype=object)
+    array[0] = values
+    return array
+
+
+def structs(values: list[dict[str, Any]]) -> np.ndarray:
+    """A 1 x N MATLAB array of structs."""
+    array = np.empty((1, len(values)), dtype=[(name, object) for name in values[0]])
+    for i, value in enumerate(values):
+        array[0, i] = tuple(value.values())
+    return array
+
+
+def ratings(values: tuple[float, ...]) -> dict[str, float]:
+    return dict(zip(("valence", "arousal", "dominance"), values, strict=True))
+
+
+def person_struct(who: dict[str, Any]) -> dict[str, Any]:
+    categories = {"categories": cell(list(who["categories"]))}
+    told = {"body_bbox": np.array([who["box"]], dtype=float)}
+    if who["annotators"]:
+        told["annotations_categories"] = structs([categories] * len(who["annotators"]))
+        told["combined_categories"] = cell(list(who["categories"]))
+        told["annotations_continuous"] = structs([ratings(values) for values in who["annotators"]])
+        told["combined_continuous"] = structs([ratings(who["continuous"])])
+    else:
+        told["annotations_categories"] = structs([categories])
+        told["annotations_continuous"] = structs([ratings(who["continuous"])])
+    return {**told, "gender": who["gender"], "age": who["age"]}
+
+
+def photo_struct(folder: str, filename: str, people: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "filename": filename,
+        "folder": folder,
+        "image_size": structs([{"n_col": WIDTH, "n_row": HEIGHT}]),
+        "original_database": structs([{"name": folder.split("/")[0], "info": structs([{"image_id": 562243}])}]),
+        "person": structs([person_struct(who) for who in people]),
+    }
+
+
+def write_mat(raw: Path, world: dict[str, Any] = WORLD) -> Path:
+    path = raw / "Annotations" / "Annotations.mat"
+    path.parent.mkdir(exist_ok=True)
+    contents = {split: structs([photo_struct(*photo) for photo in photos]) for split, photos in world.items()}
+    savemat(path, contents, do_compression=True)
+    return path
+
+
+def write_csv(raw: Path) -> None:
+    (raw / "emotic_pre").mkdir()
+    header = ["Index", "Folder", "Filename", "Image Size", "BBox"]
+    header += ["Categorical_Labels", "Continuous_Labels", "Gender", "Age"]
+    for split, photos in WORLD.items():
+        with (raw / "emotic_pre" / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            people = [(folder, filename, who) for folder, filename, all_people in photos for who in all_people]
+            for index, (folder, filename, who) in enumerate(people):
+                told = [list(who["box"]), list(who["categories"]), [float(value) for value in who["continuous"]]]
+                writer.writerow([index, folder, filename, [HEIGHT, WIDTH], *told, who["gender"], who["age"]])
+
+
+def write_npz(raw: Path) -> None:
+    for split, photos in WORLD.items():
+        people = [(folder, name, who["continuous"][0]) for folder, name, all_people in photos for who in all_people]
+        folders, images, valences = zip(*people, strict=True)
+        np.savez(raw / "emotic" / f"{split}_annotations.npz", image=images, folder=folders, valence=valences)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """The photos of `WORLD` in their folders, without annotations."""
+    raw = tmp_path / "raw"
+    for number, (folder, filename, _) in enumerate(photo for photos in WORLD.values() for photo in photos):
+        (raw / "emotic" / folder).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT), (40 * number, 90, 120)).save(raw / "emotic" / folder / filename)
+    return raw
+
+
+@pytest.fixture
+def raw(photos: Path) -> Path:
+    write_mat(photos)
+    return photos
+
+
+def people_of(builder: EmoticBuilder, image_id: str) -> list[dict[str, Any]]:
+    (record,) = [record for record in builder.records() if record.image_id == image_id]
+    return record.extras["people"]
+
+
+def test_the_written_file_is_nested_as_the_original(raw: Path) -> None:
+    contents = loadmat(raw / "Annotations" / "Annotations.mat")
+    photo = contents["val"][0, 0]
+    assert contents["train"].shape == (1, 3)
+    assert photo["filename"][0] == "happy.jpg"
+    assert photo["image_size"]["n_row"][0, 0][0, 0] == HEIGHT
+    who = photo["person"][0, 0]
+    assert who.dtype.names[:3] == ("body_bbox", "annotations_categories", "combined_categories")
+    assert who["annotations_categories"][0, 1]["categories"][0, 1][0] == "Yearning"
+    assert who["annotations_continuous"].shape == (1, 2)
+    assert who["combined_continuous"][0, 0]["valence"][0, 0] == 8
+
+
+@pytest.mark.parametrize("write", [write_mat, write_csv, write_npz])
+def test_every_form_of_annotations_gives_the_same_labels(photos: Path, write: Callable[[Path], object]) -> None:
+    write(photos)
+    records = EmoticBuilder(photos).records()
+    assert {record.image_id: record.label for record in records} == LABELS
+    assert [record.image_id for record in records] == sorted(LABELS)
+    assert Counter(record.split for record in records) == {"train": 3, "validation": 1, "test": 1}
+    for record in records:
+        assert record.path.is_file()
+        assert record.group == record.image_id
+    assert EmoticBuilder(photos / "emotic").records() == records
+
+
+@pytest.mark.parametrize("write", [write_mat, write_csv])
+def test_people(photos: Path, write: Callable[[Path], object]) -> None:
+    write(photos)
+    builder = EmoticBuilder(photos)
+    first, second, third = people_of(builder, "train/framesdb/images/frame_1")
+    assert first["box"] == [0, 0, WIDTH, HEIGHT]
+    assert [CATEGORIES[index] for index in first["categories"]] == ["Disquietment", "Fear"]
+    assert (first["valence"], first["arousal"], first["dominance"]) == (2, 8, 3)
+    assert (first["gender"], first["age"]) == ("Female", "Kid")
+    assert second["box"] is None
+    assert second["valence"] is second["arousal"] is second["dominance"] is None
+    assert third["box"] == [4, 5, 40, 44]
+    remarks = " ".join(builder.remarks())
+    assert "1 people have no usable box" in remarks
+    assert "1 photos have no known valence" in remarks
+    assert "left out: Joy (1)." in remarks
+    assert str(photos) not in remarks
+
+
+def test_several_annotators_are_counted_and_taken_as_combined(raw: Path) -> None:
+    first, second = people_of(EmoticBuilder(raw), "validation/emodb_small/images/happy")
+    assert (first["annotators"], second["annotators"]) == (2, 1)
+    assert first["valence"] == 8
+    assert [CATEGORIES[index] for index in first["categories"]] == ["Happiness", "Yearning"]
+    assert people_of(EmoticBuilder(raw), "train/ade20k/images/sun_1")[0]["annotators"] == 1
+
+
+def test_without_combined_ratings_the_annotators_are_averaged(photos: Path) -> None:
+    who = person(continuous=(math.nan,) * 3, categories=(), annotators=((9, math.nan, 7), (7, 6, 7)))
+    write_mat(photos, {"val": [("emodb_small/images", "happy.jpg", [who])]})
+    (row,) = people_of(EmoticBuilder(photos), "validation/emodb_small/images/happy")
+    assert (row["valence"], row["arousal"], row["dominance"], row["categories"]) == (8, 6, 7, [])
+
+
+@pytest.mark.parametrize(
+    ("valences", "label"),
+    [([1], 0), ([4], 0), ([4.49], 0), ([4, 5], 1), ([5], 1), ([7], 1), ([7, 7.9], 1), ([7, 8], 2), ([10], 2)]
+    + [([], -1), ([math.nan], -1), ([math.nan, 8], 2), ([13 / 3, 14 / 3], 1), ([1, 10], 1)],
+)
+def test_the_label_is_the_mean_valence_rounded(valences: list[float], label: int) -> None:
+    assert valence_label(valences) == label
+
+
+def test_people_are_counted_beside_those_expected(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ger_datasets.emotic.builder.EXPECTED_PEOPLE", {"train": 5, "validation": 3, "test": 1})
+    builder = EmoticBuilder(raw)
+    builder.records()
+    assert builder.remarks()[:3] == [
+        "train: 5 people are annotated in 3 photos, as many as expected.",
+        "validation: 2 people are annotated in 1 photos, 1 fewer than the 3 expected.",
+        "test: 2 people are annotated in 1 photos, 1 more than the 1 expected.",
+    ]
+    remarks = builder.remarks()
+    builder.records()
+    assert builder.remarks() == remarks
+
+
+def test_missing_photos_are_named_and_left_out(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (raw / "emotic" / "framesdb" / "images" / "frame_1.jpg").unlink()
+    builder = EmoticBuilder(raw)
+    assert len(builder.records()) == 4
+    words = (
+        "train: 1 annotated photos with 3 people are not in the download and were left out: framesdb/images/frame_1"
+    )
+    assert words in caplog.text
+    assert any(words in remark for remark in builder.remarks())
+
+
+def test_a_photo_listed_twice_is_one_with_all_its_people(photos: Path) -> None:
+    first, second = person(continuous=(1, 1, 1)), person(continuous=(9, 1, 1))
+    entries = [("mscoco/images", COCO, [first]), ("emotic\\mscoco/images/", COCO, [second])]
+    write_mat(photos, {"train": entries, "val": [("mscoco/images", COCO, [first])]})
+    builder = EmoticBuilder(photos)
+    one, two = builder.records()
+    assert (one.split, one.label, [who["valence"] for who in one.extras["people"]]) == ("train", 1, [1, 9])
+    assert two.split == "validation"
+    assert any("1 photos stand in more than one split" in remark for remark in builder.remarks())
+
+
+def test_two_files_of_one_stem_keep_apart(photos: Path) -> None:
+    folder = photos / "emotic" / "mscoco" / "images"
+    shutil.copy(folder / COCO, (folder / COCO).with_suffix(".png"))
+    names = [COCO, COCO.replace(".jpg", ".png")]
+    write_mat(photos, {"train": [("mscoco/images", name, [person()]) for name in names]})
+    ids = [record.image_id for record in EmoticBuilder(photos).records()]
+    assert ids == [f"train/mscoco/images/{name}" for name in names]
+
+
+def test_names_of_any_case(raw: Path) -> None:
+    (raw / "emotic").rename(raw / "EMOTIC")
+    (raw / "Annotations" / "Annotations.mat").rename(raw / "Annotations" / "annotations.MAT")
+    (raw / "Annotations").rename(raw / "ANNOTATIONS")
+    folder = raw / "EMOTIC" / "mscoco"
+    folder.rename(folder.with_name("MSCOCO"))
+    assert {record.image_id: record.label for record in EmoticBuilder(raw).records()} == LABELS
+    assert len(EmoticBuilder(raw / "EMOTIC").records()) == 5
+
+
+def test_no_name_leads_out_of_the_download(photos: Path) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(photos / "private.jpg")
+    write_mat(photos, {"train": [("..", "private.jpg", [person()]), ("mscoco/images", COCO, [person()])]})
+    assert [record.path.name for record in EmoticBuilder(photos).records()] == [COCO]
+
+
+@pytest.mark.parametrize("change", ["resized", "turned", "damaged"])
+def test_boxes_of_photos_that_are_not_as_annotated_are_left_empty(raw: Path, change: str) -> None:
+    path = raw / "emotic" / "mscoco" / "images" / COCO
+    if change == "damaged":
+        path.write_bytes(b"no photo")
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6 if change == "turned" else 1
+        size = (WIDTH, HEIGHT) if change == "turned" else (WIDTH // 2, HEIGHT // 2)
+        Image.new("RGB", size).save(path, exif=exif)
+    builder = EmoticBuilder(raw)
+    (who,) = people_of(builder, f"train/mscoco/images/{COCO[:-4]}")
+    assert who["box"] is None
+    assert who["valence"] == 6
+    assert any(remark.startswith("1 photos are turned by EXIF") for remark in builder.remarks())
+
+
+def test_empty_fields_and_ratings_out_of_range(photos: Path) -> None:
+    entry = photo_struct("mscoco/images", COCO, [person(continuous=(0, 11, 5))])
+    who = entry["person"][0, 0]
+    who["body_bbox"] = who["gender"] = who["age"] = np.zeros((0, 0))
+    who["annotations_categories"] = np.zeros((0, 0))
+    entry["image_size"] = np.zeros((0, 0))
+    nobody = {**photo_struct("framesdb/images", "frame_1.jpg", [person()]), "person": np.zeros((0, 0))}
+    path = photos / "Annotations.mat"
+    savemat(path, {"train": structs([entry, nobody]), "val": np.zeros((0, 0))})
+    builder = EmoticBuilder(photos)
+    empty, record = builder.records()
+    assert (empty.label, empty.extras["people"]) == (-1, [])
+    (row,) = record.extras["people"]
+    assert row == {
+        "box": None,
+        "categories": [],
+        "valence": None,
+        "arousal": None,
+        "dominance": 5,
+        "gender": None,
+        "age": None,
+        "annotators": 1,
+    }
+    assert any("2 ratings of valence, arousal or dominance" in remark for remark in builder.remarks())
+
+
+def wrong_field(name: str, value: object) -> Callable[[Path], None]:
+    def change(raw: Path) -> None:
+        entry = photo_struct("mscoco/images", COCO, [person()])
+        struct = entry if name in entry else entry["person"][0, 0]
+        struct[name] = value
+        savemat(raw / "Annotations" / "Annotations.mat", {"train": structs([entry])})
+
+    return change
+
+
+def without_field(raw: Path) -> None:
+    entry = photo_struct("mscoco/images", COCO, [person()])
+    del entry["folder"]
+    savemat(raw / "Annotations" / "Annotations.mat", {"train": structs([entry])})
+
+
+def mat_bytes(content: bytes) -> Callable[[Path], object]:
+    return lambda raw: (raw / "Annotations" / "Annotations.mat").write_bytes(content)
+
+
+MAT_73 = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda raw: shutil.rmtree(raw), ["cannot be listed", "give the folder that holds emotic"]),
+        (lambda raw: shutil.rmtree(raw / "Annotations"), ["no annotations in", "Annotations.mat", "found emotic"]),
+        (lambda raw: shutil.rmtree(raw / "emotic"), ["none of the 5 annotated photos", "mscoco", "found Annotations"]),
+        (mat_bytes(b""), ["Annotations.mat has 0 bytes"]),
+        (mat_bytes(b"x" * 500), ["Annotations.mat cannot be read as a MATLAB file"]),
+        (mat_bytes(MAT_73), ["MATLAB 7.3", "-v7"]),
+        (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"a": 1}), ["holds a", "train, val, test"]),
+        (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"train": "b"}), ["train holds text"]),
+        (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"train": np.zeros((0, 0))}), ["no photos"]),
+        (without_field, ["Annotations.mat, train(1): no field folder, found filename, image_size"]),
+        (wrong_field("filename", 3.0), ["train(1)", "filename holds numbers, expected text"]),
+        (wrong_field("filename", ""), ["train(1)", "filename is empty"]),
+        (wrong_field("person", "nobody"), ["train(1)", "person holds text, expected structs"]),
+        (wrong_field("body_bbox", "left"), ["body_bbox holds text, expected four numbers"]),
+        (wrong_field("gender", cell(["Male", "Female"])), ["gender holds 2 texts, expected one"]),
+        (wrong_field("annotations_continuous", structs([{"valence": "high"}])), ["valence holds text"]),
+        (wrong_field("annotations_continuous", structs([{"valence": [1, 2]}])), ["valence holds 2 values"]),
+    ],
+)
+def test_refusals_say_what_there_is(raw: Path, change: Callable[[Path], object], words: list[str]) -> None:
+    change(raw)
+    with pytest.raises(UserError) as error:
+        EmoticBuilder(raw).records()
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_or_altered_mat_file_is_refused_or_read(raw: Path, rng: np.random.Generator) -> None:
+    path = raw / "Annotations" / "Annotations.mat"
+    whole = path.read_bytes()
+    altered = [whole[: int(length)] for length in rng.integers(1, len(whole), 30)]
+    for _ in range(60):
+        content = bytearray(whole)
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        altered.append(bytes(content))
+    for content in altered:
+        path.write_bytes(content)
+        try:
+            EmoticBuilder(raw).records()
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+CSV_HEADER = "Folder,Filename,BBox,Categorical_Labels,Continuous_Labels,Gender,Age\n"
+
+
+def csv_file(content: str) -> Callable[[Path], object]:
+    return lambda photos: (photos / "train.csv").write_text(content)
+
+
+def npz_file(**arrays: object) -> Callable[[Path], object]:
+    return lambda photos: np.savez(photos / "train_annotations.npz", **arrays)
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (csv_file("Folder,Name\na,b\n"), ["train.csv lacks the columns Filename, Continuous_Labels", "folder, name"]),
+        (csv_file(CSV_HEADER + "mscoco/images,,[],[],[],,\n"), ["train.csv, line 2: no file name"]),
+        (csv_file(CSV_HEADER + 'a,b.jpg,[],[],"[1, 2]",,\n'), ["line 2", "'[1, 2]'", "valence, arousal"]),
+        (csv_file(CSV_HEADER + 'a,b.jpg,[],[],__import__("os"),,\n'), ["line 2", "Continuous_Labels is"]),
+        (csv_file(CSV_HEADER + '"' + "x" * 200_000), ["train.csv cannot be read as CSV"]),
+        (csv_file(""), ["train.csv has 0 bytes"]),
+        (npz_file(image=["a.jpg"], folder=["b"]), ["lacks the arrays valence, found image, folder"]),
+        (npz_file(image=["a.jpg"], folder=["b"], valence=[1, 2]), ["1, 1 and 2 entries"]),
+        (npz_file(image=["a.jpg"], folder=["b"], valence=["c"]), ["valence has the type", "expected numbers"]),
+        (npz_file(image=[""], folder=["b"], valence=[1]), ["an entry of image is empty"]),
+        (
+            npz_file(image=np.array(["a.jpg"], dtype=object), folder=["b"], valence=[1]),
+            ["image holds Python objects", "nothing in it was executed"],
+        ),
+        (lambda photos: (photos / "train_annotations.npz").write_bytes(b"x"), ["cannot be read as an npz file"]),
+    ],
+)
+def test_refusals_of_tables(photos: Path, write: Callable[[Path], object], words: list[str]) -> None:
+    write(photos)
+    with pytest.raises(UserError) as error:
+        EmoticBuilder(photos).records()
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_tables_as_others_write_them(photos: Path) -> None:
+    labels = "\"['Peace', np.str_('Fear')]\",\"[np.float64(8.0), nan, 5.]\""
+    csv_file(f'\ufeff{CSV_HEADER}mscoco/images,{COCO},"[1, 2, 30, inf]",{labels},nan,Teenager\n')(photos)
+    (record,) = EmoticBuilder(photos).records()
+    (who,) = record.extras["people"]
+    assert (who["valence"], who["arousal"], who["dominance"]) == (8, None, 5)
+    assert [CATEGORIES[index] for index in who["categories"]] == ["Fear", "Peace"]
+    assert (who["box"], who["gender"], who["age"], who["annotators"]) == (None, None, "Teenager", None)
+
+    (photos / "train.csv").unlink()
+    npz_file(image=np.array([COCO.encode()]), folder=["mscoco/images"], valence=np.array([[8]], np.uint8))(photos)
+    (record,) = EmoticBuilder(photos).records()
+    assert record.label == 2
+    assert record.extras["people"][0]["box"] is None
+
+
+def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:
+    damaged = raw / "emotic" / "ade20k" / "images" / "sun_1.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    output = tmp_path / "emotic"
+    report = prepare("emotic", raw, output, num_proc=1)
+    assert (report["rows"], report["quarantined"]) == (4, 1)
+    assert builder_class("emotic") is EmoticBuilder
+
+    loaded = load_dataset(str(output))
+    assert set(loaded) == {"train", "validation", "test"}
+    assert loaded["train"].features["people"] == EmoticBuilder.extra_features["people"]
+    assert loaded["train"].features["people"].feature["categories"].feature.names == list(CATEGORIES)
+    expected = {record.image_id: record for record in EmoticBuilder(raw).records()}
+    for split in loaded:
+        streamed = load_dataset(str(output), split=split, streaming=True)
+        for rows in (loaded[split], streamed):
+            for row in rows:
+                record = expected[row["image_id"]]
+                assert row["label"] == record.label
+                assert row["image"].size == (WIDTH, HEIGHT)
+                wanted = record.extras["people"]
+                assert [who["box"] for who in row["people"]] == [who["box"] for who in wanted]
+                assert [who["categories"] for who in row["people"]] == [who["categories"] for who in wanted]
+                assert [who["valence"] for who in row["people"]] == pytest.approx([who["valence"] for who in wanted])
+                assert [who["age"] for who in row["people"]] == [who["age"] for who in wanted]
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert "# EMOTIC" in card
+    assert "fewer than the 23,266 expected" in card
+    assert str(tmp_path) not in card
