@@ -1,0 +1,142 @@
+"""A prepared dataset's folder, read back: its shards by split, its columns and its card. Refused unless it is whole.
+
+Only footers are read here. Nothing is asked of the manifest: what is looked at is what `load_dataset` would open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from datasets import ClassLabel, Features
+from huggingface_hub import DatasetCard
+
+from . import schema
+from .errors import UserError, listing
+
+SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A folder that prepare has finished.
+
+    Attributes:
+        folder: where it lies.
+        shards: the Parquet files of each split, in order; splits in the card's order.
+        rows: the number of photos of each split.
+        features: the columns.
+        text: the card's prose, without the YAML above it.
+        notice: what must stand wherever figures on this dataset appear; empty for real data.
+    """
+
+    folder: Path
+    shards: Mapping[str, Sequence[Path]]
+    rows: Mapping[str, int]
+    features: Features
+    text: str
+    notice: str
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the labels 0, 1, ..."""
+        return list(self.features["label"].names)
+
+
+def read_prepared(folder: Path) -> PreparedDataset:
+    """The prepared dataset in `folder`.
+
+    Raises:
+        UserError: it is not there or not finished, a shard is missing, cannot be read or lacks columns of the schema,
+            or the card tells other numbers of photos than the shards hold.
+    """
+    card_file, data = folder / "README.md", folder / "data"
+    if not data.is_dir() or not card_file.is_file():
+        missing = listing(name for name in ("README.md", "data") if not (folder / name).exists())
+        raise UserError(f"{folder} is not a finished prepared dataset: {missing} missing; run prepare.py to its end")
+    unfinished = sorted(path.name for place in (folder, data) for path in place.glob("*.tmp"))
+    if unfinished:
+        raise UserError(
+            f"{folder} holds unfinished files ({listing(unfinished, 2)}): wait until prepare.py has ended or run it "
+            "again, and delete those that stay"
+        )
+    shards = _shards(data)
+    features, rows = _footers(shards)
+    try:
+        card = DatasetCard(card_file.read_text(encoding="utf-8"))
+        told = card.data.to_dict()
+        counts = {split["name"]: split["num_examples"] for split in told["dataset_info"]["splits"]}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{card_file} is not a card that prepare wrote ({' '.join(str(error).split())}); run prepare.py again"
+        ) from error
+    if counts != rows:
+        raise UserError(
+            f"{card_file} tells {_told(counts)}, but the shards in {data} hold {_told(rows)}; run prepare.py again"
+        )
+    ordered = {split: shards[split] for split in counts}
+    return PreparedDataset(folder, ordered, counts, features, card.text, str(told.get("notice", "")))
+
+
+def _shards(data: Path) -> dict[str, list[Path]]:
+    """The files of each split, in order; UserError unless every split has all its parts and there is nothing else."""
+    parts: dict[str, dict[int, Path]] = {}
+    counts: dict[str, set[int]] = {}
+    for path in sorted(data.glob("*.parquet")):
+        match = SHARD.fullmatch(path.name)
+        if match is None:
+            raise UserError(
+                f"{path} is not named as prepare names its shards (train-00000-of-00001.parquet): move it away"
+            )
+        parts.setdefault(match["split"], {})[int(match["index"])] = path
+        counts.setdefault(match["split"], set()).add(int(match["count"]))
+    if not parts:
+        raise UserError(f"{data} holds no Parquet files; run prepare.py to its end")
+    for split, numbered in parts.items():
+        if len(counts[split]) > 1:
+            several = " and ".join(map(str, sorted(counts[split])))
+            raise UserError(
+                f"{data}: the split {split} is cut into {several} shards at once; prepare into a new folder"
+            )
+        (count,) = counts[split]
+        missing = sorted(set(range(count)) - set(numbered))
+        if missing or len(numbered) != count:
+            raise UserError(
+                f"{data}: of the {count} shards of the split {split}, {listing(missing)} missing; "
+                "run prepare.py to its end"
+            )
+    return {split: [numbered[i] for i in sorted(numbered)] for split, numbered in parts.items()}
+
+
+def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, int]]:
+    """The columns, which all shards must share, and the rows of each split."""
+    features: Features | None = None
+    rows: dict[str, int] = {}
+    for split, paths in shards.items():
+        rows[split] = 0
+        for path in paths:
+            try:
+                with pq.ParquetFile(path) as file:
+                    found, count = Features.from_arrow_schema(file.schema_arrow), file.metadata.num_rows
+            except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+                reason = " ".join(str(error).split())
+                raise UserError(f"{path} cannot be read: {reason}; delete it and run prepare.py again") from error
+            lacking = [name for name in schema.features() if name not in found]
+            if lacking:
+                raise UserError(f"{path} lacks the columns {listing(lacking)}; prepare the dataset with this version")
+            if not isinstance(found["label"], ClassLabel):
+                raise UserError(f"{path} does not name its classes; prepare the dataset with this version")
+            if features is not None and found != features:
+                raise UserError(f"{path} has other columns or classes than the shards before it; prepare anew")
+            features = found
+            rows[split] += count
+    return features, rows
+
+
+def _told(rows: Mapping[str, int]) -> str:
+    return listing(f"{split} {count}" for split, count in rows.items())

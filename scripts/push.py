@@ -1,0 +1,30 @@
+"""Push a prepared dataset to the Hugging Face Hub: its card and its Parquet files, in one commit.
+
+python scripts/push.py --dataset ger_datasets/gaf3 --repo ORG/gaf3
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ger_datasets.cli import run
+from ger_datasets.hub import push_dataset
+
+
+@dataclass
+class Arguments:
+    dataset: Path = field(metadata={"help": "Folder of a prepared dataset."})
+    repo: str = field(metadata={"help": "ORG/NAME on the Hub; made if it does not exist."})
+    private: bool = field(
+        default=True, metadata={"help": "False shows the photos to everyone; most datasets' terms forbid it."}
+    )
+    revision: str | None = field(default=None, metadata={"help": "Branch, made if missing. Default: the main one."})
+
+
+def main(arguments: Arguments) -> dict:
+    return push_dataset(arguments.dataset, arguments.repo, arguments.private, arguments.revision)
+
+
+if __name__ == "__main__":
+    run(main, Arguments)
