@@ -1,0 +1,98 @@
+"""Arrays in the `.npz` files of others, read with bounds and without unpickling anything."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from .errors import BadPhoto, listing
+from .pickled_arrays import read_pickled_array
+
+# What the n-th array may be called: by name as the original did, or by position as np.savez does unasked.
+NAMES = (("a", "arr_0"), ("b", "arr_1"))
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # savez, savez_compressed; others decompress without a bound
+_ENCRYPTED = 1
+
+
+def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> list[np.ndarray | None]:
+    """The arrays `a` (or `arr_0`) and `b` (or `arr_1`) of the file `path`; None for a `b` that is not there.
+
+    Args:
+        path: a file that `np.savez` or `np.savez_compressed` has written.
+        max_bytes: the most that the file, and each array in it when decompressed, may have.
+        pickled: also read `a` where it is an array of objects: Python numbers or arrays of numbers.
+
+    Returns:
+        arrays of booleans, integers or floating-point numbers, read-only; an array of objects, each such an array,
+        only where `pickled`. An array that is not asked for is not read.
+
+    Raises:
+        BadPhoto: missing, too large, damaged, or other content. The message holds no path.
+    """
+    try:
+        if not path.is_file():
+            raise BadPhoto("no file")
+        if path.stat().st_size > max_bytes:
+            raise BadPhoto(f"the file has {path.stat().st_size:,} bytes; at most {max_bytes:,} are read")
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers written by Python 2, and what damage makes of them
+            first, second = (_array(archive, names, max_bytes, pickled) for names in NAMES)
+    except BadPhoto:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
+        raise BadPhoto(f"damaged, or no .npz file: {' '.join(str(error).split())[:100] or 'cut short'}") from error
+    if first is None:
+        raise BadPhoto(f"no array {' or '.join(NAMES[0])} in it, but {listing(map(ascii, archive.namelist()), 3)}")
+    return [first, second]
+
+
+def _array(archive: zipfile.ZipFile, names: tuple[str, ...], max_bytes: int, pickled: bool) -> np.ndarray | None:
+    found = set(archive.namelist())
+    for name in names:
+        if f"{name}.npy" in found:
+            content = _member(archive, archive.getinfo(f"{name}.npy"), max_bytes)
+            return _npy(content, name, pickled)
+    return None
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """The decompressed bytes of one member: as many as it declares, and not more than `max_bytes`."""
+    if info.file_size > max_bytes:
+        raise BadPhoto(f"an array of {info.file_size:,} bytes; at most {max_bytes:,} are read")
+    if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
+        raise BadPhoto("compressed or encrypted in a way that np.savez does not use")
+    with archive.open(info) as member:
+        content = member.read(max_bytes + 1)  # stops at the declared size, and compares the checksum there
+    if len(content) != info.file_size:
+        raise BadPhoto(f"an array of {len(content):,} bytes that declares {info.file_size:,}")
+    return content
+
+
+def _npy(content: bytes, name: str, pickled: bool) -> np.ndarray:
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADERS:
+        raise BadPhoto(f"array {name} has format version {version}: for field names, which no plain array has")
+    shape, fortran_order, dtype = _HEADERS[version](stream)
+    data = content[stream.tell() :]
+    if dtype.kind == "O" and pickled:
+        array = read_pickled_array(data)
+        if array.shape != shape:
+            raise BadPhoto(f"array {name}: a header of shape {shape} before an array of shape {array.shape}")
+        return array
+    if dtype.kind not in "biuf" or dtype.subdtype is not None:
+        kind = "objects" if dtype.hasobject else str(dtype)[:40]
+        raise BadPhoto(f"array {name} holds {kind} instead of numbers, and nothing in it was executed")
+    if any(side < 0 for side in shape) or len(data) != math.prod(shape) * dtype.itemsize:
+        raise BadPhoto(f"array {name} of shape {str(shape)[:60]} and {dtype} has {len(data):,} bytes: cut or damaged")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
