@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from .emotic.builder import EmoticBuilder
 from .errors import UserError
 from .gaf3.builder import Gaf3Builder
+from .group_scene.builder import GroupSceneBuilder
 from .records import Record
 from .sample.builder import SampleBuilder
 
@@ -43,6 +44,7 @@ BUILDERS: dict[str, type[Builder]] = {
     "gaf3": Gaf3Builder,
     "sample": SampleBuilder,
     "emotic": EmoticBuilder,
+    "group_scene": GroupSceneBuilder,
 }
 
 

@@ -1,0 +1,298 @@
+"""The group-scene dataset, collected by oneself: videos, or frames that were taken from them -> records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tqdm import tqdm
+
+from ..errors import UserError, listing
+from ..photos import SUFFIXES as PHOTO_SUFFIXES
+from ..photos import printable
+from ..records import Record
+from ..video import KEY_FRAME_RULES, BadVideo, write_key_frames
+from ..video import SUFFIXES as VIDEO_SUFFIXES
+
+logger = logging.getLogger(__name__)
+
+CLASS_NAMES = ("Negative", "Positive")
+SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+SPLITS_BY = ("video", "frame")
+VALIDATION_SHARE, TEST_SHARE = 0.2, 0.1  # the rest is train
+
+# PARTY_frame_12, PARTY_12, PARTY-keyframe-12 -> PARTY
+FRAME_NAME = re.compile(r"(?P<video>.+?)[ _-]+(?:key[ _-]?)?(?:frame)?[ _-]*\d+", re.IGNORECASE)
+# What stands before a number without being the name of a video: frame_12, neg_12
+NO_VIDEOS = frozenset(
+    {"frame", "keyframe", "key", "image", "img", "photo", "pic", "neg", "negative", "pos", "positive"}
+)
+
+
+class GroupSceneBuilder:
+    """Groups filmed or found on video, Negative or Positive as a whole.
+
+    The raw folder holds either of two things, in folders of any case:
+
+    - `Negative/PARTY.mp4`, `Positive/...`: videos (also avi, mov, mkv, webm, m4v). Their key frames are written once,
+      as `work_folder/RULE/CLASS/VIDEO/frame_000123.jpg`; a video whose frames are there is not read again. The
+      videos of each class are cut 70/20/10 into train, validation and test, as `split_names` says. A video that
+      cannot be read is left out, with a remark.
+    - `train|val|test/{Negative,Positive}/PARTY_frame_12.jpg`: frames that are cut already. Their group is the name
+      without its number (PARTY_12 and PARTY-keyframe-12 too), so that frames of one video in two splits are noticed;
+      names that say nothing of a video (frame_12, neg_12) stand alone.
+
+    Why by video: consecutive key frames of one video show the same people in the same place. Where they stand in
+    train and in test, a model that has learned the place is taken for one that reads emotions. The original drew
+    frames, whatever their video; `split_by="frame"` does so too, for comparison with its figures only.
+
+    Args:
+        source: the raw folder.
+        work_folder: where the key frames go; needed for videos alone.
+        key_frames: a name in `video.KEY_FRAME_RULES`.
+        split_by: `video` or `frame`.
+        split_seed: another draws other splits.
+
+    Raises:
+        UserError: unknown `key_frames` or `split_by`.
+    """
+
+    class_names = CLASS_NAMES
+    extra_features: ClassVar[dict[str, Any]] = {}
+    notice = ""
+
+    def __init__(
+        self,
+        source: Path,
+        work_folder: Path | None = None,
+        key_frames: str = "local_maxima",
+        split_by: str = "video",
+        split_seed: int = 0,
+    ) -> None:
+        for name, value, known in (("key_frames", key_frames, KEY_FRAME_RULES), ("split_by", split_by, SPLITS_BY)):
+            if value not in known:
+                raise UserError(f"unknown {name} {value!r}: there are {', '.join(known)}")
+        self.source, self.work_folder = source, work_folder
+        self.key_frames, self.split_by, self.split_seed = key_frames, split_by, split_seed
+        self._remarks: list[str] = []
+
+    def records(self) -> list[Record]:
+        """Every frame, sorted by image_id: `split/class/video/frame_000123`, or `split/class/stem` of ready frames.
+
+        Raises:
+            UserError: neither videos nor frames, both, an unknown class folder, a split without frames, no video
+                that can be read, no `work_folder` for videos, options about videos where there are frames.
+        """
+        self._remarks = []
+        if not self.source.is_dir():
+            raise UserError(f"no folder {self.source}: give the folder that holds {_expected()}")
+        folders = [path for path in sorted(self.source.iterdir()) if path.is_dir()]
+        splits = [path for path in folders if path.name.lower() in SPLIT_FOLDERS]
+        classes = [path for path in folders if path.name.lower() in _by_lower(CLASS_NAMES)]
+        if splits and classes:
+            raise UserError(
+                f"{self.source} holds both {listing(path.name for path in classes)} and "
+                f"{listing(path.name for path in splits)}: keep videos and ready frames apart, in a folder each"
+            )
+        if not splits and not classes:
+            raise UserError(
+                f"no videos or frames in {self.source}: expected {_expected()}, "
+                f"found {listing(path.name for path in sorted(self.source.iterdir()))}"
+            )
+        records = self._from_frames(splits) if splits else self._from_videos(folders)
+        return sorted(records, key=lambda record: record.image_id)
+
+    def remarks(self) -> list[str]:
+        return self._remarks
+
+    def _from_videos(self, folders: Sequence[Path]) -> list[Record]:
+        videos = _named_videos(folders)
+        if not videos:
+            raise UserError(
+                f"no videos in {listing(path.name for path in folders)} of {self.source}: "
+                f"expected files with {', '.join(sorted(VIDEO_SUFFIXES))}"
+            )
+        if self.work_folder is None:
+            raise UserError(f"{self.source} holds videos: give a work_folder for their key frames")
+        frames, broken = self._key_frames(videos)
+        if broken:
+            named = listing(f"{printable(videos[name].name)} ({reason})" for name, reason in broken.items())
+            if not frames:
+                raise UserError(f"none of the {len(videos)} videos in {self.source} can be used: {named}")
+            self._warn(f"{len(broken)} of {len(videos)} videos cannot be used and were left out: {named}.")
+
+        total = sum(len(members) for members in frames.values())
+        per_class = ", ".join(
+            f"{sum(name.startswith(class_name + '/') for name in frames)} {class_name}" for class_name in CLASS_NAMES
+        )
+        self._remarks.append(
+            f"{total} key frames of {len(frames)} videos ({per_class}) by the rule {self.key_frames}; "
+            f"split by {self.split_by} with seed {self.split_seed}."
+        )
+        if self.split_by == "frame":
+            self._warn(
+                "The frames were split at random, whatever their video: frames of one video stand in several splits, "
+                "and scores on validation and test are too high."
+            )
+        members = {f"{name}/{path.stem}": (name, path) for name, paths in frames.items() for path in paths}
+        drawn = frames if self.split_by == "video" else members
+        splits: dict[str, str] = {}
+        for class_name in CLASS_NAMES:
+            names = [name for name in drawn if name.startswith(class_name + "/")]
+            if len(names) < 3:
+                self._warn(
+                    f"{class_name} has {len(names)} {self.split_by}s: too few for all of train, validation and test."
+                )
+            splits |= split_names(names, self.split_seed)
+        records = []
+        for name, (video, path) in members.items():
+            split = splits[video if self.split_by == "video" else name]
+            records.append(Record(f"{split}/{name}", path, split, CLASS_NAMES.index(name.split("/")[0]), video))
+        return records
+
+    def _key_frames(self, videos: Mapping[str, Path]) -> tuple[dict[str, list[Path]], dict[str, str]]:
+        """`CLASS/VIDEO` -> its key frames, and -> why there are none. Frames of earlier runs are taken as they are."""
+        place = Path(self.work_folder) / self.key_frames
+        pending = [name for name, path in videos.items() if not _is_of(place / name, path)]
+        broken: dict[str, str] = {}
+        for name in tqdm(pending, unit="video", desc="key frames", disable=not pending):
+            try:
+                _write_whole(videos[name], place / name, self.key_frames)
+            except BadVideo as reason:
+                broken[name] = str(reason)
+        frames = {name: sorted((place / name).glob("frame_*.jpg")) for name in videos if name not in broken}
+        return frames, broken
+
+    def _from_frames(self, folders: Sequence[Path]) -> list[Record]:
+        if (self.key_frames, self.split_by, self.split_seed) != ("local_maxima", "video", 0):
+            raise UserError(
+                f"{self.source} holds frames that are split already: leave out key_frames, split_by and split_seed, "
+                "or give the videos"
+            )
+        photos: dict[str, list[tuple[str, Path]]] = {}
+        for folder in folders:
+            split = SPLIT_FOLDERS[folder.name.lower()]
+            if split in photos:
+                raise UserError(f"two folders for the split {split} in {self.source}: keep one of them")
+            photos[split] = _class_files([p for p in sorted(folder.iterdir()) if p.is_dir()], PHOTO_SUFFIXES)
+            if not photos[split]:
+                found = listing(path.name for path in sorted(folder.iterdir()))
+                raise UserError(f"no frames in {folder}: expected {' and '.join(CLASS_NAMES)}, found {found}")
+        found = [(split, name, path) for split, members in photos.items() for name, path in members]
+        counts = Counter(f"{split}/{name}/{printable(path.stem)}" for split, name, path in found)
+        records = []
+        for split, name, path in found:
+            image_id = f"{split}/{name}/{printable(path.stem)}"
+            if counts[image_id] > 1:  # a.jpg and a.png
+                image_id += path.suffix
+            video = _video_of(printable(path.stem))
+            group = f"{name}/{video}" if video else image_id
+            records.append(Record(image_id, path, split, CLASS_NAMES.index(name), group))
+
+        splits_of: dict[str, set[str]] = {}
+        for record in records:
+            splits_of.setdefault(record.group, set()).add(record.split)
+        astride = sorted(group for group, splits in splits_of.items() if len(splits) > 1)
+        self._remarks.append(f"{len(records)} ready frames in {len(splits_of)} groups, by their file names.")
+        if astride:
+            self._warn(
+                f"By their file names, frames of {len(astride)} videos stand in more than one split, so that scores "
+                f"on validation and test may be too high: {listing(astride)}."
+            )
+        return records
+
+    def _warn(self, remark: str) -> None:
+        self._remarks.append(remark)
+        logger.warning("%s", remark)
+
+
+def split_names(names: Iterable[str], seed: int) -> dict[str, str]:
+    """Each of `names` -> `train`, `validation` or `test`: 70/20/10, at least one in each from three names on.
+
+    Two names are one to train and one to validate; one is to train. The order is that of a hash of seed and name: the
+    same everywhere, whatever the order of `names`.
+    """
+    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    count = len(order)
+    validation = max(1, round(VALIDATION_SHARE * count)) if count >= 2 else 0
+    test = max(1, round(TEST_SHARE * count)) if count >= 3 else 0
+    splits = ["train"] * (count - validation - test) + ["validation"] * validation + ["test"] * test
+    return dict(zip(order, splits, strict=True))
+
+
+def _expected() -> str:
+    classes = " and ".join(CLASS_NAMES)
+    return f"{classes} with videos in them, or train, val and test with frames in {classes}"
+
+
+def _by_lower(names: Iterable[str]) -> dict[str, str]:
+    return {name.lower(): name for name in names}
+
+
+def _class_files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+    """(class name, path) of each file with one of `suffixes` in the class folders; UserError if others have any."""
+    known, files, stray = _by_lower(CLASS_NAMES), [], []
+    twice = [name for name, count in Counter(folder.name.lower() for folder in folders).items() if count > 1]
+    if twice:
+        raise UserError(f"two folders {known.get(twice[0], twice[0])} in {folders[0].parent}: keep one of them")
+    for folder in folders:
+        inside = sorted(folder.iterdir())
+        wanted = [path for path in inside if path.suffix.lower() in suffixes and path.name[0] != "."]
+        name = known.get(folder.name.lower())
+        if name is None and wanted and folder.name[0] != "." and folder.name != "__MACOSX":
+            raise UserError(f"unknown class folder {folder}: the classes are {' and '.join(CLASS_NAMES)}")
+        if name is not None:
+            files += [(name, path) for path in wanted if path.is_file()]
+            stray += [path.name for path in inside if path not in wanted or not path.is_file()]
+    if stray:
+        logger.warning("%d files of other kinds, left out: %s", len(stray), listing(map(printable, stray)))
+    return files
+
+
+def _named_videos(folders: Sequence[Path]) -> dict[str, Path]:
+    """`CLASS/STEM` -> video; `CLASS/STEM.suffix` where two videos of a class share a stem."""
+    videos = _class_files(folders, VIDEO_SUFFIXES)
+    counts = Counter((name, path.stem) for name, path in videos)
+    return {
+        f"{name}/{printable(path.stem if counts[name, path.stem] == 1 else path.name)}": path for name, path in videos
+    }
+
+
+def _video_of(stem: str) -> str:
+    """The video that a frame's file name tells of; empty if none."""
+    match = FRAME_NAME.fullmatch(stem)
+    return match["video"] if match and match["video"].lower() not in NO_VIDEOS else ""
+
+
+def _is_of(folder: Path, video: Path) -> bool:
+    """Whether `folder` holds the key frames of this very `video`: written whole, from a file of its size."""
+    try:
+        return json.loads((folder / "video.json").read_text()) == {"bytes": video.stat().st_size}
+    except (OSError, ValueError):
+        return False
+
+
+def _write_whole(video: Path, folder: Path, rule: str) -> None:
+    """Write the key frames of `video` as `folder`, whole or not at all; raises as `write_key_frames`."""
+    temporary = folder.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        write_key_frames(video, temporary, rule)
+        (temporary / "video.json").write_text(json.dumps({"bytes": video.stat().st_size}))
+        if folder.exists() and not _is_of(folder, video):
+            shutil.rmtree(folder)  # of an earlier video of this name
+        os.rename(temporary, folder)
+    except OSError as error:
+        if not _is_of(folder, video):  # else another process was faster, with the same frames
+            reason = error.strerror or error
+            raise UserError(f"cannot write {folder}: {reason}; choose another place or free it") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
