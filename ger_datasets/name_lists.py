@@ -1,11 +1,14 @@
-"""Pickled lists of file names, read without unpickling anything."""
+"""Lists of file names, as text or pickled; what is pickled is read without unpickling anything."""
 
 from __future__ import annotations
 
+import codecs
+import csv
 import pickletools
 from pathlib import Path
 
 from .errors import UserError
+from .photos import SUFFIXES
 
 MAX_BYTES = 64 * 2**20
 
@@ -16,22 +19,65 @@ _LIST = {"PROTO", "FRAME", "MARK", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "S
 
 
 def read_name_list(path: Path) -> list[str]:
-    """The strings of a pickled list, in order.
+    """The names in a list of photos' file names, in order and as they stand there.
 
-    The pickle is never executed: its opcodes are read one by one, and any that a list of strings has no use for (a
-    class, a call, a number, a nested object, ...) refuses the whole file.
+    The content decides how it is read, not the suffix: as a pickled list of strings, or as text with one name per
+    line. Text is UTF-8 or, with a byte order mark, UTF-16; blank lines are passed over. In a `.csv` the first column
+    counts, and a first row without a photo's name is a heading.
 
     Raises:
-        UserError: the file is missing, too large, no pickle, or more than a list of strings.
+        UserError: the file is missing, too large, empty, or holds anything but file names.
     """
-    refusal = f"{path.name} is not a pickled list of file names, and nothing in it was executed"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{refusal}: it has more than {MAX_BYTES:,} bytes")
+            raise UserError(f"{path.name} is no list of file names: it has more than {MAX_BYTES:,} bytes")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from error
+    # protocols 2 and up begin with 0x80; 0 and 1 have no mark, but every pickle ends with a full stop, and no photo's
+    # name does
+    if content[:1] == b"\x80" or content[-1:] == b".":
+        return _pickled_names(path, content)
+    return _text_names(path, content)
 
+
+def _text_names(path: Path, content: bytes) -> list[str]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what `>` writes in Windows PowerShell
+        text = content.decode("utf-16", "replace")
+    else:
+        text = content.decode("utf-8-sig", "surrogateescape")  # as file names of other encodings are on Linux
+    lines = text.replace("\r\n", "\n").split("\n")
+    is_csv = path.suffix.lower() == ".csv"
+    if is_csv:
+        try:
+            lines = [row[0] if row else "" for row in csv.reader(lines)]
+        except csv.Error as error:
+            raise UserError(f"{path.name} is no table of file names: {error}; write one name per line") from error
+    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if is_csv and names and not _names_photo(names[0][1]):
+        names = names[1:]
+    for number, name in names:
+        if not _names_photo(name):
+            raise UserError(
+                f"{path.name} is no list of file names, and nothing in it was executed: line {number} is "
+                f"{name[:40]!a}; write one name per line, such as pos_1.jpg"
+            )
+    if not names:
+        raise UserError(f"{path.name} is empty: write one file name per line, or remove it")
+    return [name for _, name in names]
+
+
+def _names_photo(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _pickled_names(path: Path, content: bytes) -> list[str]:
+    """The strings of a pickled list.
+
+    The pickle is never executed: its opcodes are read one by one, and any that a list of strings has no use for (a
+    class, a call, a number, a nested object, ...) refuses the whole file.
+    """
+    refusal = f"{path.name} is not a pickled list of file names, and nothing in it was executed"
     names: list[str] = []
     remembered: dict[int, str | None] = {}
     latest: str | None = None  # the string on top of the stack; None while the list lies there
@@ -54,7 +100,7 @@ def read_name_list(path: Path) -> list[str]:
                     f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
                 )
     except ValueError as error:
-        raise UserError(f"{refusal}: {error}") from error
+        raise UserError(f"{refusal}: {' '.join(str(error).split())}; make the list anew from its source") from error
     if lists != 1:
-        raise UserError(f"{refusal}: it holds {lists} lists instead of one")
+        raise UserError(f"{refusal}: it holds {lists} lists instead of one; make the list anew from its source")
     return names

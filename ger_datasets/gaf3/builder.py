@@ -1,37 +1,70 @@
-"""GAF 3.0 (EmotiW 2018): a raw folder `train|val/{Negative,Neutral,Positive}/*.jpg` -> records."""
+"""GAF 3.0 (EmotiW 2018), and what is laid out like it: a raw folder -> records."""
 
 from __future__ import annotations
 
 import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import UserError, listing
 from ..name_lists import read_name_list
-from ..photos import SUFFIXES, printable
 from ..records import Record
-from ..schema import CLASS_NAMES
+from ..schema import CLASS_NAMES, NO_LABEL
+from .folders import SplitFolder, files_in, find_splits, read_split, shown
 
 logger = logging.getLogger(__name__)
 
-# Folder of the download -> split. Photos of `val` that the distributed lists name go where the lists say.
-FOLDER_SPLITS = {"train": "train", "val": "validation"}
-LIST_SPLITS = {"val_list": "validation", "test_list": "test"}
+# Photos of `val` that the distributed lists name go where the lists say; `eval_list` is another name of `test_list`.
+LIST_SPLITS = {"val_list": "validation", "test_list": "test", "eval_list": "test"}
+LIST_SUFFIXES = ("", ".pkl", ".pickle", ".txt", ".csv")
+
+# How many photos the whole of GAF 3.0 has, by folder and class (Dhall et al. 2018; as counted in the
+# distributed archives), and how many names the distributed lists have. The two lists leave five photos of `val` out.
+PHOTOS: Mapping[str, Mapping[str | None, int]] = {
+    "train": {"Negative": 2758, "Neutral": 3080, "Positive": 3977},  # 9,815
+    "val": {None: 4346},
+    "test": {None: 3011},
+}
+LISTED = {"validation": 3341, "test": 1000}
+SHORT_TRAIN = 9808  # copies with so many train photos go round; nobody says which seven are missing
+
+
+@dataclass(frozen=True)
+class NameList:
+    """A list of photos' names: the file's name, the split it makes, and its (class or None, name) in lower case."""
+
+    file: str
+    split: str
+    names: frozenset[tuple[str | None, str]]
 
 
 class Gaf3Builder:
     """The Group Affect Database 3.0 (Dhall et al. 2018, EmotiW; doi 10.1145/3242969.3264993).
 
-    Its `val` folder is commonly cut in two by a pair of pickled lists of file names: `val_list` -> validation,
-    `test_list` -> test. Without lists all of `val` is validation.
+    The folders' names may be in any case and a few spellings (`folders.SPLIT_FOLDERS`), and one may wrap another.
+
+    - `train/CLASS/*` -> train.
+    - `val/CLASS/*` -> validation; or, where lists of names lie beside the split folders or in `val`, `val_list` ->
+      validation and `test_list` (or `eval_list`) -> test. Photos that no list names are left out, unless there is no
+      `val_list`: then they are validation.
+    - `test/*`, unlabelled -> challenge, label -1.
+    - `test/CLASS/*` -> test, as in any labelled dataset; challenge where a list makes `test` of `val` already.
+
+    GAF 2.0, which has no lists, and folders of one's own laid out so are read just the same.
 
     Args:
-        source: the folder that holds `train` and `val`, with the lists beside them.
+        source: the folder that holds `train` and `val`.
     """
 
     class_names = CLASS_NAMES
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
+    published: ClassVar[Mapping[str, Mapping[str | None, int]]] = PHOTOS
 
     def __init__(self, source: Path) -> None:
         self.source = source
@@ -41,109 +74,172 @@ class Gaf3Builder:
         """Every photo of the download, sorted by image_id.
 
         Raises:
-            UserError: no such folder, no known split folder, an unknown class folder, a split without photos, a list
-                that is no list of names.
+            UserError: no such folder, no known split folder or two for one split, an unknown class folder, a split
+                without photos, a list that is no list of names, names that could be two photos.
         """
-        folders = _subfolders(self.source, FOLDER_SPLITS)
-        if not folders:
-            raise UserError(
-                f"no photos in {self.source}: expected the folders {' and '.join(FOLDER_SPLITS)}, "
-                f"found {listing(sorted(p.name for p in self.source.iterdir()))}"
-            )
-        listed = self._listed_splits()
+        self._remarks = []
+        paths, places = find_splits(self.source)
+        folders = {key: read_split(key, path, self.source) for key, path in paths.items()}
+        lists = []
+        if "val" in folders:
+            lists = self._read_lists([*places, *folders["val"].places])
+        for key, folder in folders.items():
+            self._tell_left_out(key, folder)
+        self._compare(folders, lists)
+
         records: list[Record] = []
-        for folder_name, folder in folders.items():
-            photos = _class_photos(folder)
-            if folder_name == "val" and listed:
-                records += _cut_by_lists(photos, listed)
-            else:
-                records += [_record(FOLDER_SPLITS[folder_name], name, path) for name, path in photos]
+        for key, folder in folders.items():
+            if key == "val" and lists:
+                records += self._cut(folder.photos, lists)
+                continue
+            split = {"train": "train", "val": "validation", "test": "challenge"}[key]
+            labelled_test = key == "test" and folder.photos[0][0] is not None
+            if labelled_test and not any(names.split == "test" for names in lists):
+                split = "test"
+            records += [_record(split, name, path) for name, path in folder.photos]
         return _with_unique_ids(records)
 
     def remarks(self) -> list[str]:
-        return self._remarks
+        """What differs from the published dataset, and what was left out, one sentence each; after `records`."""
+        return list(self._remarks)
 
-    def _listed_splits(self) -> dict[str, str]:
-        """File name in lower case -> split, from the lists that lie beside the split folders."""
-        splits: dict[str, str] = {}
-        for list_name, split in LIST_SPLITS.items():
-            for path in (self.source / list_name, self.source / f"{list_name}.pkl"):
-                if path.exists():
-                    names = [name.lower() for name in read_name_list(path)]
-                    twice = [name for name in names if splits.get(name, split) != split]
-                    if twice:
-                        raise UserError(f"{len(twice)} names stand in both lists, for example {listing(twice, 3)}")
-                    splits.update(dict.fromkeys(names, split))
-        return splits
+    def _remark(self, sentence: str, examples: Iterable[str] = ()) -> None:
+        """Keep `sentence` for the card, and warn with it; the log also names `examples`."""
+        self._remarks.append(f"{sentence}.")
+        names = [shown(name) for name in examples]
+        logger.warning("%s%s", sentence, f": {listing(names)}" if names else "")
 
+    def _read_lists(self, places: Iterable[Path]) -> list[NameList]:
+        """The lists in the folders `places`; one per split."""
+        by_split: dict[str, NameList] = {}
+        for path in files_in(places, self.source):
+            kind, suffix = _list_kind(path.name)
+            if kind is None:
+                continue
+            if suffix not in LIST_SUFFIXES:
+                logger.warning("%s is not read: a list is a pickle, or text with one name per line", shown(path.name))
+                continue
+            found = NameList(path.name, LIST_SPLITS[kind], frozenset(map(_listed, read_name_list(path))))
+            known = by_split.setdefault(found.split, found)
+            if known.names != found.names:
+                raise UserError(
+                    f"{known.file} and {found.file} both make the split {found.split} and name {len(known.names)} and "
+                    f"{len(found.names)} photos, not the same: keep one of them"
+                )
+        return list(by_split.values())
 
-def _subfolders(folder: Path, names: dict[str, str]) -> dict[str, Path]:
-    """Those subfolders of `folder` that `names` has, whatever their case; keys as in `names`."""
-    if not folder.is_dir():
-        raise UserError(f"no folder {folder}: give the folder that holds {' and '.join(names)}")
-    found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    return {name: found[name] for name in names if name in found}
-
-
-def _class_photos(folder: Path) -> list[tuple[str, Path]]:
-    """(class name, path) of each photo in the class folders of `folder`, sorted."""
-    known = {name.lower(): name for name in CLASS_NAMES}
-    entries = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name != "__MACOSX"]
-    class_folders = [path for path in entries if path.is_dir()]
-    unknown = [path.name for path in class_folders if path.name.lower() not in known]
-    if unknown:
-        raise UserError(
-            f"unknown class folder {listing(unknown)} in {folder}: the classes are {', '.join(CLASS_NAMES)}"
-        )
-
-    photos, stray = [], [path for path in entries if not path.is_dir()]
-    for class_folder in class_folders:
-        for path in sorted(class_folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                photos.append((known[class_folder.name.lower()], path))
-            else:
-                stray.append(path)
-    if stray:
-        logger.warning(
-            "%s: %d files that are no photos, left out: %s", folder, len(stray), listing(p.name for p in stray)
-        )
-    if not photos:
-        raise UserError(
-            f"no photos in {folder}: expected {', '.join(CLASS_NAMES)} with photos in them, "
-            f"found {listing(path.name for path in entries)}"
-        )
-    return photos
-
-
-def _cut_by_lists(photos: list[tuple[str, Path]], listed: dict[str, str]) -> list[Record]:
-    records = [_record(listed[path.name.lower()], name, path) for name, path in photos if path.name.lower() in listed]
-    unlisted = [path.name for _, path in photos if path.name.lower() not in listed]
-    if unlisted:
-        logger.warning("val: %d photos that no list names, left out: %s", len(unlisted), listing(unlisted))
-    missing = listed.keys() - {path.name.lower() for _, path in photos}
-    if missing:
-        logger.warning("val: %d listed names without a photo: %s", len(missing), listing(sorted(missing)))
-    for split in sorted(set(listed.values())):
-        if not any(record.split == split for record in records):
+    def _cut(self, photos: list[tuple[str | None, Path]], lists: list[NameList]) -> list[Record]:
+        """The photos of `val`, each in the split whose list names it."""
+        keys = [(str(name).lower(), path.name.lower()) for name, path in photos]
+        often = Counter(name for _, name in keys)
+        splits: dict[int, str] = {}
+        both, missing = [], []
+        for names in lists:
+            for i, (class_name, name) in enumerate(keys):
+                bare = (None, name) in names.names
+                if bare and often[name] > 1:
+                    raise UserError(
+                        f"{shown(name)} in {names.file} could be any of {often[name]} photos of val: "
+                        f"write the class folder before the names, such as {photos[i][0]}/{shown(name)}"
+                    )
+                listed = bare or (class_name, name) in names.names
+                if listed and splits.setdefault(i, names.split) != names.split:
+                    both.append(name)
+            there = {*keys, *((None, name) for name in often)}
+            missing += sorted(name for class_name, name in names.names if (class_name, name) not in there)
+        if both:
             raise UserError(
-                f"the split {split} is empty: none of the names in its list is in val, which has {len(photos)}"
+                f"{len(both)} names stand in both lists, for example {listing(map(shown, both), 3)}: "
+                "take them out of one, so that no photo is validated and tested on"
             )
-    return records
+        for names in lists:
+            if names.split not in splits.values():
+                raise UserError(
+                    f"the split {names.split} is empty: none of the {len(names.names)} names in {names.file} is in "
+                    f"val, which has {len(photos)} photos such as {shown(photos[0][1].name)}"
+                )
+        if missing:
+            self._remark(f"val: {len(missing)} listed names without a photo", missing)
+        unlisted = [path.name for i, (_, path) in enumerate(photos) if i not in splits]
+        rest = None if any(names.split == "validation" for names in lists) else "validation"
+        if unlisted and rest is None:
+            self._remark(f"val: {len(unlisted)} photos that no list names, left out", unlisted)
+        placed = [(splits.get(i, rest), name, path) for i, (name, path) in enumerate(photos)]
+        return [_record(split, name, path) for split, name, path in placed if split is not None]
+
+    def _tell_left_out(self, key: str, folder: SplitFolder) -> None:
+        strays = [name for name in folder.left_out if key != "val" or _list_kind(name)[0] is None]
+        if strays:
+            self._remark(
+                f"{key}: {len(strays)} files that are no photos, lie outside the class folders or are links out of "
+                "the source folder, left out",
+                strays,
+            )
+
+    def _compare(self, folders: Mapping[str, SplitFolder], lists: list[NameList]) -> None:
+        """Tell where a download that looks like GAF 3.0 differs from what was published.
+
+        It looks like it when nine in ten files are named as there, neg_1 or test_1; and like the whole of a folder
+        when it has more than half of its photos. What is less is called a part and not counted further.
+        """
+        paths = [path for folder in folders.values() for _, path in folder.photos]
+        if sum(path.name.lower().startswith(("neg_", "neu_", "pos_", "test_")) for path in paths) < 0.9 * len(paths):
+            return
+        parts = []
+        for key, published in self.published.items():
+            if key not in folders:
+                continue
+            found = Counter(name for name, _ in folders[key].photos)
+            there, whole = found.total(), sum(published.values())
+            classes = [f"{name} {found[name]:,} of {count:,}" for name, count in published.items() if name]
+            if 2 * there <= whole:
+                parts.append(f"{there:,} of {whole:,} {key} photos")
+            elif there != whole or (classes and found != Counter(published)):
+                known = f"; copies with {SHORT_TRAIN:,} are known" if (key, there) == ("train", SHORT_TRAIN) else ""
+                by_class = f" ({', '.join(classes)})" if classes else ""
+                self._remark(f"{key} holds {there:,} of the {whole:,} published photos{by_class}{known}")
+            elif key == "val":
+                for names in lists:
+                    if len(names.names) != LISTED[names.split]:
+                        self._remark(
+                            f"{names.file} names {len(names.names):,} photos; the distributed list that makes the "
+                            f"split {names.split} names {LISTED[names.split]:,}"
+                        )
+        if parts:
+            self._remarks.append(f"This is not the whole of GAF 3.0: {', '.join(parts)}.")
 
 
-def _record(split: str, class_name: str, path: Path) -> Record:
-    return Record(f"{split}/{class_name}/{printable(path.stem)}", path, split, CLASS_NAMES.index(class_name))
+def _list_kind(file_name: str) -> tuple[str | None, str]:
+    """The key in `LIST_SPLITS` and the suffix of a list's file; None if it is no list."""
+    stem, dot, suffix = file_name.lower().partition(".")
+    return (stem if stem in LIST_SPLITS else None), dot + suffix
+
+
+def _listed(name: str) -> tuple[str | None, str]:
+    """What a list says: `val/Positive/pos_1.jpg`, `Positive\\pos_1.jpg` or `pos_1.jpg` -> class or None, file name."""
+    parts = name.lower().replace("\\", "/").split("/")
+    known = len(parts) > 1 and parts[-2] in (class_name.lower() for class_name in CLASS_NAMES)
+    return (parts[-2] if known else None), parts[-1]
+
+
+def _record(split: str, class_name: str | None, path: Path) -> Record:
+    stem = shown(os.path.splitext(path.name)[0])
+    if class_name is None:
+        return Record(f"{split}/{stem}", path, split, NO_LABEL)
+    return Record(f"{split}/{class_name}/{stem}", path, split, CLASS_NAMES.index(class_name))
 
 
 def _with_unique_ids(records: list[Record]) -> list[Record]:
     """The records sorted by image_id; where two share one (a.jpg and a.png), their suffixes tell them apart."""
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.image_id] = counts.get(record.image_id, 0) + 1
+    counts = Counter(record.image_id for record in records)
     unique = [
         record
         if counts[record.image_id] == 1
         else Record(record.image_id + record.path.suffix, record.path, record.split, record.label)
         for record in records
     ]
-    return sorted(unique, key=lambda record: record.image_id)
+    unique.sort(key=lambda record: record.image_id)
+    for one, other in pairwise(unique):
+        if one.image_id == other.image_id:
+            raise UserError(f"two photos would both be called {one.image_id}: rename one of them")
+    return unique

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..gaf3.builder import Gaf3Builder
 from ..records import Record
 from .drawing import draw_sample
@@ -15,6 +17,7 @@ class SampleBuilder(Gaf3Builder):
     """
 
     notice = "drawn test pattern: the photos are drawn by code, and figures on them say nothing about real photos"
+    published: ClassVar = {}  # its files are named as GAF 3.0's, but it is no part of it
 
     def records(self) -> list[Record]:
         if not self.source.exists():

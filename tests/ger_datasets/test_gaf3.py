@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 
 from ger_datasets.builders import BUILDERS, builder_class
 from ger_datasets.errors import UserError
-from ger_datasets.gaf3.builder import Gaf3Builder
+from ger_datasets.gaf3.builder import PHOTOS, Gaf3Builder
+from ger_datasets.name_lists import read_name_list
+from ger_datasets.sample.builder import SampleBuilder
 from ger_datasets.schema import CLASS_NAMES
 
 
@@ -87,6 +90,216 @@ def test_refusals_say_what_there_is(raw_folder: Path, change: object, words: lis
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def layout(folder: Path, *names: str) -> Path:
+    """Empty files at `names` below `folder`: records() opens no photo."""
+    paths = [folder / name for name in names]
+    for parent in {path.parent for path in paths}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        path.touch()
+    return folder
+
+
+def placed(folder: Path) -> dict[str, tuple[str, int]]:
+    """image_id -> split, label; ids begin with the split, and every path is a file."""
+    records = Gaf3Builder(folder).records()
+    assert all(record.path.is_file() for record in records)
+    assert all(record.image_id.startswith(f"{record.split}/") for record in records)
+    return {record.image_id: (record.split, record.label) for record in records}
+
+
+FIVE = {
+    "train/Negative/neg_1": ("train", 0),
+    "train/Positive/pos_1": ("train", 2),
+    "validation/Neutral/neu_1": ("validation", 1),
+    "challenge/test_1": ("challenge", -1),
+    "challenge/test_2": ("challenge", -1),
+}
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "val", "test"),
+        ("Train", "Validation", "Test_Images"),
+        ("TRAIN", "valid", "test/test_shared"),
+        ("GAF_3.0/train", "GAF_3.0/val", "GAF_3.0/test_shared"),
+        ("download/GAF_3.0/Train", "download/GAF_3.0/Val", "download/GAF_3.0/Test/images"),
+        ("Train/Train", "Val/GAF_3.0_val", "Test/Test"),
+    ],
+)
+def test_layouts(tmp_path: Path, train: str, val: str, test: str) -> None:
+    layout(
+        tmp_path / "raw",
+        f"{train}/Negative/neg_1.jpg",
+        f"{train}/POSITIVE/pos_1.JPG",
+        f"{val}/neutral/neu_1.jpeg",
+        f"{test}/test_1.jpg",
+        f"{test}/test_2.jpg",
+        "__MACOSX/train/._x.jpg",
+        ".cache/x",
+    )
+    assert placed(tmp_path / "raw") == FIVE
+
+
+def test_class_folders_within_themselves(tmp_path: Path) -> None:
+    layout(tmp_path, "Train/Positive/Positive/pos_1.jpg", "Train/Negative/negative/neg_1.jpg", "Train/Positive/a.txt")
+    assert set(placed(tmp_path)) == {"train/Positive/pos_1", "train/Negative/neg_1"}
+    layout(tmp_path, "Train/Positive/pos_2.jpg")
+    with pytest.raises(UserError, match="Positive and in Positive within it: keep them in one"):
+        Gaf3Builder(tmp_path).records()
+
+
+def test_a_class_folder_alone_is_no_wrapping(tmp_path: Path) -> None:
+    assert set(placed(layout(tmp_path, "train/Positive/pos_1.jpg"))) == {"train/Positive/pos_1"}
+
+
+def test_gaf2_and_other_names(tmp_path: Path) -> None:
+    """Arbitrary file names, the same in several classes, no lists; a labelled test folder is an ordinary split."""
+    layout(tmp_path, "train/Positive/12 (3).jpg", "train/Negative/12 (3).jpg", "val/Neutral/Ünï 😀.png")
+    layout(tmp_path, "train/Neutral/two\nlines.jpg", "test/Neutral/any.jpg")
+    builder = Gaf3Builder(tmp_path)
+    assert {record.image_id for record in builder.records()} == {
+        "train/Positive/12 (3)",
+        "train/Negative/12 (3)",
+        "validation/Neutral/Ünï 😀",
+        "train/Neutral/two\\nlines",
+        "test/Neutral/any",
+    }
+    assert builder.remarks() == []
+
+
+def test_a_labelled_test_folder_beside_lists(tmp_path: Path) -> None:
+    layout(tmp_path, "val/Neutral/neu_1.jpg", "val/Positive/pos_1.jpg", "test/Neutral/neu_9.jpg")
+    (tmp_path / "val_list.txt").write_text("neu_1.jpg")
+    (tmp_path / "eval_list.txt").write_text("pos_1.jpg")
+    assert placed(tmp_path) == {
+        "validation/Neutral/neu_1": ("validation", 1),
+        "test/Positive/pos_1": ("test", 2),
+        "challenge/Neutral/neu_9": ("challenge", 1),
+    }
+
+
+@pytest.mark.parametrize("place", [".", "..", "val"], ids=["beside", "outside the wrapping folder", "in val"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("TEST_LIST", pickle.dumps(["neg_1.jpg"])),
+        ("eval_list.pickle", pickle.dumps(["Negative/neg_1.jpg"])),
+        ("test_list.txt", b"\xef\xbb\xbfval/Negative/NEG_1.jpg\r\n\r\n"),
+        ("Eval_List.csv", b"name,label\nNegative\\neg_1.jpg,0\n"),
+    ],
+    ids=["pickle", "pickle with classes", "text", "table"],
+)
+def test_lists_in_every_form_and_place(tmp_path: Path, place: str, name: str, content: bytes) -> None:
+    layout(tmp_path / "raw" / "GAF", *(f"val/{c}/{c[:3].lower()}_1.jpg" for c in CLASS_NAMES))
+    (tmp_path / "raw" / "GAF" / place / name).write_bytes(content)
+    (tmp_path / "raw" / "GAF" / place / "val_list.npy").write_bytes(b"x")
+    builder = Gaf3Builder(tmp_path / "raw")
+    splits = {record.image_id for record in builder.records()}
+    # there is no val_list: what test_list does not name is validation
+    assert splits == {"test/Negative/neg_1", "validation/Neutral/neu_1", "validation/Positive/pos_1"}
+    assert not any("left out" in remark for remark in builder.remarks()), "the lists themselves are no stray files"
+
+
+def test_lists_that_are_unclear(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout(tmp_path, "val/Neutral/1.jpg", "val/Positive/1.jpg", "val/Positive/2.jpg")
+    (tmp_path / "val_list.txt").write_text("1.jpg\n")
+    with pytest.raises(UserError, match=r"could be any of 2 photos of val: write the class folder .* Neutral/1\.jpg"):
+        Gaf3Builder(tmp_path).records()
+    (tmp_path / "val_list.txt").write_text("Neutral/1.jpg\n")
+    assert set(placed(tmp_path)) == {"validation/Neutral/1"}
+    (tmp_path / "val" / "val_list").write_bytes(pickle.dumps(["neutral/1.jpg"]))  # twice the same: fine
+    assert set(placed(tmp_path)) == {"validation/Neutral/1"}
+    (tmp_path / "val" / "val_list").write_bytes(pickle.dumps(["2.jpg"]))
+    with pytest.raises(UserError, match=r"val_list\.txt and val_list both make the split validation"):
+        Gaf3Builder(tmp_path).records()
+    (tmp_path / "val" / "val_list").rename(tmp_path / "val" / "val_list.npy")
+    Gaf3Builder(tmp_path).records()
+    assert "val_list.npy is not read" in caplog.text
+
+
+def test_two_folders_for_one_split(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Valid, val in .* are all val: keep one"):
+        Gaf3Builder(layout(tmp_path, "val/Neutral/1.jpg", "Valid/Neutral/2.jpg")).records()
+
+
+def test_links_are_followed_inside_the_source_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layout(tmp_path, "elsewhere/Neutral/neu_1.jpg", "raw/store/abc", "raw/train/Neutral/neu_2.jpg")
+    folder = tmp_path / "raw" / "train" / "Neutral"
+    (folder / "neu_1.jpg").symlink_to(tmp_path / "elsewhere" / "Neutral" / "neu_1.jpg")
+    (folder / "neu_3.jpg").symlink_to(Path("..", "..", "store", "abc"))
+    (folder / "neu_4.jpg").symlink_to("neu_4.jpg")  # in a circle
+    (tmp_path / "link").symlink_to(tmp_path / "raw")
+    builder = Gaf3Builder(tmp_path / "link")  # the source itself may be one
+    assert {record.path.name for record in builder.records()} >= {"neu_2.jpg", "neu_3.jpg"}
+    assert "neu_1.jpg" not in {record.path.name for record in builder.records()}
+    assert "neu_1.jpg" in caplog.text
+    assert any("links out of the source" in remark for remark in builder.remarks())
+    (tmp_path / "raw" / "val").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="val is a link that leads out of the source folder"):
+        builder.records()
+
+
+def whole(folder: Path, lists: Path) -> Path:
+    """GAF 3.0 in empty files: train and test with the published counts, val with the names of the lists and five."""
+    for class_name, count in PHOTOS["train"].items():
+        layout(folder, *(f"train/{class_name}/{class_name[:3].lower()}_{i}.jpg" for i in range(count)))
+    layout(folder, *(f"test/test_{i}.jpg" for i in range(3011)), *(f"val/Neutral/neu_x{i}.jpg" for i in range(5)))
+    names = [name for one in ("val_list", "test_list") for name in read_name_list(lists / one)]
+    by_prefix = {name[:3].lower(): name for name in CLASS_NAMES}
+    layout(folder, *(f"val/{by_prefix[name[:3]]}/{name}" for name in names))
+    for one in ("val_list", "test_list"):
+        shutil.copyfile(lists / one, folder / one)
+    return folder
+
+
+def test_the_whole_with_the_distributed_lists(shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    builder = Gaf3Builder(whole(tmp_path / "raw", shared / "data" / "gaf3_lists"))
+    start = time.perf_counter()
+    records = builder.records()
+    assert time.perf_counter() - start < 5, "17,000 photos are listed in well under a second"
+    assert Counter(record.split for record in records) == {
+        "train": 9815,
+        "validation": 3341,
+        "test": 1000,
+        "challenge": 3011,
+    }
+    assert builder.remarks() == ["val: 5 photos that no list names, left out."]
+
+    # in text the same
+    for one in ("val_list", "test_list"):
+        path = tmp_path / "raw" / one
+        path.with_suffix(".txt").write_text("\r\n".join(read_name_list(path)))
+        path.unlink()
+    assert Gaf3Builder(tmp_path / "raw").records() == records
+
+    for i in range(7):
+        (tmp_path / "raw" / "train" / "Neutral" / f"neu_{i}.jpg").unlink()
+    (tmp_path / "raw" / "test_list.txt").write_text("\n".join(read_name_list(tmp_path / "raw" / "test_list.txt")[1:]))
+    caplog.clear()
+    builder.records()
+    train, listed, left_out = builder.remarks()
+    assert train == (
+        "train holds 9,808 of the 9,815 published photos (Negative 2,758 of 2,758, Neutral 3,073 of 3,080, "
+        "Positive 3,977 of 3,977); copies with 9,808 are known."
+    )
+    assert train[:-1] in caplog.text
+    assert listed.startswith("test_list.txt names 999 photos; the distributed list")
+    assert left_out.startswith("val: 6 photos")
+
+
+def test_a_part_of_it_is_told_without_a_warning(raw_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    builder = Gaf3Builder(raw_folder)
+    builder.records()
+    builder.records()  # remarks are not told twice
+    assert builder.remarks() == ["This is not the whole of GAF 3.0: 9 of 9,815 train photos, 3 of 4,346 val photos."]
+    assert not caplog.records
+    sample = SampleBuilder(raw_folder)
+    assert len(sample.records()) == 12
+    assert sample.remarks() == []
 
 
 def test_unknown_datasets_are_answered_with_those_there_are() -> None:

@@ -1,4 +1,4 @@
-"""Pickled lists are read, and anything else in a pickle is refused without being executed."""
+"""Lists are read as text or pickle, and anything else in a pickle is refused without being executed."""
 
 from __future__ import annotations
 
@@ -67,9 +67,8 @@ def test_anything_but_a_list_of_strings_is_refused(tmp_path: Path, value: object
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"neg_1.jpg\nneg_2.jpg\n",
         pickle.dumps(["a", "b"])[:-1],
+        pickle.dumps(["a", "b"])[:-4] + b".",
         b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",  # a byte array of 2**63 bytes
         b"\x80\x02]q\x00h\x00a.",  # a list that holds itself
     ],
@@ -87,3 +86,51 @@ def test_a_memo_index_of_four_thousand_million_takes_no_memory(tmp_path: Path) -
 def test_a_missing_list(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_name_list(tmp_path / "val_list")
+
+
+NAMES = ["neg_1.jpg", "Positive/pos 2.JPG", "ünï, 😀.png"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\n".join(NAMES).encode(),
+        ("\r\n".join(NAMES) + "\r\n\r\n").encode("utf-8-sig"),
+        "\n\n".join(f"  {name} " for name in NAMES).encode("utf-16"),  # with its byte order mark
+    ],
+    ids=["plain", "windows", "powershell"],
+)
+def test_text(tmp_path: Path, content: bytes) -> None:
+    assert read_name_list(written(tmp_path, content)) == NAMES
+
+
+@pytest.mark.parametrize("heading", ["image,label\n", ""])
+def test_the_first_column_of_a_table(tmp_path: Path, heading: str) -> None:
+    path = tmp_path / "val_list.csv"
+    path.write_text(heading + 'neg_1.jpg,0\n\nPositive/pos 2.JPG,2\n"ünï, 😀.png",1\n', encoding="utf-8")
+    assert read_name_list(path) == NAMES
+
+
+def test_text_in_another_encoding_names_the_files_it_names(tmp_path: Path) -> None:
+    (name,) = read_name_list(written(tmp_path, b"neg_\xfc.jpg\n"))
+    assert os.fsencode(name) == b"neg_\xfc.jpg"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty: write one file name per line"),
+        (b"\n\n", "empty: write one file name per line"),
+        (b"neg_1.jpg\nimport os\n", "line 2 is 'import os'"),
+        (b"neg_1.jpg 0\n", "line 1 is 'neg_1.jpg 0'; write one name per line"),
+        (b"PK\x03\x04\x00\xff", "no list of file names"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}\n", "no list of file names"),
+        (pickle.dumps(["neg_1.jpg"], 0) + b"\n", "line 1 is '(lp0'"),
+    ],
+    ids=["nothing", "blank", "a-script", "with-labels", "zip", "npy", "pickle-and-more"],
+)
+def test_what_is_no_list(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_name_list(written(tmp_path, content))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
