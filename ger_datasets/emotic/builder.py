@@ -25,7 +25,7 @@ from .tables import read_csv, read_npz
 
 logger = logging.getLogger(__name__)
 
-# People in the distributed Annotations.mat, by our names of the splits.
+# What users of the distributed Annotations.mat report, by our names of the splits.
 EXPECTED_PEOPLE = {"train": 23_266, "validation": 3_315, "test": 7_203}
 
 RATING_RANGE = (1.0, 10.0)
@@ -173,7 +173,7 @@ def valence_label(valences: Sequence[float]) -> int:
     """The label of a photo: the mean valence of its people, rounded, 1-4 Negative, 5-7 Neutral, 8-10 Positive.
 
     Halves are rounded up: a mean of 4.5 is Neutral, of 7.5 Positive. The original had one sample per person, not per
-    photo, and cut the fraction off the valences, which are whole numbers except in the evaluation splits.
+    photo, and cut the fraction off a valence that had one.
 
     Args:
         valences: 1 to 10, one per person; NaN where unknown.

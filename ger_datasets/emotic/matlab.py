@@ -11,7 +11,8 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from ..errors import UserError, listing
-from .annotations import SPLITS, AnnotatedPhoto, Person, check_size, tidy_folder
+from .annotations import SPLITS, AnnotatedPhoto, Person, tidy_folder
+from .mat_integrity import check_mat
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 
@@ -32,12 +33,10 @@ def read_matlab(path: Path) -> list[AnnotatedPhoto]:
         UserError: the file is missing, too large or no such MATLAB file, has none of the variables, or a field of
             the wrong kind.
     """
-    check_size(path)
+    check_mat(path)
     try:
         contents = loadmat(path, appendmat=False, variable_names=list(SPLITS))
         names = [name for name, *_ in whosmat(path, appendmat=False)]
-    except NotImplementedError as error:
-        raise UserError(f"{path.name} is a MATLAB 7.3 file, which is not read: save it with -v7") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path.name} cannot be read as a MATLAB file ({reason}): download it anew") from error
