@@ -31,7 +31,7 @@ PHOTOS: Mapping[str, Mapping[str | None, int]] = {
     "test": {None: 3011},
 }
 LISTED = {"validation": 3341, "test": 1000}
-SHORT_TRAIN = 9808  # copies with so many train photos go round; nobody says which seven are missing
+SHORT_TRAIN = 9808  # copies with so many train photos go round
 
 
 @dataclass(frozen=True)
@@ -194,17 +194,17 @@ class Gaf3Builder:
             classes = [f"{name} {found[name]:,} of {count:,}" for name, count in published.items() if name]
             if 2 * there <= whole:
                 parts.append(f"{there:,} of {whole:,} {key} photos")
-            elif there != whole or (classes and found != Counter(published)):
+                continue
+            if there != whole or (classes and found != Counter(published)):
                 known = f"; copies with {SHORT_TRAIN:,} are known" if (key, there) == ("train", SHORT_TRAIN) else ""
                 by_class = f" ({', '.join(classes)})" if classes else ""
-                self._remark(f"{key} holds {there:,} of the {whole:,} published photos{by_class}{known}")
-            elif key == "val":
-                for names in lists:
-                    if len(names.names) != LISTED[names.split]:
-                        self._remark(
-                            f"{names.file} names {len(names.names):,} photos; the distributed list that makes the "
-                            f"split {names.split} names {LISTED[names.split]:,}"
-                        )
+                self._remark(f"{key} holds {there:,} photos where {whole:,} are published{by_class}{known}")
+            for names in lists if key == "val" else []:
+                if len(names.names) != LISTED[names.split]:
+                    self._remark(
+                        f"{names.file} names {len(names.names):,} photos; the distributed list that makes the split "
+                        f"{names.split} names {LISTED[names.split]:,}"
+                    )
         if parts:
             self._remarks.append(f"This is not the whole of GAF 3.0: {', '.join(parts)}.")
 

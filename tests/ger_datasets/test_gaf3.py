@@ -283,7 +283,7 @@ def test_the_whole_with_the_distributed_lists(shared: Path, tmp_path: Path, capl
     builder.records()
     train, listed, left_out = builder.remarks()
     assert train == (
-        "train holds 9,808 of the 9,815 published photos (Negative 2,758 of 2,758, Neutral 3,073 of 3,080, "
+        "train holds 9,808 photos where 9,815 are published (Negative 2,758 of 2,758, Neutral 3,073 of 3,080, "
         "Positive 3,977 of 3,977); copies with 9,808 are known."
     )
     assert train[:-1] in caplog.text
