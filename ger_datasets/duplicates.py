@@ -56,7 +56,7 @@ def perceptual_hash(image: Image.Image) -> int | None:
 def near_duplicates(hashes: np.ndarray, splits: Sequence[str], max_distance: int = MAX_DISTANCE) -> np.ndarray:
     """The pairs of photos in different splits whose hashes differ in at most `max_distance` bits.
 
-    Every pair is compared; 17,000 photos take less than a second on one core.
+    Every pair is compared; 17,000 photos take about a second on one core.
 
     Args:
         hashes: (photos,) uint64.
