@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
@@ -32,7 +33,6 @@ LOCAL_PATH = re.compile(
     r"|\\\\\w+\\"
     r"|\bfile:/"
 )
-TERMS = re.compile(r"^\*\*Terms\.\*\*(.*?)(?:\n\s*\n|\Z)", re.S | re.M)
 
 
 def push_dataset(folder: Path, repo: str, private: bool = True, revision: str | None = None) -> dict[str, Any]:
@@ -54,12 +54,10 @@ def push_dataset(folder: Path, repo: str, private: bool = True, revision: str | 
     """
     dataset = read_prepared(folder)
     refuse_local_paths(dataset)
-    match = TERMS.search(dataset.text)
-    terms = " ".join(match[1].split()) if match else ""
     if private:
-        logger.info("private: %s", terms or "photos of people are shown only on purpose (--private False)")
-    elif terms:
-        logger.warning("PUBLIC, although this dataset's card says: %s Anyone can download the photos.", terms)
+        logger.info("private: %s", dataset.terms or "photos of people are shown only on purpose (--private False)")
+    elif dataset.terms:
+        logger.warning("PUBLIC, although this dataset's card says: %s Anyone can download the photos.", dataset.terms)
     files = {"README.md": folder / "README.md"}
     files |= {f"data/{path.name}": path for paths in dataset.shards.values() for path in paths}
     return push_files(files, repo, "dataset", private=private, revision=revision, replaced="data/*.parquet")
@@ -130,16 +128,24 @@ def refuse_local_paths(dataset: PreparedDataset) -> None:
     """UserError if the card, the Parquet metadata or a text column names a file or folder of this machine."""
     _refuse_in("README.md", (dataset.folder / "README.md").read_text(encoding="utf-8"))
     for path in (path for paths in dataset.shards.values() for path in paths):
-        with pq.ParquetFile(path) as file:
-            _refuse_in(f"the metadata of {path.name}", file.schema_arrow.to_string(truncate_metadata=False))
-            for key, value in (file.metadata.metadata or {}).items():
-                if key != b"ARROW:schema":  # the same again, encoded
-                    _refuse_in(f"the metadata of {path.name}", value.decode(errors="replace"))
-            leaves = [file.schema.column(i) for i in range(len(file.schema))]
-            texts = [leaf.path for leaf in leaves if leaf.logical_type.type == "STRING"]
-            for number in range(file.num_row_groups):
-                for text in _strings(file.read_row_group(number, columns=texts).to_pydict()):
+        try:
+            with pq.ParquetFile(path) as file:
+                for text in _texts(file):
                     _refuse_in(path.name, text)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path} cannot be read: {_line(error)}; prepare it again") from error
+
+
+def _texts(file: pq.ParquetFile) -> Iterator[str]:
+    """Every text in a Parquet file: its metadata, then its text columns and the paths of its images."""
+    yield file.schema_arrow.to_string(truncate_metadata=False)
+    for key, value in (file.metadata.metadata or {}).items():
+        if key != b"ARROW:schema":  # the same again, encoded
+            yield value.decode(errors="replace")
+    leaves = [file.schema.column(i) for i in range(len(file.schema))]
+    columns = [leaf.path for leaf in leaves if leaf.logical_type.type == "STRING"]
+    for number in range(file.num_row_groups):
+        yield from _strings(file.read_row_group(number, columns=columns).to_pydict())
 
 
 def _refuse_in(where: str, text: str) -> None:

@@ -20,6 +20,7 @@ from . import schema
 from .errors import UserError, listing
 
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
+TERMS = re.compile(r"^\*\*Terms\.\*\*(.*?)(?:\n\s*\n|\Z)", re.S | re.M)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class PreparedDataset:
         shards: the Parquet files of each split, in order; splits in the card's order.
         rows: the number of photos of each split.
         features: the columns.
+        name: what the card calls it.
         text: the card's prose, without the YAML above it.
         notice: what must stand wherever figures on this dataset appear; empty for real data.
     """
@@ -39,6 +41,7 @@ class PreparedDataset:
     shards: Mapping[str, Sequence[Path]]
     rows: Mapping[str, int]
     features: Features
+    name: str
     text: str
     notice: str
 
@@ -46,6 +49,12 @@ class PreparedDataset:
     def class_names(self) -> list[str]:
         """The names of the labels 0, 1, ..."""
         return list(self.features["label"].names)
+
+    @property
+    def terms(self) -> str:
+        """What the card's paragraph on terms says, in one line; empty if there is none."""
+        match = TERMS.search(self.text)
+        return " ".join(match[1].split()) if match else ""
 
 
 def read_prepared(folder: Path) -> PreparedDataset:
@@ -80,7 +89,8 @@ def read_prepared(folder: Path) -> PreparedDataset:
             f"{card_file} tells {_told(counts)}, but the shards in {data} hold {_told(rows)}; run prepare.py again"
         )
     ordered = {split: shards[split] for split in counts}
-    return PreparedDataset(folder, ordered, counts, features, card.text, str(told.get("notice", "")))
+    name, notice = str(told.get("pretty_name") or folder.name), str(told.get("notice") or "")
+    return PreparedDataset(folder, ordered, counts, features, name, card.text, notice)
 
 
 def _shards(data: Path) -> dict[str, list[Path]]:

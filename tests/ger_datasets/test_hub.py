@@ -274,7 +274,7 @@ def with_column(name: str, value: object) -> Callable[[pa.Table], pa.Table]:
             lambda folder: rewrite(
                 folder, lambda t: t.replace_schema_metadata({**t.schema.metadata, b"a": b"C:\\Users"})
             ),
-            "metadata of test",
+            "test-00000-of-00001",
         ),
         (lambda folder: rewrite(folder, with_column("image_id", "/data/raw/pos_1.jpg")), "test-00000-of-00001"),
         (lambda folder: rewrite(folder, with_column("image", {"bytes": b"", "path": "/data/a.jpg"})), "'/data/a.jpg'"),
