@@ -36,16 +36,18 @@ def write_card(
     entries: Sequence[Mapping[str, Any]],
     settings: Mapping[str, Any],
     duplicates: Mapping[str, Any],
+    remarks: Sequence[str],
 ) -> None:
     """Write `output/README.md`.
 
     Args:
         output: the prepared dataset's folder.
         dataset: its name; its folder holds the prose, `card.md`.
-        builder: its builder, after `records`.
+        builder: its builder.
         entries: the shards' manifest entries.
         settings: the manifest's settings.
         duplicates: what `duplicates.duplicate_summary` found.
+        remarks: what a reader should know about this copy, one sentence each.
     """
     splits = list(dict.fromkeys(entry["split"] for entry in entries))
     by_split = {split: [entry for entry in entries if entry["split"] == split] for split in splits}
@@ -75,7 +77,7 @@ def write_card(
         prose.strip(),
         _counts(by_split, builder),
         _faces(by_split),
-        _remarks(builder.remarks(), duplicates),
+        _remarks(remarks, duplicates),
         _provenance(entries, settings),
     ]
     write_text(output / "README.md", "\n\n".join(sections) + "\n")

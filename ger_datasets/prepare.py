@@ -30,8 +30,10 @@ from tqdm import tqdm
 from . import shards as shards_module
 from .builders import Builder, builder_class
 from .cards import write_card
+from .duplicates import duplicate_summary
 from .errors import UserError, listing
 from .files import write_text
+from .legacy import LegacySource
 from .manifest import Manifest
 from .processes import usable_cores
 from .shards import SceneEncoder, Shard, ShardWriter, Work, plan_shards
@@ -50,7 +52,7 @@ def prepare(
     num_proc: int | None = None,
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
-    legacy: ColumnSource | None = None,
+    legacy: LegacySource | None = None,
     skeletons: ColumnSource | None = None,
     scene: SceneEncoder | None = None,
     part: tuple[int, int] = (0, 1),
@@ -97,7 +99,8 @@ def prepare(
         _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, num_proc)
         if everyone is not None:
             everyone()
-        return _finish(dataset, builder, shards, manifest, output)
+        remarks = [*builder.remarks(), *(legacy.remarks() if legacy is not None else ())]
+        return _finish(dataset, builder, shards, manifest, output, remarks)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
 
@@ -210,7 +213,7 @@ def _write_in_worker(shard: Shard, entry: dict[str, Any] | None) -> dict[str, An
 
 
 def _finish(
-    dataset: str, builder: Builder, shards: Sequence[Shard], manifest: Manifest, output: Path
+    dataset: str, builder: Builder, shards: Sequence[Shard], manifest: Manifest, output: Path, remarks: Sequence[str]
 ) -> dict[str, Any]:
     """Write what concerns all shards, if all are whole."""
     entries = [manifest.entry(shard.name) for shard in shards]
@@ -232,7 +235,7 @@ def _finish(
         if not any(entry["rows"] for entry in entries if entry["split"] == split):
             raise UserError(f"the split {split} is empty: every photo of it is in {output / 'quarantine.jsonl'}")
     duplicates = _near_duplicates(entries)
-    write_card(output, dataset, builder, entries, manifest.settings, duplicates)
+    write_card(output, dataset, builder, entries, manifest.settings, duplicates, remarks)
     return {
         "dataset": dataset,
         "complete": True,
@@ -247,5 +250,14 @@ def _finish(
 
 
 def _near_duplicates(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Photos that look the same in two splits, as `duplicates.duplicate_summary` has them."""
-    return {"pairs": 0, "photos": 0, "examples": []}
+    """Photos that look the same in two splits."""
+    hashed = [(name, digest, entry["split"]) for entry in entries for name, digest in entry["hashes"].items()]
+    summary = duplicate_summary(*map(list, zip(*hashed, strict=True)))
+    if summary["pairs"]:
+        examples = "; ".join(" and ".join(pair) for pair in summary["examples"][:3])
+        logger.warning(
+            "%d photos look the same as one in another split, which makes a test easier than it claims: %s",
+            summary["photos"],
+            examples,
+        )
+    return summary

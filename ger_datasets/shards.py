@@ -17,8 +17,10 @@ from PIL import Image
 
 from . import schema
 from .columns import encoded, photo_columns
+from .duplicates import perceptual_hash
 from .errors import BadPhoto, UserError
 from .faces import FaceExtractor
+from .legacy import LegacySource
 from .photos import Photo, printable, read_photo
 from .records import Record
 from .sources import ColumnSource
@@ -65,7 +67,7 @@ class Work:
     data_folder: Path
     class_names: Sequence[str]
     extra_features: Mapping[str, Any] = field(default_factory=dict)
-    legacy: ColumnSource | None = None
+    legacy: LegacySource | None = None
     skeletons: ColumnSource | None = None
     scene: SceneEncoder | None = None
 
@@ -140,9 +142,9 @@ class ShardWriter:
                 for counts, key in ((labels, str(row["label"])), (faces, str(len(row["face_boxes"])))):
                     counts[key] = counts.get(key, 0) + 1
             kept = {row["image_id"] for row in rows}
-            for record, _photo in group:
+            for record, photo in group:
                 if record.image_id in kept:
-                    entry["hashes"][record.image_id] = None
+                    entry["hashes"][record.image_id] = perceptual_hash(photo.image)
             entry["rows"] += len(rows)
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, schema=self.schema))
@@ -160,7 +162,7 @@ class ShardWriter:
             except BadPhoto as reason:
                 if not record.path.exists():
                     raise UserError(
-                        f"{self._file(record)} was there when the run began and is gone: bring the raw folder back and "
+                        f"{self._file(record)} was there when the run began and is gone: bring the folder back and "
                         "run the same command again"
                     ) from reason
                 self._quarantine(record, reason, quarantined)

@@ -53,7 +53,7 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict | None:
-    state = PartialState(timeout=timedelta(days=30))  # parts may end hours apart
+    state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
     skeletons = skeleton_source(arguments.skeletons, arguments.source)
     legacy = arguments.legacy and LegacySource(arguments.legacy, arguments.source)
     scene = arguments.scene_model and CheckpointSceneEncoder(arguments.scene_model)

@@ -31,11 +31,28 @@ def run() -> int:
     return child
 
 
+def wait_for(pattern: str, child: int, seconds: float = 60) -> None:
+    """Until the output holds one more file like `pattern`, or the child has ended."""
+    before = set(output.rglob(pattern))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not set(output.rglob(pattern)) - before:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.005)
+
+
+shard_seconds = 0.0
 for _ in range(kills):
     child = run()
-    time.sleep(random.uniform(0.05, 0.6))
+    wait_for(".*.parquet.*.tmp", child)  # the work has begun
+    if not shard_seconds:
+        start = time.monotonic()
+        wait_for("*.parquet.json", child)
+        shard_seconds = time.monotonic() - start
+    else:
+        time.sleep(random.uniform(0, 2 * shard_seconds))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    print(len(list((output / "manifest").glob("*.json"))) if output.exists() else 0, flush=True)
+    print(len(list((output / "manifest").glob("*.json"))), flush=True)
 _, status = os.waitpid(run(), 0)
 sys.exit(os.waitstatus_to_exitcode(status))

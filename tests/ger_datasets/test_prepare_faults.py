@@ -300,3 +300,16 @@ def test_an_interrupt_leaves_no_half_files(drawn_raw: Path, tmp_path: Path) -> N
     assert process.returncode == 130
     assert stdout == ""
     assert not (tmp_path / "out" / "README.md").exists()
+
+
+def test_near_duplicates_across_splits_are_counted_in_the_card(drawn_raw: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(drawn_raw, raw)
+    (copied,) = raw.glob("train/Positive/pos_2.jpg")
+    with Image.open(copied) as photo:
+        photo.save(raw / "val" / "Positive" / "pos_1.jpg", quality=60)  # the same photo, compressed anew
+    figures = prepare("gaf3", raw, tmp_path / "out", num_proc=1)
+    assert figures["near_duplicates"] == 2
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "2 photos look the same as one in another split" in card
+    assert "`train/Positive/pos_2` and `validation/Positive/pos_1`" in card
