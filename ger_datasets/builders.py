@@ -21,11 +21,13 @@ class Builder(Protocol):
         class_names: the names of the labels 0, 1, ...
         extra_features: the columns that only this dataset has, as `datasets` features; `Record.extras` fills them.
         notice: what must stand wherever figures on this dataset appear; empty for real data.
+        license: the Hub's identifier of the photos' licence; "other" where card.md tells the terms.
     """
 
     class_names: Sequence[str]
     extra_features: Mapping[str, Any]
     notice: str
+    license: str
 
     def __init__(self, source: Path) -> None:
         """`source`: the raw folder. Options of the dataset's own are keyword arguments with defaults after it."""

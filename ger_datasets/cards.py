@@ -63,6 +63,7 @@ def write_card(
     )
     data = DatasetCardData(
         pretty_name=dataset,
+        license=builder.license,
         task_categories=["image-classification"],
         tags=["group-level emotion recognition", "faces"],
         **({"notice": builder.notice} if builder.notice else {}),

@@ -18,12 +18,19 @@ Arguments = TypeVar("Arguments")
 
 
 def run(
-    main: Callable[[Arguments], dict[str, Any] | None], arguments: type[Arguments], argv: list[str] | None = None
+    main: Callable[[Arguments], dict[str, Any] | None],
+    arguments: type[Arguments],
+    argv: list[str] | None = None,
+    first: str | None = None,
 ) -> NoReturn:
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
-    `main` returns the figures, or None on a process that has nothing to report (all but the first of many).
+    `main` returns the figures, or None on a process that has nothing to report (all but the first of many). `first`
+    names the option that a first word without dashes is meant for.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    if first is not None and argv and not argv[0].startswith("-"):
+        argv = [f"--{first}", *argv]
     from transformers import HfArgumentParser
 
     class Parser(HfArgumentParser):

@@ -47,7 +47,9 @@ def main(arguments: Arguments) -> dict:
     draw_sample(folder / "raw", counts, arguments.seed)
 
     say("2/5 finding faces")
-    script("prepare.py", dataset="sample", source=folder / "raw", output=dataset)
+    script("prepare.py", dataset="sample", source=folder / "raw", output=dataset, skeletons=folder / "raw" / "poses")
+
+    script("inspect_dataset.py", dataset=dataset, output=folder / "dataset.html")
 
     say("3/5 training")
     epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
@@ -64,6 +66,7 @@ def main(arguments: Arguments) -> dict:
     say(f"{figures['note']}\naccuracy on the test photos: {figures['accuracy']:.3f} (chance {figures['chance']:.3f})")
     if arguments.photos is not None:
         say(f"your pictures: {folder / 'pictures'}")
+    say(f"the photos and what was found in them: {folder / 'dataset.html'}")
     say(f"the report: {figures['report']}")
     return {name: figures[name] for name in ("accuracy", "chance", "note", "report")}
 

@@ -1,6 +1,6 @@
 """Write one page to look at a prepared dataset with: class balance, faces, photos of each class, what was left out.
 
-python scripts/inspect_dataset.py --dataset ger_datasets/gaf3 --output dataset.html
+python scripts/inspect_dataset.py ger_datasets/gaf3 --output dataset.html
 """
 
 from __future__ import annotations
@@ -24,4 +24,4 @@ def main(arguments: Arguments) -> dict:
 
 
 if __name__ == "__main__":
-    run(main, Arguments)
+    run(main, Arguments, first="dataset")

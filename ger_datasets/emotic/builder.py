@@ -68,6 +68,7 @@ class EmoticBuilder:
     class_names = CLASS_NAMES
     extra_features: ClassVar[dict[str, Any]] = {"people": PEOPLE}
     notice = ""
+    license = "other"  # the terms stand in card.md
 
     def __init__(self, source: Path) -> None:
         self.source = source

@@ -64,6 +64,7 @@ class Gaf3Builder:
     class_names = CLASS_NAMES
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
+    license = "other"  # the terms stand in card.md
     published: ClassVar[Mapping[str, Mapping[str | None, int]]] = PHOTOS
 
     def __init__(self, source: Path) -> None:

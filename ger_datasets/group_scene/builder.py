@@ -69,6 +69,7 @@ class GroupSceneBuilder:
     class_names = CLASS_NAMES
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
+    license = "other"  # the terms stand in card.md
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ class SampleBuilder(Gaf3Builder):
     """
 
     notice = "drawn test pattern: the photos are drawn by code, and figures on them say nothing about real photos"
+    license = "apache-2.0"
     published: ClassVar = {}  # its files are named as GAF 3.0's, but it is no part of it
 
     def records(self) -> list[Record]:
