@@ -1,62 +1,150 @@
-"""Area resampling of a photo and of many crops of it, from one summed-area table.
-
-"Area" is PyTorch's `interpolate(mode="area")`: output pixel i of n averages the input pixels from floor(i·size/n) to
-ceil((i+1)·size/n), exclusive. A summed-area table gives each average from four reads, whatever the crop's size.
-"""
+"""Photos of one size, resized and cropped: by area, as facenet-pytorch does, or by Pillow, as the original did."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Protocol
+
 import numpy as np
 import torch
+from PIL import Image
+
+BITS = 21  # per colour in a packed sum
+LARGEST_CELL = (2**BITS - 1) // 255  # pixels whose sum of one colour fits
+TABLE_PIXELS = 100_000  # of a summed-area table that are filled at a time
 
 
-def _cells(start: torch.Tensor, length: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and one-past-last input index of each of `count` output pixels; (crops,) -> two (crops, count)."""
-    i = torch.arange(count, device=start.device)
-    first = start[:, None] + i * length[:, None] // count
-    last = start[:, None] + ((i + 1) * length[:, None] + count - 1) // count
-    return first, last
+class Photos(Protocol):
+    """Photos of one height and width. `index` says which photo each box is in."""
+
+    height: int
+    width: int
+
+    def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
+        """Rows `top` to `bottom` of the photos at `height` x `width`: float32 (photos, 3, rows, width), 0 to 255."""
+
+    def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
+        """Crops `boxes` (crops, 4) long, x1 y1 x2 y2, not empty, each at `side` x `side`: float32
+        (crops, 3, side, side), 0 to 255."""
 
 
-class SummedAreaTable:
-    """The summed-area table of one photo.
+class AreaPhotos:
+    """Area resampling from one summed-area table per photo; boxes must lie inside the photo.
 
-    Sums are int32 and may wrap around: only differences are ever used, and those of one output pixel stay far below
-    2**31 for every photo of fewer than 100 million pixels that is resampled to 12 pixels or more per side.
+    "Area" is PyTorch's `interpolate(mode="area")`: output pixel i of n averages the input pixels from
+    floor(i·size/n) to ceil((i+1)·size/n), exclusive. A summed-area table gives each average from four reads,
+    whatever the cell's size.
+
+    Red, green and blue share one 64-bit number, 21 bits each: red + 2**21 green + 2**42 blue. The table's own entries
+    run over, but only differences are used, and those are exact as long as each colour's sum over a cell fits into
+    its bits: cells of up to 8,224 pixels. Larger ones are summed in parts.
     """
 
-    def __init__(self, pixels: np.ndarray, device: torch.device | str = "cpu") -> None:
-        """`pixels`: (height, width, 3) uint8."""
-        self.height, self.width, channels = pixels.shape
-        table = np.zeros((self.height + 1, self.width + 1, channels), np.int32)
-        np.cumsum(pixels, axis=0, dtype=np.int32, out=table[1:, 1:])
-        np.cumsum(table[1:, 1:], axis=1, dtype=np.int32, out=table[1:, 1:])
-        self.table = torch.from_numpy(table).to(device)
+    def __init__(self, photos: Sequence[np.ndarray], device: torch.device | str = "cpu") -> None:
+        """`photos`: (height, width, 3) uint8 each."""
+        self.height, self.width, _ = photos[0].shape
+        self.tables = torch.zeros((len(photos), self.height + 1, self.width + 1), dtype=torch.int64, device=device)
+        for table, photo in zip(self.tables, photos, strict=True):
+            pixels = torch.from_numpy(photo).to(device)
+            rows = max(1, TABLE_PIXELS // self.width)  # at a time, so that nothing else of the table's size is made
+            for top in range(0, self.height, rows):
+                block = table[top + 1 : top + 1 + rows, 1:]
+                block.copy_(pixels[top : top + rows, :, 2])
+                for colour in (1, 0):
+                    block.bitwise_left_shift_(BITS).add_(pixels[top : top + rows, :, colour])
+                block.copy_(block.cumsum(1))
+                block[0] += table[top, 1:]
+                block.copy_(block.cumsum(0))
 
-    def resize(self, height: int, width: int) -> torch.Tensor:
-        """The whole photo at `height` x `width`: float32 (1, 3, height, width), 0 to 255, channels last in memory."""
-        zero = torch.zeros(1, dtype=torch.long, device=self.table.device)
-        top, bottom = (edge[0] for edge in _cells(zero, zero + self.height, height))
-        left, right = (edge[0] for edge in _cells(zero, zero + self.width, width))
-        rows = self.table[bottom] - self.table[top]
-        sums = (rows[:, right] - rows[:, left]).float()  # (height, width, 3)
-        sums *= (1.0 / (bottom - top).float())[:, None, None] * (1.0 / (right - left).float())[None, :, None]
-        return sums.permute(2, 0, 1)[None]
+    def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
+        device = self.tables.device
+        y1, y2 = _cells(0, self.height, height, torch.arange(top, bottom, device=device))
+        x1, x2 = _cells(0, self.width, width, torch.arange(width, device=device))
+        means = 1.0 / (y2 - y1).float()[:, None] * (1.0 / (x2 - x1).float())[None, :]
+        total = None
+        for above, below in _parts(y1, y2, _most(y2 - y1), _most(x2 - x1)):
+            rows = self.tables.index_select(1, below) - self.tables.index_select(1, above)
+            sums = _columns(rows, x2) - _columns(rows, x1)
+            total = _unpacked(sums, means) if total is None else total + _unpacked(sums, means)
+        return total
 
-    def crops(self, boxes: torch.Tensor, side: int) -> torch.Tensor:
-        """Crops `boxes` (crops, 4) long, x1 y1 x2 y2 inside the photo and not empty, each at `side` x `side`.
+    def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
+        left, top, right, bottom = boxes[:, :, None].unbind(1)  # (crops, 1) each
+        i = torch.arange(side, device=boxes.device)
+        y1, y2 = _cells(top, bottom - top, side, i)  # (crops, side) each
+        x1, x2 = _cells(left, right - left, side, i)
+        means = 1.0 / ((y2 - y1).float()[:, :, None] * (x2 - x1).float()[:, None, :])
+        flat, (_, height, stride) = self.tables.view(-1), self.tables.shape
+        base = (index * (height * stride))[:, None]
+        total = None
+        for above, below in _parts(y1, y2, _most(y2 - y1), _most(x2 - x1)):
+            above, below = ((base + rows * stride)[:, :, None] for rows in (above, below))
 
-        Returns float32 (crops, 3, side, side), 0 to 255, channels last in memory.
-        """
-        left, top, right, bottom = boxes.unbind(1)
-        y1, y2 = _cells(top, bottom - top, side)
-        x1, x2 = _cells(left, right - left, side)
-        flat, stride = self.table.view(-1, self.table.shape[2]), self.table.shape[1]
+            def corner(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+                return flat.index_select(0, (y + x[:, None, :]).view(-1))
 
-        def corner(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-            return flat.index_select(0, (y[:, :, None] * stride + x[:, None, :]).reshape(-1))
+            sums = corner(below, x2).sub_(corner(above, x2)).sub_(corner(below, x1)).add_(corner(above, x1))
+            part = _unpacked(sums.view(-1, side, side), means)
+            total = part if total is None else total + part
+        return total
 
-        sums = (corner(y2, x2) - corner(y1, x2) - corner(y2, x1) + corner(y1, x1)).float()
-        sums = sums.view(len(boxes), side, side, -1)
-        sums *= (1.0 / ((y2 - y1).float()[:, :, None] * (x2 - x1).float()[:, None, :]))[..., None]
-        return sums.permute(0, 3, 1, 2)
+
+class PillowPhotos:
+    """Pillow's bilinear filter, on the CPU; what of a box lies outside the photo is black."""
+
+    def __init__(self, photos: Sequence[np.ndarray], device: torch.device | str = "cpu") -> None:
+        """`photos`: (height, width, 3) uint8 each."""
+        self.height, self.width, _ = photos[0].shape
+        self.images, self.device = [Image.fromarray(photo) for photo in photos], device
+        self._resized: tuple[int, int, list[np.ndarray]] = (0, 0, [])
+
+    def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
+        if self._resized[:2] != (width, height):  # strips of one level come one after the other
+            resized = [image.resize((width, height), Image.Resampling.BILINEAR) for image in self.images]
+            self._resized = (width, height, [np.asarray(image) for image in resized])
+        return self._tensor([image[top:bottom] for image in self._resized[2]])
+
+    def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
+        cut = (self.images[i].crop(tuple(box)) for i, box in zip(index.tolist(), boxes.tolist(), strict=True))
+        return self._tensor([np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) for crop in cut])
+
+    def _tensor(self, arrays: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self.device).permute(0, 3, 1, 2).float()
+
+
+RESAMPLERS: Mapping[str, type[Photos]] = MappingProxyType({"area": AreaPhotos, "bilinear": PillowPhotos})
+
+
+def _cells(
+    start: torch.Tensor | int, length: torch.Tensor | int, count: int, i: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and one-past-last input index of the output pixels `i` out of `count`."""
+    return start + i * length // count, start + ((i + 1) * length + count - 1) // count
+
+
+def _most(lengths: torch.Tensor) -> int:
+    return int(lengths.max())
+
+
+def _parts(y1: torch.Tensor, y2: torch.Tensor, height: int, width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The rows y1 to y2 of cells of at most `height` x `width`, cut into parts of at most LARGEST_CELL pixels."""
+    count = -(-height // max(1, LARGEST_CELL // width))
+    edges = [y1 + (y2 - y1) * part // count for part in range(count)] + [y2]
+    return list(pairwise(edges))
+
+
+def _columns(rows: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """(photos, rows, columns) -> (photos, rows, len(x))"""
+    return rows.gather(2, x.expand(*rows.shape[:2], -1))
+
+
+def _unpacked(sums: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """Packed sums (n, h, w) -> the three colours' sums times `factor`, float32 (n, 3, h, w)."""
+    colours = torch.empty((len(sums), 3, *sums.shape[1:]), device=sums.device)
+    mask = 2**BITS - 1
+    colours[:, 0] = sums & mask
+    colours[:, 1] = (sums >> BITS) & mask
+    colours[:, 2] = sums >> 2 * BITS
+    return colours.mul_(factor.unsqueeze(-3))

@@ -1,0 +1,84 @@
+"""FaceExtractor finds what facenet-pytorch finds: on drawn, real and composed photos."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from facenet_pytorch import MTCNN
+from PIL import Image
+from torchvision.ops import box_iou
+
+from ger_datasets.faces import FaceExtractor, Faces
+from ger_datasets.sample.drawing import draw_photo
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FaceExtractor:
+    return FaceExtractor()
+
+
+@pytest.fixture(scope="module")
+def reference() -> MTCNN:
+    return MTCNN(keep_all=True)
+
+
+def assert_same_faces(image: Image.Image, faces: Faces, reference: MTCNN) -> None:
+    boxes, scores, landmarks = reference.detect(image, landmarks=True)
+    if boxes is None:
+        assert len(faces) == 0
+        return
+    order = np.argsort(-scores.astype(float), kind="stable")
+    expected = boxes[order].clip(0, [*image.size, *image.size]).astype(np.float32)
+    assert len(faces) == len(expected)
+    np.testing.assert_allclose(faces.boxes, expected, atol=0.01)
+    assert box_iou(torch.from_numpy(faces.boxes), torch.from_numpy(expected)).diagonal().min() >= 0.999
+    np.testing.assert_allclose(faces.scores, scores[order].astype(float), atol=1e-5)
+    np.testing.assert_allclose(faces.landmarks, landmarks[order].astype(float), atol=0.05)
+
+
+def assert_all_same(images: Iterable[Image.Image], extractor: FaceExtractor, reference: MTCNN) -> int:
+    """The number of faces found, in batches, after each photo's were compared."""
+    images = list(images)
+    found = extractor.extract(images)
+    for image, faces in zip(images, found, strict=True):
+        assert_same_faces(image, faces, reference)
+    return sum(map(len, found))
+
+
+def test_on_200_drawn_photos(extractor: FaceExtractor, reference: MTCNN) -> None:
+    rng = np.random.default_rng(7)
+    sizes = [(220, 160), (160, 210), (241, 163), (251, 180)]
+    drawn = (draw_photo(rng, "Positive", 1 + i % 6, size=sizes[i % 4])[0] for i in range(200))
+    assert assert_all_same(drawn, extractor, reference) > 200
+
+
+def test_on_drawn_photos_of_usual_size(extractor: FaceExtractor, reference: MTCNN) -> None:
+    rng = np.random.default_rng(5)
+    drawn = [draw_photo(rng, "Positive", people)[0] for people in (1, 5, 12)]
+    assert assert_all_same(drawn, extractor, reference) >= 16
+
+
+def test_on_real_photos(shared: Path, extractor: FaceExtractor, reference: MTCNN) -> None:
+    photos = [Image.open(path).convert("RGB") for path in sorted((shared / "data" / "photos").glob("*.jpg"))]
+    assert assert_all_same(photos, extractor, reference) == 52
+
+
+def test_on_60_collages(shared: Path, extractor: FaceExtractor, reference: MTCNN, tmp_path: Path) -> None:
+    source = ["--source", shared / "data" / "expressions", "--out", tmp_path / "collages"]
+    counts = ["--train", "36", "--val", "12", "--test", "12"]
+    subprocess.run(
+        [sys.executable, str(shared / "tools" / "make_collages.py"), *map(str, source), *counts],
+        check=True,
+        capture_output=True,
+    )
+    paths = sorted((tmp_path / "collages").rglob("*.jpg"))
+    assert len(paths) == 60
+    collages = [Image.open(path).convert("RGB") for path in paths]
+    small = [image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX) for image in collages]
+    assert assert_all_same(small, extractor, reference) > 200
