@@ -5,12 +5,15 @@ Importing the package registers them: `AutoModelForImageClassification.from_pret
 """
 
 from . import auto
-from .configuration_ger import GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
 from .processing_ger import GerProcessor
 
 __all__ = [
+    "GerFaceConfig",
+    "GerFaceForImageClassification",
     "GerFusionConfig",
     "GerFusionForImageClassification",
     "GerProcessor",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
-from .configuration_ger import GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
 from .processing_ger import GerProcessor
 
 MODELS = {
     GerSceneConfig: GerSceneForImageClassification,
+    GerFaceConfig: GerFaceForImageClassification,
     GerFusionConfig: GerFusionForImageClassification,
 }
 

@@ -13,6 +13,17 @@ def _check(config: PreTrainedConfig, field: str, least: float, most: float) -> N
         raise ValueError(f"{type(config).__name__}.{field} must be from {least} to {most}, not {value!r}")
 
 
+def _check_choice(config: PreTrainedConfig, field: str, choices: tuple[str, ...]) -> None:
+    value = getattr(config, field)
+    if value not in choices:
+        raise ValueError(f"{type(config).__name__}.{field} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_backbone(config: PreTrainedConfig) -> None:
+    if not isinstance(config.backbone, str) or not config.backbone:
+        raise ValueError(f"{type(config).__name__}.backbone must be the name of a timm model, not {config.backbone!r}")
+
+
 class GerSceneConfig(PreTrainedConfig):
     """A whole photo (or skeleton image) through one convolutional network.
 
@@ -27,19 +38,48 @@ class GerSceneConfig(PreTrainedConfig):
         self.backbone = backbone
         self.dropout = dropout
         super().__init__(**kwargs)
-        if not isinstance(backbone, str) or not backbone:
-            raise ValueError(f"GerSceneConfig.backbone must be the name of a timm model, not {backbone!r}")
+        _check_backbone(self)
+        _check(self, "dropout", 0, 0.95)
+
+
+class GerFaceConfig(PreTrainedConfig):
+    """Aligned faces, each through SphereFace-20; a photo's logits are the mean over its faces.
+
+    Args:
+        channels: of SphereFace's first stage; 64 is SphereFace-20, fewer make it narrower throughout.
+        margin: of the large-margin softmax, 2 to 8; 1: plain softmax.
+        dropout: share of a face's embedding that is dropped before the head, 0 to 0.95.
+    """
+
+    model_type = "ger_face"
+
+    def __init__(self, channels: int = 64, margin: int = 1, dropout: float = 0.0, **kwargs) -> None:
+        self.channels = channels
+        self.margin = margin
+        self.dropout = dropout
+        super().__init__(**kwargs)
+        _check(self, "channels", 1, 1024)
+        _check(self, "margin", 1, 8)
         _check(self, "dropout", 0, 0.95)
 
 
 class GerFusionConfig(PreTrainedConfig):
-    """Face features and a scene feature, joined by a cross-attention transformer.
+    """Faces and a scene, each brought to tokens, the faces pooled into one vector, and both classified.
 
     Args:
-        face_dim: length of one face's feature; 256 for MTCNN's O-Net.
-        scene_dim: length of the scene feature; 0 where there is none.
+        faces: where faces come from: `features` (of O-Net, precomputed) or `images` (aligned, through SphereFace-20).
+        scene: where the scene comes from: `none`, `feature` (precomputed) or `image` (the photo, through `backbone`).
+        pooling: how faces become one vector: a name in `modeling_fusion.POOLINGS`.
+        join: what is classified: `pooled`, the pooled vector alone; `both`, it and the scene's vector, each through
+            BatchNorm without affine, concatenated.
+        backbone: a timm model's name; of use where `scene` is `image`.
+        freeze_scene: whether the backbone stays as it is in training, its BatchNorm statistics too.
+        project: whether faces and scene are brought to `hidden_size`; if not, `join` takes them as they are.
+        face_channels: of SphereFace's first stage, where `faces` is `images`; 64 is SphereFace-20.
+        face_dim: length of one face's precomputed feature; 256 for MTCNN's O-Net.
+        scene_dim: length of the precomputed scene feature; 0 where there is none.
         hidden_size: width of the tokens and of the pooled vector.
-        depth: blocks, each of a face branch, a scene branch and their cross-attention.
+        depth: blocks of cross-attention, each of a face branch, a scene branch and their crossing.
         face_layers: transformer layers per block over the face tokens (CrossViT's small branch).
         scene_layers: transformer layers per block over the scene token (CrossViT's large branch).
         cross_rounds: rounds of cross-attention per block.
@@ -47,13 +87,21 @@ class GerFusionConfig(PreTrainedConfig):
         head_dim: width of one head.
         mlp_dim: hidden width of the feed-forward layers.
         dropout: in attention and feed-forward layers, 0 to 0.95.
-        feature_dropout: share of the input features that is dropped in training, 0 to 0.95.
+        feature_dropout: share of faces' and scene's features that is dropped before their projection, 0 to 0.95.
     """
 
     model_type = "ger_fusion"
 
     def __init__(
         self,
+        faces: str = "features",
+        scene: str = "none",
+        pooling: str = "cross_attention",
+        join: str = "pooled",
+        backbone: str = "densenet161",
+        freeze_scene: bool = True,
+        project: bool = True,
+        face_channels: int = 64,
         face_dim: int = 256,
         scene_dim: int = 0,
         hidden_size: int = 256,
@@ -68,6 +116,14 @@ class GerFusionConfig(PreTrainedConfig):
         feature_dropout: float = 0.0,
         **kwargs,
     ) -> None:
+        self.faces = faces
+        self.scene = scene
+        self.pooling = pooling
+        self.join = join
+        self.backbone = backbone
+        self.freeze_scene = freeze_scene
+        self.project = project
+        self.face_channels = face_channels
         self.face_dim = face_dim
         self.scene_dim = scene_dim
         self.hidden_size = hidden_size
@@ -81,10 +137,18 @@ class GerFusionConfig(PreTrainedConfig):
         self.dropout = dropout
         self.feature_dropout = feature_dropout
         super().__init__(**kwargs)
-        _check(self, "scene_dim", 0, 65536)
-        for field in ("face_dim", "hidden_size", "heads", "head_dim", "mlp_dim"):
+        _check_choice(self, "faces", ("features", "images"))
+        _check_choice(self, "scene", ("none", "feature", "image"))
+        _check_choice(self, "join", ("pooled", "both"))
+        _check_backbone(self)
+        _check(self, "scene_dim", 1 if scene == "feature" else 0, 65536)
+        for field in ("face_channels", "face_dim", "hidden_size", "heads", "head_dim", "mlp_dim"):
             _check(self, field, 1, 65536)
         for field in ("depth", "face_layers", "scene_layers", "cross_rounds"):
             _check(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
             _check(self, field, 0, 0.95)
+        if join == "both" and scene == "none":
+            raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
+        if not project and pooling != "average":
+            raise ValueError(f"GerFusionConfig.project must be true for the pooling {pooling!r}")

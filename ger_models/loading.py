@@ -92,6 +92,13 @@ def check_trainable(dataset: str, splits: Mapping[str, Dataset], columns: Sequen
             raise UserError(
                 f"{dataset} has no {listing(missing)}, which this model reads: make it with scripts/prepare.py"
             )
+        makes = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
+        for column in columns:
+            if split.data.column(column).null_count == len(split):
+                raise UserError(
+                    f"the column {column} of {dataset} is empty in the split {name!r}: fill it with "
+                    f"scripts/prepare.py {makes.get(column, '')}".rstrip()
+                )
         withheld = sum(label == NO_LABEL for label in split["label"])
         if withheld:
             raise UserError(f"{withheld} of {len(split)} photos in the split {name!r} of {dataset} have no label")

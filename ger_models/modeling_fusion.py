@@ -11,23 +11,47 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from .backbones import create_backbone, init_non_persistent_buffers, keep_own_weights
 from .configuration_ger import NO_LABEL, GerFusionConfig
-from .pooling import CrossAttentionPooling
+from .pooling import AveragePooling, CrossAttentionPooling, SceneQueryPooling, ScorePooling, unpack
+from .sphereface import EMBEDDING, SphereFace20
+
+
+def _cross_attention(config: GerFusionConfig, width: int) -> nn.Module:
+    return CrossAttentionPooling(
+        width=width,
+        depth=config.depth,
+        face_layers=config.face_layers,
+        scene_layers=config.scene_layers,
+        cross_rounds=config.cross_rounds,
+        heads=config.heads,
+        head_dim=config.head_dim,
+        mlp_dim=config.mlp_dim,
+        dropout=config.dropout,
+    )
+
+
+POOLINGS = {
+    "average": lambda config, width: AveragePooling(width),
+    "attention_scene": lambda config, width: SceneQueryPooling(width),
+    "attention_intermediate": lambda config, width: SceneQueryPooling(width, inner_width=64),
+    "attention_score": lambda config, width: ScorePooling(width),
+    "cross_attention": _cross_attention,
+}
 
 
 @dataclass
 class GerFusionOutput(ModelOutput):
-    """`loss` (a scalar, if labels were given) and `logits` (batch, classes)."""
+    """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_attention` (photos,
+    faces), each face's share in the answer; zero in padded slots."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    face_attention: torch.Tensor | None = None
 
 
 class MaskedStandardize(nn.BatchNorm1d):
-    """Each dimension to mean 0 and variance 1 over the tokens there are; padded slots count for nothing and stay 0.
-
-    O-Net's features come as they are, with ranges that differ tenfold between dimensions.
-    """
+    """Each dimension to mean 0 and variance 1 over the tokens there are; padded slots count for nothing and stay 0."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, affine=False)
@@ -37,80 +61,182 @@ class MaskedStandardize(nn.BatchNorm1d):
         there = x[mask]  # (tokens there are, width)
         if self.training and len(there) < 2:
             return torch.zeros_like(x)  # one token alone has no variance, and none has no mean
-        return torch.zeros_like(x).masked_scatter(mask[..., None], super().forward(there))
+        return torch.zeros_like(x).masked_scatter(mask[..., None], super().forward(there).to(x.dtype))
 
 
 class GerFusionForImageClassification(PreTrainedModel):
-    """Face features and, where there is one, a scene feature through a cross-attention transformer and a linear head.
+    """Faces and, where the model has one, a scene: tokens, a pooling of the faces, and a linear head.
 
-    A photo without faces gets an answer from its scene feature, or, without that too, the answer that training
-    gave such photos.
+    A photo without faces gets an answer from its scene or, where the model looks at photos, from four sampled patches
+    in the faces' place; without a scene too, the answer that training gave such photos.
+
+    Args:
+        config: the architecture.
+        pretrained: start the backbone from timm's ImageNet weights (training only).
     """
 
     config_class = GerFusionConfig
     main_input_name = "face_features"
+    input_modalities = ("image",)
 
-    def __init__(self, config: GerFusionConfig) -> None:
+    def __init__(self, config: GerFusionConfig, pretrained: bool = False) -> None:
         super().__init__(config)
-        width = config.hidden_size
-        self.face_norm = MaskedStandardize(config.face_dim)
-        self.face_projection = nn.Linear(config.face_dim, width)
-        if config.scene_dim:
-            self.scene_norm = MaskedStandardize(config.scene_dim)
-            self.scene_projection = nn.Linear(config.scene_dim, width)
+        if config.pooling not in POOLINGS:
+            raise ValueError(f"GerFusionConfig.pooling must be one of {', '.join(POOLINGS)}, not {config.pooling!r}")
+        face_width = config.face_dim
+        if config.faces == "images":
+            self.face_net = SphereFace20(config.face_channels)
+            keep_own_weights(self.face_net)
+            face_width = EMBEDDING
+        else:
+            # O-Net's features come as they are, with ranges that differ tenfold between dimensions
+            self.face_norm = MaskedStandardize(face_width)
+        scene_width = config.scene_dim
+        if config.scene == "image":
+            self.scene_backbone = create_backbone(config.backbone, pretrained)
+            keep_own_weights(self.scene_backbone)
+            self.scene_backbone.requires_grad_(not config.freeze_scene)
+            scene_width = self.scene_backbone.head_hidden_size
+        elif config.scene == "feature":
+            self.scene_norm = MaskedStandardize(scene_width)
+
+        width = config.hidden_size if config.project else face_width
         self.feature_dropout = nn.Dropout(config.feature_dropout)
-        self.pooling = CrossAttentionPooling(
-            width=width,
-            depth=config.depth,
-            face_layers=config.face_layers,
-            scene_layers=config.scene_layers,
-            cross_rounds=config.cross_rounds,
-            heads=config.heads,
-            head_dim=config.head_dim,
-            mlp_dim=config.mlp_dim,
-            dropout=config.dropout,
-        )
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, config.num_labels)
+        self.face_projection = nn.Linear(face_width, width) if config.project else nn.Identity()
+        if config.scene != "none":
+            self.scene_projection = nn.Linear(scene_width, width) if config.project else nn.Identity()
+        if config.scene == "image" and config.faces == "images":
+            self.patch_projection = nn.Linear(scene_width, width)
+        self.pooling = POOLINGS[config.pooling](config, width)
+        pooled_width = self.pooling.out_width
+        if config.join == "both":
+            joined_scene = width if config.project else scene_width
+            self.pooled_standardize = MaskedStandardize(pooled_width)
+            self.scene_standardize = MaskedStandardize(joined_scene)
+            self.head = nn.Linear(pooled_width + joined_scene, config.num_labels)
+        else:
+            self.norm = nn.LayerNorm(pooled_width)
+            self.head = nn.Linear(pooled_width, config.num_labels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
+        init_non_persistent_buffers(module)
         if isinstance(module, CrossAttentionPooling):
             init.normal_(module.face_class_token, std=0.02)
             init.normal_(module.scene_class_token, std=0.02)
 
+    def train(self, mode: bool = True) -> GerFusionForImageClassification:
+        super().train(mode)
+        if self.config.scene == "image" and self.config.freeze_scene:
+            self.scene_backbone.eval()  # frozen weights with moving BatchNorm statistics would not be frozen
+        return self
+
     def forward(
         self,
-        face_features: torch.Tensor,
-        face_mask: torch.Tensor,
+        face_features: torch.Tensor | None = None,
+        face_mask: torch.Tensor | None = None,
+        face_pixels: torch.Tensor | None = None,
+        face_counts: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
         scene_feature: torch.Tensor | None = None,
         scene_mask: torch.Tensor | None = None,
+        patch_pixels: torch.Tensor | None = None,
+        patch_counts: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        output_face_attention: bool = False,
         return_dict: bool | None = None,
         **kwargs,
     ) -> GerFusionOutput:
-        """Classify photos by their faces and scene.
+        """Classify photos by their faces and scene; what the configuration does not name may be left out.
 
         Args:
-            face_features: (batch, faces, face_dim); what stands in padded slots does not matter.
-            face_mask: (batch, faces) bool, True where there is a face. A row may be all False.
-            scene_feature: (batch, scene_dim), or None.
-            scene_mask: (batch,) bool, True where the photo has a scene feature; None: all have, if any is given.
-            labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
+            face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
+            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
+            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
+            pixel_values: (photos, 3, height, width).
+            scene_feature: (photos, scene_dim), or None.
+            scene_mask: (photos,) bool, True where the photo has a scene feature; None: all have, if any is given.
+            patch_pixels: (total_patches, 3, height, width), patches in the place of faces.
+            patch_counts: (photos,) int64, how many of them each photo has.
+            labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            output_face_attention: whether to return `face_attention` too.
         """
-        faces = self.face_projection(self.feature_dropout(self.face_norm(face_features, face_mask)))
-        scene, scene_mask = self._scene_tokens(scene_feature, scene_mask, faces)
-        logits = self.head(self.norm(self.pooling(faces, face_mask, scene, scene_mask)))
+        faces, face_mask = self._face_tokens(face_features, face_mask, face_pixels, face_counts)
+        raw_scene, scene, scene_mask = self._scene_tokens(pixel_values, scene_feature, scene_mask, faces)
+        tokens, token_mask = self._with_patches(faces, face_mask, patch_pixels, patch_counts)
+        pooled, shares = self.pooling(tokens, token_mask, scene, scene_mask)
+        if self.config.join == "both":
+            everyone = token_mask.new_ones(len(pooled), 1)
+            beside = scene if self.config.project else raw_scene
+            parts = [self.pooled_standardize(pooled[:, None], everyone), self._beside(beside, scene_mask)]
+            logits = self.head(torch.cat(parts, 2)[:, 0])
+        else:
+            logits = self.head(self.norm(pooled))
         loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
-        return GerFusionOutput(loss=loss, logits=logits)
+        attention = shares[:, : face_mask.shape[1]] * face_mask if output_face_attention else None
+        return GerFusionOutput(loss=loss, logits=logits, face_attention=attention)
+
+    def _face_tokens(
+        self,
+        features: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        pixels: torch.Tensor | None,
+        counts: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(photos, slots, width) and its mask."""
+        if self.config.faces == "images":
+            if pixels is None or counts is None:
+                raise ValueError("this model needs face_pixels and face_counts")
+            return unpack(self.face_projection(self.feature_dropout(self.face_net(pixels))), counts)
+        if features is None or mask is None:
+            raise ValueError("this model needs face_features and face_mask")
+        return self.face_projection(self.feature_dropout(self.face_norm(features, mask))), mask
 
     def _scene_tokens(
-        self, feature: torch.Tensor | None, mask: torch.Tensor | None, like: torch.Tensor
+        self,
+        pixels: torch.Tensor | None,
+        feature: torch.Tensor | None,
+        mask: torch.Tensor | None,
+        faces: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The scene as it is (photos, 0 or 1, scene width), as tokens (photos, 0 or 1, width), and their mask."""
+        photos = len(faces)
+        if self.config.scene == "image":
+            if pixels is None:
+                raise ValueError("this model needs pixel_values")
+            raw = self.scene_backbone(pixels)[:, None]
+            mask = torch.ones(photos, 1, dtype=torch.bool, device=raw.device)
+        elif self.config.scene == "feature":
+            if feature is None:
+                feature, mask = faces.new_zeros(photos, self.config.scene_dim), mask_of(faces, False)
+            mask = (mask_of(faces, True) if mask is None else mask)[:, None]
+            raw = self.scene_norm(feature[:, None], mask)
+        else:
+            none = faces.new_zeros(photos, 0, faces.shape[2])
+            return none, none, torch.zeros(photos, 0, dtype=torch.bool, device=faces.device)
+        return raw, self.scene_projection(self.feature_dropout(raw)), mask
+
+    def _beside(self, scene: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The scene's vector for the head, (photos, 1, width); zero, which is the mean, where there is none."""
+        return self.scene_standardize(scene, mask)
+
+    def _with_patches(
+        self,
+        faces: torch.Tensor,
+        mask: torch.Tensor,
+        pixels: torch.Tensor | None,
+        counts: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(batch, scene tokens, width) and its mask; no tokens where none is given or the model has no use for one."""
-        if not self.config.scene_dim or feature is None:
-            return like.new_zeros(len(like), 0, like.shape[2]), like.new_zeros(len(like), 0, dtype=torch.bool)
-        mask = torch.ones(len(like), dtype=torch.bool, device=like.device) if mask is None else mask
-        scene = self.scene_norm(feature[:, None], mask[:, None])
-        return self.scene_projection(self.feature_dropout(scene)), mask[:, None]
+        """The faces' tokens, with those of the sampled patches in the slots after them."""
+        if pixels is None or counts is None or not len(pixels) or not hasattr(self, "patch_projection"):
+            return faces, mask
+        patches = self.patch_projection(self.feature_dropout(self.scene_backbone(pixels)))
+        tokens, patch_mask = unpack(patches.to(faces.dtype), counts)
+        return torch.cat([faces, tokens], 1), torch.cat([mask, patch_mask], 1)
+
+
+def mask_of(like: torch.Tensor, value: bool) -> torch.Tensor:
+    """(photos,) bool, all `value`."""
+    return torch.full((len(like),), value, dtype=torch.bool, device=like.device)

@@ -1,10 +1,91 @@
-"""Faces -> one vector. Every pooling is masked: a padded slot never changes a result."""
+"""Faces -> one vector. Every pooling is masked: a padded slot never changes a result.
+
+All take faces (batch, faces, width), face_mask (batch, faces) bool, scene tokens (batch, 0 or 1, width) and their
+mask, and return the pooled vector (batch, out_width) and each face's share in it (batch, faces), zero in padded slots.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+
+def pack(padded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """(batch, slots, ...) and its mask -> only the rows there are (total, ...)."""
+    return padded[mask]
+
+
+def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows there are (total, width), `counts` (batch,) of each photo -> (batch, slots, width) and its mask."""
+    slots = max(1, int(counts.max())) if len(counts) else 1
+    mask = torch.arange(slots, device=counts.device)[None] < counts[:, None]
+    padded = packed.new_zeros(len(counts), slots, packed.shape[1])
+    return padded.masked_scatter(mask[..., None], packed), mask
+
+
+def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Softmax over the last dimension where `mask` is True, 0 elsewhere; all 0 where nothing is."""
+    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
+    return weights * mask
+
+
+class AveragePooling(nn.Module):
+    """The mean of the faces; zero where there are none."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out_width = width
+
+    def forward(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        weights = face_mask / face_mask.sum(1, keepdim=True).clamp(min=1)
+        return _weighted_sum(weights.to(faces.dtype), faces), weights
+
+
+class SceneQueryPooling(nn.Module):
+    """The scene asks, the faces answer (Gupta et al. 2018, arXiv 1807.03380, attention A and B).
+
+    Args:
+        width: of faces and scene.
+        inner_width: 0: the scene's vector itself is the query over the faces (A); otherwise query and faces are first
+            brought to this width (B).
+    """
+
+    def __init__(self, width: int, inner_width: int = 0) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, inner_width) if inner_width else nn.Identity()
+        self.face = nn.Linear(width, inner_width) if inner_width else nn.Identity()
+        self.out_width = inner_width or width
+
+    def forward(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        asked = (scene * scene_mask[..., None]).sum(1)  # (batch, width); zero where there is no scene: all faces alike
+        faces = self.face(faces)
+        scores = (faces @ self.query(asked)[..., None])[..., 0] / self.out_width**0.5
+        weights = masked_softmax(scores, face_mask)
+        return _weighted_sum(weights, faces), weights
+
+
+class ScorePooling(nn.Module):
+    """Each face has a score of its own, width -> 64 -> 1 (arXiv 1807.03380, attention C)."""
+
+    def __init__(self, width: int, inner_width: int = 64) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, inner_width), nn.Tanh(), nn.Linear(inner_width, 1))
+        self.out_width = width
+
+    def forward(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        weights = masked_softmax(self.score(faces)[..., 0], face_mask)
+        return _weighted_sum(weights, faces), weights
+
+
+def _weighted_sum(weights: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    return (weights[:, None] @ faces)[:, 0]
 
 
 class Attention(nn.Module):
@@ -21,22 +102,27 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * heads * head_dim, bias=False)
         self.out = nn.Sequential(nn.Linear(heads * head_dim, width), nn.Dropout(dropout))
 
+    def _split(self, t: torch.Tensor) -> torch.Tensor:
+        return t.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)  # (batch, heads, tokens, head_dim)
+
     def forward(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """x (batch, queries, width) over context (batch, keys, width), already normalised; mask (batch, keys), True
         where a key counts. Returns (batch, queries, width)."""
-
-        def split(t: torch.Tensor) -> torch.Tensor:
-            return t.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)  # (batch, heads, tokens, head_dim)
-
         keys, values = self.key_value(context).chunk(2, dim=-1)
         mixed = F.scaled_dot_product_attention(
-            split(self.query(self.norm(x))),
-            split(keys),
-            split(values),
+            self._split(self.query(self.norm(x))),
+            self._split(keys),
+            self._split(values),
             attn_mask=mask[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def shares(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What each query of `forward` takes from each key: (batch, queries, keys), the mean over the heads."""
+        keys, _ = self.key_value(context).chunk(2, dim=-1)
+        scores = self._split(self.query(self.norm(x))) @ self._split(keys).transpose(2, 3) / self.head_dim**0.5
+        return masked_softmax(scores, mask[:, None, None, :]).mean(1)
 
 
 class Layer(nn.Module):
@@ -77,7 +163,11 @@ class CrossAttentionPooling(nn.Module):
     """CrossViT (Chen et al. 2021, arXiv 2103.14899) over two sets of tokens: the faces, and the scene.
 
     Each set has a class token. A block runs each branch's layers, then lets each class token attend to the other
-    branch's tokens. The pooled vector is the mean of the two class tokens.
+    branch's tokens. The pooled vector is the mean of the two class tokens. A face's share is what the scene's class
+    token takes from it in the last block.
+
+    The original reshaped (batch, faces, 256) to (batch, 256, faces) instead of transposing, which mixed the faces, and
+    sent padded slots through unmasked.
     """
 
     def __init__(
@@ -93,40 +183,27 @@ class CrossAttentionPooling(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        # as (1, 1, width) weights of embeddings, so that they are drawn and saved like any other weight
+        self.out_width = width
         self.face_class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.scene_class_token = nn.Parameter(torch.zeros(1, 1, width))
 
         def crossing() -> nn.ModuleList:
             return nn.ModuleList(Attention(width, heads, head_dim, dropout) for _ in range(cross_rounds))
 
-        self.face_branches = nn.ModuleList(
-            Branch(face_layers, width, heads, head_dim, mlp_dim, dropout) for _ in range(depth)
-        )
-        self.scene_branches = nn.ModuleList(
-            Branch(scene_layers, width, heads, head_dim, mlp_dim, dropout) for _ in range(depth)
-        )
+        def branches(layers: int) -> nn.ModuleList:
+            return nn.ModuleList(Branch(layers, width, heads, head_dim, mlp_dim, dropout) for _ in range(depth))
+
+        self.face_branches, self.scene_branches = branches(face_layers), branches(scene_layers)
         self.face_to_scene = nn.ModuleList(crossing() for _ in range(depth))
         self.scene_to_face = nn.ModuleList(crossing() for _ in range(depth))
 
     def forward(
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Pool one photo's tokens.
-
-        Args:
-            faces: (batch, faces, width).
-            face_mask: (batch, faces) bool, True where there is a face. A row may be all False.
-            scene: (batch, scene tokens, width).
-            scene_mask: (batch, scene tokens) bool.
-
-        Returns:
-            (batch, width).
-        """
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         always = face_mask.new_ones(len(faces), 1)
         face_mask, scene_mask = torch.cat([always, face_mask], 1), torch.cat([always, scene_mask], 1)
-        faces = torch.cat([self.face_class_token.expand(len(faces), -1, -1), faces], 1)
-        scene = torch.cat([self.scene_class_token.expand(len(scene), -1, -1), scene], 1)
+        faces = torch.cat([self.face_class_token.expand(len(faces), -1, -1).to(faces.dtype), faces], 1)
+        scene = torch.cat([self.scene_class_token.expand(len(scene), -1, -1).to(scene.dtype), scene], 1)
         blocks = zip(self.face_branches, self.scene_branches, self.face_to_scene, self.scene_to_face, strict=True)
         for face_branch, scene_branch, face_to_scene, scene_to_face in blocks:
             faces, scene = face_branch(faces, face_mask), scene_branch(scene, scene_mask)
@@ -134,9 +211,11 @@ class CrossAttentionPooling(nn.Module):
             scene_class, scene_tokens = scene[:, :1], scene[:, 1:]
             for from_face, from_scene in zip(face_to_scene, scene_to_face, strict=True):
                 # each class token stands among the tokens it looks at, so that it always has one to look at
+                asked = scene_class, torch.cat([scene_class, face_tokens], 1), face_mask
                 face_class, scene_class = (
                     face_class + from_face(face_class, torch.cat([face_class, scene_tokens], 1), scene_mask),
-                    scene_class + from_scene(scene_class, torch.cat([scene_class, face_tokens], 1), face_mask),
+                    scene_class + from_scene(*asked),
                 )
             faces, scene = torch.cat([face_class, face_tokens], 1), torch.cat([scene_class, scene_tokens], 1)
-        return (faces[:, 0] + scene[:, 0]) / 2
+        shares = from_scene.shares(*asked)[:, 0, 1:] if not self.training else face_mask[:, 1:].to(faces.dtype)
+        return (faces[:, 0] + scene[:, 0]) / 2, shares

@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ger_datasets.errors import UserError
 
 from .auto import MODELS
-from .configuration_ger import GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .processing_ger import GerProcessor
 
 
@@ -50,6 +50,7 @@ class Preset:
         source: where the configuration and the recipe come from.
         config: fields of the configuration that differ from the class's defaults.
         imagenet: whether training may start from timm's ImageNet weights.
+        processor: settings of the processor that differ from its defaults.
     """
 
     config_class: type[PreTrainedConfig]
@@ -59,32 +60,134 @@ class Preset:
     config: Mapping[str, Any] = field(default_factory=dict)
     optional: Sequence[str] = ()
     imagenet: bool = False
+    processor: Mapping[str, Any] = field(default_factory=dict)
 
+
+def _sgd(learning_rate: float, epochs: int, batch_size: int = 16, step_epochs: int = 7) -> Recipe:
+    """The original's recipe: SGD with momentum 0.9, the learning rate divided by 10 every few epochs."""
+    return Recipe("sgd", learning_rate, epochs, batch_size, step_epochs=step_epochs)
+
+
+_SMALL = {
+    "hidden_size": 64,
+    "depth": 1,
+    "face_layers": 1,
+    "scene_layers": 1,
+    "cross_rounds": 1,
+    "heads": 4,
+    "head_dim": 16,
+    "mlp_dim": 128,
+    "feature_dropout": 0.5,
+}
+_FACES_AND_PHOTO = ("aligned_faces", "sampled_patches", "image")
+_FUSION = {"faces": "images", "scene": "image", "join": "both", "feature_dropout": 0.5}
+_WHOLE_PHOTO = {"keep_aspect": False}  # the fusion models saw the whole photo at 224 x 224
+_ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
 
 PRESETS: dict[str, Preset] = {
+    "face_aligned": Preset(
+        GerFaceConfig,
+        columns=("aligned_faces",),
+        recipe=_sgd(0.01, epochs=25),
+        source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
+    ),
     "densenet_emotic": Preset(
         GerSceneConfig,
         columns=("image",),
         config={"backbone": "densenet161"},
         imagenet=True,
-        recipe=Recipe("sgd", learning_rate=0.001, epochs=16, batch_size=32, step_epochs=7),
-        source="the original's model 1: DenseNet-161 (Huang et al. 2017), SGD with momentum 0.9",
+        recipe=_sgd(0.001, epochs=16, batch_size=32),
+        source="the original's model 1: DenseNet-161 (Huang et al. 2017), trained on EMOTIC, then on GAF 3.0",
+    ),
+    "resnet_places": Preset(
+        GerSceneConfig,
+        columns=("image",),
+        config={"backbone": "resnet18"},
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=25),
+        source="the original's model 2: ResNet-18 (He et al. 2016) from Places365 (Zhou et al. 2017)",
+    ),
+    "densenet_skeleton": Preset(
+        GerSceneConfig,
+        columns=("skeleton",),
+        config={"backbone": "densenet161"},
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=25),
+        source="the original's model 3: DenseNet-161 on skeleton images",
+    ),
+    "efficientnet_skeleton": Preset(
+        GerSceneConfig,
+        columns=("skeleton",),
+        config={"backbone": "tf_efficientnet_b6", "dropout": 0.5},
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=25),
+        source="the original's model 4: EfficientNet-B6 (Tan and Le 2019) on skeleton images",
+    ),
+    "fusion_crossvit": Preset(
+        GerFusionConfig,
+        columns=_FACES_AND_PHOTO,
+        config={**_FUSION, "pooling": "cross_attention"},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=27, step_epochs=9),
+        source="the original's model 5: faces and scene through a cross-attention transformer",
+    ),
+    "densenet": Preset(
+        GerSceneConfig,
+        columns=("image",),
+        config={"backbone": "densenet161"},
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=16, batch_size=32),
+        source="DenseNet-161 (Huang et al. 2017) from ImageNet alone",
+    ),
+    "face_aligned_lsoftmax": Preset(
+        GerFaceConfig,
+        columns=("aligned_faces",),
+        config={"margin": 4},
+        recipe=_sgd(0.01, epochs=25),
+        source=f"{_ATTENTION}: SphereFace-20 with the large-margin softmax",
+    ),
+    "fusion_average": Preset(
+        GerFusionConfig,
+        columns=("face_features", "image"),
+        config={"faces": "features", "scene": "image", "pooling": "average", "join": "both", "project": False},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=24),
+        source=f"{_ATTENTION}: the mean of O-Net's features beside the scene's",
+    ),
+    "fusion_attention_scene": Preset(
+        GerFusionConfig,
+        columns=_FACES_AND_PHOTO,
+        config={**_FUSION, "pooling": "attention_scene"},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=27, step_epochs=9),
+        source=f"{_ATTENTION}, attention A: the scene's vector asks, the faces answer",
+    ),
+    "fusion_attention_intermediate": Preset(
+        GerFusionConfig,
+        columns=_FACES_AND_PHOTO,
+        config={**_FUSION, "pooling": "attention_intermediate"},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(0.001, epochs=27, step_epochs=9),
+        source=f"{_ATTENTION}, attention B: scene and faces meet in 64 dimensions",
+    ),
+    "fusion_attention_score": Preset(
+        GerFusionConfig,
+        columns=_FACES_AND_PHOTO,
+        config={**_FUSION, "pooling": "attention_score"},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(0.01, epochs=27, step_epochs=9),
+        source=f"{_ATTENTION}, attention C: each face has a score of its own",
     ),
     "features_crossvit": Preset(
         GerFusionConfig,
         columns=("face_features",),
         optional=("scene_feature",),
-        config={
-            "hidden_size": 64,
-            "depth": 1,
-            "face_layers": 1,
-            "scene_layers": 1,
-            "cross_rounds": 1,
-            "heads": 4,
-            "head_dim": 16,
-            "mlp_dim": 128,
-            "feature_dropout": 0.5,
-        },
+        config=_SMALL,
         recipe=Recipe(
             "adamw",
             learning_rate=0.001,
@@ -99,9 +202,20 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
+# The original's numbers for its models.
+ALIASES = {
+    "model0": "face_aligned",
+    "model1": "densenet_emotic",
+    "model2": "resnet_places",
+    "model3": "densenet_skeleton",
+    "model4": "efficientnet_skeleton",
+    "model5": "fusion_crossvit",
+}
+
 
 def preset(name: str) -> Preset:
-    """The preset `name`; UserError that lists the models there are."""
+    """The preset `name`, or the original's number for it; UserError that lists the models there are."""
+    name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise UserError(f"unknown model {name!r}: there are {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -144,12 +258,12 @@ def build(
     columns = list(chosen.columns)
     if scene_dim and "scene_feature" in chosen.optional:
         columns.append("scene_feature")
-        fields["scene_dim"] = scene_dim
+        fields |= {"scene": "feature", "scene_dim": scene_dim}
     labels = dict(enumerate(class_names))
     try:
         config = chosen.config_class(id2label=labels, label2id={name: i for i, name in labels.items()}, **fields)
         model_class = MODELS[chosen.config_class]
         model = model_class(config, pretrained=True) if pretrained and chosen.imagenet else model_class(config)
-        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0))
+        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **chosen.processor)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as tvF
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
+FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -21,7 +22,10 @@ class GerProcessor(BaseImageProcessor):
 
     | input column | tensors |
     |---|---|
-    | `image` | `pixel_values` (batch, 3, crop_size, crop_size) float32 |
+    | `image` or `skeleton` | `pixel_values` (batch, 3, crop_size, crop_size) float32; no skeleton is black |
+    | `aligned_faces` | `face_pixels` (total_faces, 3, 112, 96) float32, those of all rows one after the other, and \
+`face_counts` (batch,) int64 |
+    | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32 and `patch_counts` (batch,) int64 |
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
     | `scene_feature` | `scene_feature` (batch, scene_dim) float32 and `scene_mask` (batch,) bool |
 
@@ -30,6 +34,7 @@ class GerProcessor(BaseImageProcessor):
         resize_shorter: the photo's shorter side is brought to this many pixels, then `crop_size` is cut out of the
             middle (evaluation).
         crop_size: side of the square the model sees, in pixels.
+        keep_aspect: False brings the whole photo to that square instead of cutting it out of the middle (evaluation).
         crop_scale: share of the photo's area that a random crop covers at least (training).
         image_mean: per channel, of pixels from 0 to 1.
         image_std: per channel.
@@ -37,13 +42,24 @@ class GerProcessor(BaseImageProcessor):
         scene_dim: length of the scene feature.
     """
 
-    model_input_names = ("pixel_values", "face_features", "face_mask", "scene_feature", "scene_mask")
+    model_input_names = (
+        "pixel_values",
+        "face_features",
+        "face_mask",
+        "face_pixels",
+        "face_counts",
+        "patch_pixels",
+        "patch_counts",
+        "scene_feature",
+        "scene_mask",
+    )
 
     def __init__(
         self,
         columns: Sequence[str] = ("image",),
         resize_shorter: int = 256,
         crop_size: int = 224,
+        keep_aspect: bool = True,
         crop_scale: float = 0.35,
         image_mean: Sequence[float] = IMAGENET_MEAN,
         image_std: Sequence[float] = IMAGENET_STD,
@@ -55,6 +71,7 @@ class GerProcessor(BaseImageProcessor):
         self.columns = list(columns)
         self.resize_shorter = resize_shorter
         self.crop_size = crop_size
+        self.keep_aspect = keep_aspect
         self.crop_scale = crop_scale
         self.image_mean = list(image_mean)
         self.image_std = list(image_std)
@@ -71,7 +88,14 @@ class GerProcessor(BaseImageProcessor):
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
 
     def _makers(self) -> dict[str, Any]:
-        return {"image": self._images, "face_features": self._faces, "scene_feature": self._scenes}
+        return {
+            "image": self._images,
+            "skeleton": self._skeletons,
+            "aligned_faces": self._aligned_faces,
+            "face_features": self._faces,
+            "sampled_patches": self._patches,
+            "scene_feature": self._scenes,
+        }
 
     def __call__(self, images: Any, **kwargs) -> BatchFeature:
         return self.preprocess(images, **kwargs)
@@ -112,14 +136,53 @@ class GerProcessor(BaseImageProcessor):
     def _images(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
+        return self._pixel_values([row["image"] for row in rows], generators)
+
+    def _skeletons(
+        self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
+    ) -> dict[str, torch.Tensor]:
+        black = Image.new("RGB", (self.crop_size, self.crop_size))
+        return self._pixel_values([row["skeleton"] or black for row in rows], generators)
+
+    def _pixel_values(
+        self, images: Sequence[Image.Image], generators: Sequence[torch.Generator] | None
+    ) -> dict[str, torch.Tensor]:
         pixels = []
-        for i, row in enumerate(rows):
-            image = ImageOps.exif_transpose(row["image"]).convert("RGB")
+        for i, image in enumerate(images):
+            image = ImageOps.exif_transpose(image).convert("RGB")
             image = self._centre(image) if generators is None else self._augmented(image, generators[i])
-            pixels.append(tvF.to_dtype(tvF.pil_to_tensor(image), torch.float32, scale=True))
-        return {"pixel_values": tvF.normalize(torch.stack(pixels), self.image_mean, self.image_std)}
+            pixels.append(tvF.pil_to_tensor(image))
+        return {"pixel_values": self._normalized(torch.stack(pixels))}
+
+    def _normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        return tvF.normalize(tvF.to_dtype(pixels, torch.float32, scale=True), self.image_mean, self.image_std)
+
+    def _aligned_faces(
+        self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
+    ) -> dict[str, torch.Tensor]:
+        """Faces packed, scaled as SphereFace takes them, (x - 127.5) / 128; in training mirrored half the time."""
+        per_row = [row["aligned_faces"][: self.max_faces] for row in rows]
+        pixels = []
+        for i, faces in enumerate(per_row):
+            for face in faces:
+                face = face.convert("RGB")
+                if face.size != (FACE_WIDTH, FACE_HEIGHT):
+                    face = face.resize((FACE_WIDTH, FACE_HEIGHT), Image.Resampling.BILINEAR)
+                if generators is not None and torch.rand((), generator=generators[i]) < 0.5:
+                    face = ImageOps.mirror(face)
+                pixels.append(tvF.pil_to_tensor(face))
+        packed = torch.stack(pixels) if pixels else torch.zeros(0, 3, FACE_HEIGHT, FACE_WIDTH)
+        return {"face_pixels": (packed.float() - 127.5) / 128, "face_counts": torch.tensor([len(f) for f in per_row])}
+
+    def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
+        per_row = [row["sampled_patches"] for row in rows]
+        pixels = [tvF.pil_to_tensor(patch.convert("RGB")) for patches in per_row for patch in patches]
+        packed = torch.stack(pixels) if pixels else torch.zeros(0, 3, 96, 112, dtype=torch.uint8)
+        return {"patch_pixels": self._normalized(packed), "patch_counts": torch.tensor([len(p) for p in per_row])}
 
     def _centre(self, image: Image.Image) -> Image.Image:
+        if not self.keep_aspect:
+            return self._cut(image, (0, 0, image.width, image.height))
         scale = self.resize_shorter / min(image.size)
         side = self.crop_size / scale  # of the square in the photo, so that only what is kept is resampled
         left, top = (image.width - side) / 2, (image.height - side) / 2

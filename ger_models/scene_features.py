@@ -44,8 +44,8 @@ class CheckpointSceneEncoder:
         self.model, self.processor = load_checkpoint(self.checkpoint)
         if not isinstance(self.model, GerSceneForImageClassification):
             raise UserError(
-                f"{self.checkpoint} holds a {type(self.model).__name__}; scene features come from a scene model, such as "
-                "densenet_emotic"
+                f"{self.checkpoint} holds a {type(self.model).__name__}; scene features come from a scene model, such "
+                "as densenet_emotic"
             )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
 from ger_datasets.cards import read_notice
@@ -44,7 +44,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict | None:
-    accelerator = Accelerator()
+    # a batch without a face, or without a faceless photo, leaves a part of some models unused
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     set_seed(arguments.seed)
     chosen = preset(arguments.model)
     recipe = training.overridden(chosen.recipe, arguments)

@@ -28,7 +28,9 @@ def scene_model(**fields: object) -> GerSceneForImageClassification:
 
 def fusion_model(scene_dim: int = 0, **fields: object) -> GerFusionForImageClassification:
     torch.manual_seed(0)
-    model = GerFusionForImageClassification(GerFusionConfig(scene_dim=scene_dim, **TINY, **LABELS, **fields))
+    scene = "feature" if scene_dim else "none"
+    config = GerFusionConfig(scene=scene, scene_dim=scene_dim, **TINY, **LABELS, **fields)
+    model = GerFusionForImageClassification(config)
     with torch.no_grad():  # weights far from their small beginnings, so that a leak through a mask would show
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)

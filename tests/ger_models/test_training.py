@@ -79,7 +79,7 @@ def test_names_that_travel_hold_no_path(tmp_path: Path) -> None:
 
 
 def test_presets_and_overrides() -> None:
-    with pytest.raises(UserError, match="unknown model 'nothing': there are densenet_emotic, features_crossvit"):
+    with pytest.raises(UserError, match="unknown model 'nothing': there are face_aligned, densenet_emotic"):
         preset("nothing")
     overrides = parse_overrides("backbone=test_resnet, dropout=0.5", PRESETS["densenet_emotic"].config_class)
     assert overrides == {"backbone": "test_resnet", "dropout": 0.5}

@@ -1,0 +1,91 @@
+"""The aligned faces of a photo -> logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .backbones import keep_own_weights
+from .configuration_ger import NO_LABEL, GerFaceConfig
+from .pooling import unpack
+from .sphereface import EMBEDDING, LargeMarginLinear, SphereFace20
+
+
+@dataclass
+class GerFaceOutput(ModelOutput):
+    """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_logits` (photos,
+    faces, classes) and `face_attention` (photos, faces), each face's share in the answer; zero in padded slots."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    face_logits: torch.Tensor | None = None
+    face_attention: torch.Tensor | None = None
+
+
+class GerFaceForImageClassification(PreTrainedModel):
+    """SphereFace-20 over each aligned face, a linear head, and the mean over the faces that a photo has.
+
+    Faces travel packed: only those there are are computed. A photo without faces gets an answer of its own, which
+    training learns; the original filled missing faces with copies of others.
+    """
+
+    config_class = GerFaceConfig
+    main_input_name = "face_pixels"
+    input_modalities = ("image",)
+
+    def __init__(self, config: GerFaceConfig) -> None:
+        super().__init__(config)
+        self.net = SphereFace20(config.channels)
+        keep_own_weights(self.net)
+        self.dropout = nn.Dropout(config.dropout)
+        if config.margin > 1:
+            self.head = LargeMarginLinear(EMBEDDING, config.num_labels, int(config.margin))
+        else:
+            self.head = nn.Linear(EMBEDDING, config.num_labels)
+        self.no_face_logits = nn.Parameter(torch.zeros(config.num_labels))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.zeros_(module.no_face_logits)
+
+    def forward(
+        self,
+        face_pixels: torch.Tensor,
+        face_counts: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_face_logits: bool = False,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> GerFaceOutput:
+        """Classify photos by their faces.
+
+        Args:
+            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
+            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
+            labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            output_face_logits: whether to return `face_logits` and `face_attention` too.
+        """
+        embeddings = self.dropout(self.net(face_pixels))
+        if self.config.margin > 1:
+            of_faces = None if labels is None else labels.repeat_interleave(face_counts)
+            per_face = self.head(embeddings, of_faces)
+        else:
+            per_face = self.head(embeddings)  # (total_faces, classes)
+        padded, mask = unpack(per_face, face_counts)
+        counts = face_counts[:, None]
+        logits = padded.sum(1) / counts.clamp(min=1) + self.no_face_logits * (counts == 0)
+        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
+        return GerFaceOutput(
+            loss=loss,
+            logits=logits,
+            face_logits=padded if output_face_logits else None,
+            face_attention=mask / counts.clamp(min=1) if output_face_logits else None,
+        )

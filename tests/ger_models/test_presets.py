@@ -1,0 +1,291 @@
+"""Every preset, at a tiny size: shapes, learning, saving, faceless photos, padding and order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from ger_datasets.columns import photo_columns
+from ger_datasets.faces import Faces
+from ger_models import GerFaceForImageClassification, GerFusionForImageClassification, GerProcessor
+from ger_models.modeling_fusion import POOLINGS
+from ger_models.presets import ALIASES, PRESETS, build, preset
+from ger_models.sphereface import LargeMarginLinear, SphereFace20
+
+CLASSES = ["Negative", "Neutral", "Positive"]
+TINY_CROSSING = "hidden_size=32,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=32"
+COUNTS = [2, 0, 4, 1, 3, 0]
+
+
+def tiny(name: str) -> tuple[torch.nn.Module, GerProcessor]:
+    torch.manual_seed(1)
+    overrides = []
+    if PRESETS[name].config_class.model_type != "ger_face" and "image" in str(PRESETS[name]):
+        overrides.append("backbone=test_resnet")
+    if PRESETS[name].config_class.model_type == "ger_face":
+        overrides.append("channels=8")
+    elif PRESETS[name].config.get("faces") == "images":
+        overrides.append("face_channels=8")
+    if PRESETS[name].config.get("pooling") == "cross_attention":
+        overrides.append(TINY_CROSSING)
+    model, processor = build(name, CLASSES, overrides=",".join(overrides))
+    processor.crop_size, processor.resize_shorter = 64, 72
+    return model, processor
+
+
+def rows(counts: list[int]) -> list[dict]:
+    """Rows as a prepared dataset has them, with so many faces; every pixel and feature of its own."""
+    rng = np.random.default_rng(5)
+    made = []
+    for count in counts:
+        image = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8))
+        corner = rng.uniform(0, 40, (count, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(30, 60, (count, 2))], 1)
+        points = boxes[:, None, :2] + rng.uniform(5, 30, (count, 5, 2))
+        features = rng.normal(size=(count, 256))
+        faces = Faces(*(a.astype(np.float32) for a in (boxes, np.ones(count), points, features)))
+        skeleton = Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)) if count != 1 else None
+        made.append({**photo_columns(image, faces), "skeleton": skeleton})
+    return made
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_shapes_saving_and_batches(name: str, tmp_path: Path) -> None:
+    model, processor = tiny(name)
+    model.eval()
+    photos = rows(COUNTS)
+    with torch.no_grad():
+        logits = model(**processor(photos)).logits
+        assert logits.shape == (6, 3)
+        assert logits.isfinite().all()
+        for i, photo in enumerate(photos):
+            torch.testing.assert_close(model(**processor([photo])).logits[0], logits[i], atol=1e-5, rtol=0)
+        backwards = model(**processor(photos[::-1])).logits.flip(0)
+        torch.testing.assert_close(backwards, logits, atol=1e-5, rtol=0)
+
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        again = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+        assert type(again) is type(model)
+        inputs = AutoImageProcessor.from_pretrained(tmp_path)(photos)
+        torch.testing.assert_close(again(**inputs).logits, logits, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_it_learns_and_gradients_reach_every_trainable_part(name: str) -> None:
+    model, processor = tiny(name)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batch = processor(rows([*COUNTS, 2, 2]))
+    labels = torch.tensor([0, 1, 2, 0, 1, 1, 2, 0])
+    trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+    optimizer = torch.optim.AdamW(trainable.values(), lr=3e-4)
+    reached: set[str] = set()
+    losses = []
+    for _ in range(12):
+        loss = model(**batch, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        reached |= {n for n, p in trainable.items() if p.grad is not None and p.grad.abs().sum() > 0}
+        optimizer.step()
+        losses.append(loss.item())
+    # keys of a softmax over one token alone, as the class token without a scene's is, have no gradient by nature
+    missing = {n for n in trainable.keys() - reached if "face_to_scene" not in n and "scene_branches" not in n}
+    assert missing == set()
+    assert losses[-1] < losses[0], losses
+    for n, p in model.named_parameters():
+        if n in frozen:
+            assert torch.equal(p, frozen[n]), n
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_photos_without_faces_alone_in_their_batch(name: str) -> None:
+    model, processor = tiny(name)
+    batch = processor(rows([0, 0]))
+    loss = model.train()(**batch, labels=torch.tensor([0, 1])).loss
+    loss.backward()
+    assert loss.isfinite()
+    assert model.eval()(**batch).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_bfloat16_autocast(name: str) -> None:
+    model, processor = tiny(name)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert model.eval()(**processor(rows([2, 0]))).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", [n for n, p in PRESETS.items() if "aligned_faces" in p.columns])
+def test_the_order_of_faces_changes_nothing_and_each_face_counts(name: str) -> None:
+    model, processor = tiny(name)
+    model.eval()
+    (photo,) = rows([4])
+    with torch.no_grad():
+        logits = model(**processor([photo])).logits
+        turned = dict(photo, aligned_faces=photo["aligned_faces"][::-1])
+        torch.testing.assert_close(model(**processor([turned])).logits, logits, atol=1e-5, rtol=0)
+        fewer = dict(photo, aligned_faces=photo["aligned_faces"][:3])
+        assert not torch.equal(model(**processor([fewer])).logits, logits)
+
+
+@pytest.mark.parametrize("name", [n for n, p in PRESETS.items() if p.config_class.model_type == "ger_fusion"])
+def test_face_attention(name: str) -> None:
+    model, processor = tiny(name)
+    with torch.no_grad():
+        attention = model.eval()(**processor(rows([3, 0, 5])), output_face_attention=True).face_attention
+    assert attention.shape == (3, 5)
+    assert (attention >= 0).all()
+    assert not attention[0, 3:].any()
+    assert not attention[1].any()
+    assert attention[2].sum() > 0
+
+
+def test_face_logits_average_to_the_photos() -> None:
+    model, processor = tiny("face_aligned")
+    with torch.no_grad():
+        output = model.eval()(**processor(rows([3, 0, 1])), output_face_logits=True)
+    assert output.face_logits.shape == (3, 3, 3)
+    torch.testing.assert_close(output.face_logits[0].mean(0), output.logits[0])
+    torch.testing.assert_close(output.face_logits[2, 0], output.logits[2])
+    torch.testing.assert_close(output.logits[1], model.no_face_logits)
+    torch.testing.assert_close(output.face_attention[0], torch.tensor([1 / 3, 1 / 3, 1 / 3]))
+
+
+def test_sampled_patches_take_the_faces_place() -> None:
+    model, processor = tiny("fusion_crossvit")
+    model.eval()
+    (photo,) = rows([0])
+    assert len(photo["sampled_patches"]) == 4
+    with torch.no_grad():
+        logits = model(**processor([photo])).logits
+        without = model(**processor([dict(photo, sampled_patches=[])])).logits
+    assert (logits - without).abs().max() > 1e-6
+
+
+def test_only_the_most_confident_faces_are_kept() -> None:
+    _, processor = tiny("face_aligned")
+    (photo,) = rows([60])
+    batch = processor([photo])
+    assert batch["face_counts"].tolist() == [15]
+    first = dict(photo, aligned_faces=photo["aligned_faces"][:15])
+    assert torch.equal(processor([first])["face_pixels"], batch["face_pixels"])
+
+
+def test_faces_are_scaled_as_sphereface_takes_them() -> None:
+    processor = GerProcessor(columns=["aligned_faces"])
+    white, black = Image.new("RGB", (96, 112), "white"), Image.new("RGB", (112, 96))
+    batch = processor([{"aligned_faces": [white]}, {"aligned_faces": [black]}])
+    assert batch["face_pixels"].shape == (2, 3, 112, 96)
+    assert batch["face_pixels"][0].unique().tolist() == pytest.approx([127.5 / 128])
+    assert batch["face_pixels"][1].unique().tolist() == pytest.approx([-127.5 / 128])
+
+
+def test_a_frozen_backbone_keeps_its_statistics_too() -> None:
+    model, processor = tiny("fusion_crossvit")
+    before = {n: b.clone() for n, b in model.scene_backbone.named_buffers()}
+    model.train()(**processor(rows([1, 2])), labels=torch.tensor([0, 1])).loss.backward()
+    for n, buffer in model.scene_backbone.named_buffers():
+        assert torch.equal(buffer, before[n]), n
+    assert all(p.grad is None for p in model.scene_backbone.parameters())
+    assert not model.scene_backbone.training
+    assert model.face_net.training
+
+
+def test_sphereface_has_twenty_convolutions() -> None:
+    net = SphereFace20()
+    assert len([module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]) == 20
+    assert {name.split(".")[0] for name in net.state_dict()} >= {"conv1_1", "relu2_5", "conv3_9", "conv4_3", "fc5"}
+    assert net(torch.randn(2, 3, 112, 96)).shape == (2, 512)
+
+
+# The published totals (torchvision's tables; 28,681,000, 11,689,512 and 43,040,704 with ImageNet's 1,000 classes) less
+# their classifiers, with one for three classes; SphereFace-20 counted by hand from the paper's table 2.
+FULL_SIZE = {
+    "face_aligned": 22_670_656 + 512 * 3 + 3 + 3,
+    "densenet_emotic": 28_681_000 - 2208 * 1000 - 1000 + 2208 * 3 + 3,
+    "resnet_places": 11_689_512 - 512 * 1000 - 1000 + 512 * 3 + 3,
+    "densenet_skeleton": 28_681_000 - 2208 * 1000 - 1000 + 2208 * 3 + 3,
+    "efficientnet_skeleton": 43_040_704 - 2304 * 1000 - 1000 + 2304 * 3 + 3,
+}
+
+
+@pytest.mark.parametrize("name", ALIASES.values())
+def test_the_six_at_full_size_answer_for_a_photo(name: str) -> None:
+    model, processor = build(name, CLASSES)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    if name in FULL_SIZE:
+        assert weights == FULL_SIZE[name]
+    else:
+        parts = {
+            part: sum(p.numel() for p in getattr(model, part).parameters()) for part in ("scene_backbone", "face_net")
+        }
+        assert parts == {"scene_backbone": 28_681_000 - 2208 * 1000 - 1000, "face_net": 22_670_656}
+        assert 85_000_000 < weights < 95_000_000
+    with torch.no_grad():
+        logits = model.eval()(**processor(rows([2]))).logits
+    assert logits.shape == (1, 3)
+    assert logits.isfinite().all()
+
+
+def test_the_large_margin_lowers_the_true_logit_alone() -> None:
+    torch.manual_seed(0)
+    head = LargeMarginLinear(8, 3, margin=4)
+    x, labels = torch.randn(50, 8), torch.randint(0, 3, (50,))
+    labels[0] = -1
+    plain = torch.nn.functional.linear(x, head.weight)
+    assert torch.equal(head.eval()(x, labels), plain)
+    hard = head.train()(x, labels)
+    true = torch.nn.functional.one_hot(labels.clamp(min=0), 3).bool()
+    assert (hard[true][1:] <= plain[true][1:] + 1e-5).all()
+    assert (hard[true][1:] < plain[true][1:] - 1e-3).float().mean() > 0.9
+    torch.testing.assert_close(hard[~true], plain[~true])
+    torch.testing.assert_close(hard[0], plain[0])
+
+
+def test_psi_is_continuous_and_falls_with_the_angle() -> None:
+    head = LargeMarginLinear(2, 1, margin=4, plain_share=0.0).train()
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0.0]]))
+    angle = torch.linspace(0.01, 3.13, 2000)
+    psi = head(torch.stack([angle.cos(), angle.sin()], 1), torch.zeros(2000, dtype=torch.long))[:, 0]
+    steps = psi.diff()
+    assert (steps < 1e-4).all()
+    assert steps.min() > -0.02
+    assert psi[0].item() == pytest.approx(1, abs=0.01)
+    assert psi[-1].item() == pytest.approx(-7, abs=0.01)
+
+
+def test_aliases_and_poolings() -> None:
+    for alias, name in ALIASES.items():
+        assert preset(alias) is PRESETS[name]
+    for chosen in PRESETS.values():
+        assert chosen.config.get("pooling", "cross_attention") in POOLINGS
+    with pytest.raises(ValueError, match="pooling must be one of"):
+        GerFusionForImageClassification(GerFusionForImageClassification.config_class(pooling="none"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"faces": "eyes"}, "faces must be one of features, images"),
+        ({"scene": "feature"}, "scene_dim must be from 1"),
+        ({"join": "both"}, "join must be pooled where scene is none"),
+        ({"project": False}, "project must be true"),
+    ],
+)
+def test_fusion_configs_are_checked(fields: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        GerFusionForImageClassification.config_class(**fields)
+
+
+def test_margins_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"GerFaceConfig.margin must be from 1 to 8, not 9"):
+        GerFaceForImageClassification.config_class(margin=9)
