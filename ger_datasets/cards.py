@@ -84,19 +84,24 @@ def write_card(
     write_text(output / "README.md", "\n\n".join(sections) + "\n")
 
 
-def read_notice(dataset: str) -> str:
-    """What must stand beside figures on the prepared dataset in the folder `dataset`; empty if nothing.
+def read_card(dataset: str) -> dict[str, Any]:
+    """The YAML of the card in the prepared dataset's folder `dataset`; empty if there is none.
 
     Raises:
         UserError: the card is there but cannot be read.
     """
     card = Path(dataset) / "README.md"
     if not card.exists():
-        return ""
+        return {}
     try:
-        return str(DatasetCard.load(card).data.to_dict().get("notice", ""))
+        return DatasetCard.load(card).data.to_dict()
     except (OSError, ValueError) as error:
         raise UserError(f"{card} is no dataset card: {error}") from error
+
+
+def read_notice(dataset: str) -> str:
+    """What must stand beside figures on the prepared dataset in the folder `dataset`; empty if nothing."""
+    return str(read_card(dataset).get("notice", ""))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

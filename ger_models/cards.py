@@ -43,6 +43,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
         run: what `metrics.json` holds.
     """
     data = ModelCardData(
+        license=run["license"],
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["group-level emotion recognition", name],
@@ -58,6 +59,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
         f"> **{run['notice']}**" if run["notice"] else "",
         f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
         f"- Source: {preset.source}.\n"
+        f"- Licence: {run['license']}, as the data it learned from.\n"
         f"- Trained on: {run['dataset']}, {run['train_photos']} photos; weights began as: {run['initial_weights']}.\n"
         f"- Recipe: {recipe}; seed {run['seed']}.\n"
         f"- Best epoch: {run['best_epoch']}, chosen by accuracy on the validation split.\n"

@@ -211,6 +211,8 @@ class GerProcessor(BaseImageProcessor):
         faces = torch.zeros(len(rows), slots, dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)
         for i, features in enumerate(per_row):
+            if not features.isfinite().all():
+                raise ValueError(f"face_features of {rows[i].get('image_id', f'row {i}')} hold NaN or infinity")
             if len(features):
                 faces[i, : len(features)], mask[i, : len(features)] = features, True
         return {"face_features": faces, "face_mask": mask}
@@ -220,5 +222,11 @@ class GerProcessor(BaseImageProcessor):
         mask = torch.zeros(len(rows), dtype=torch.bool)
         for i, row in enumerate(rows):
             if row["scene_feature"] is not None:
-                scenes[i], mask[i] = torch.as_tensor(row["scene_feature"], dtype=torch.float32), True
+                feature = torch.as_tensor(row["scene_feature"], dtype=torch.float32)
+                if feature.shape != (self.scene_dim,) or not feature.isfinite().all():
+                    raise ValueError(
+                        f"scene_feature of {row.get('image_id', f'row {i}')} must be {self.scene_dim} finite numbers, "
+                        f"found {len(feature)}; the scene model that made it is another than in training"
+                    )
+                scenes[i], mask[i] = feature, True
         return {"scene_feature": scenes, "scene_mask": mask}

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from tqdm import tqdm
 
-from ger_datasets.cards import read_notice
+from ger_datasets.cards import read_card
 from ger_datasets.cli import run
 from ger_models import loading, training
 from ger_models.evaluation.metrics import compute_metrics
@@ -54,7 +54,8 @@ def main(arguments: Arguments) -> dict | None:
     )
     loading.check_trainable(arguments.dataset, data, chosen.columns)
     model, processor, began = training.build(arguments, data["train"], accelerator)
-    model.config.notice = read_notice(arguments.dataset)
+    card = read_card(arguments.dataset)
+    model.config.notice = str(card.get("notice", ""))
     training.new_run_folder(arguments.output_dir, accelerator)
 
     collator = training.Collator(processor, train_seed=arguments.seed)
@@ -103,6 +104,7 @@ def main(arguments: Arguments) -> dict | None:
         "dataset": loading.public_name(arguments.dataset),
         "best_epoch": best + 1,
         "validation": compute_metrics(labels, best_logits, class_names),
+        "license": str(card.get("license", "other")),
         "train_photos": len(data["train"]),
         "class_names": class_names,
         "initial_weights": began,

@@ -289,3 +289,39 @@ def test_fusion_configs_are_checked(fields: dict, words: str) -> None:
 def test_margins_are_checked() -> None:
     with pytest.raises(ValueError, match=r"GerFaceConfig.margin must be from 1 to 8, not 9"):
         GerFaceForImageClassification.config_class(margin=9)
+
+
+@pytest.mark.parametrize("name", ["face_aligned", "densenet_emotic", "fusion_crossvit", "features_crossvit"])
+def test_a_checkpoint_of_another_class_count(name: str, tmp_path: Path) -> None:
+    model, processor = tiny(name)
+    model.save_pretrained(tmp_path)
+    with pytest.raises((ValueError, RuntimeError), match="size"):
+        AutoModelForImageClassification.from_pretrained(tmp_path, num_labels=5)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path, num_labels=5, ignore_mismatched_sizes=True)
+    logits = again.eval()(**processor(rows([2, 0]))).logits
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+    kept = [n for n in model.state_dict() if not n.startswith(("head", "no_face_logits"))]
+    for n in kept:
+        assert torch.equal(again.state_dict()[n], model.state_dict()[n]), n
+
+
+def test_features_that_are_no_numbers_are_refused_by_name() -> None:
+    processor = GerProcessor(columns=["face_features", "scene_feature"], scene_dim=2)
+    row = {"image_id": "a/b", "face_features": [[float("nan")] * 256], "scene_feature": None}
+    with pytest.raises(ValueError, match="face_features of a/b hold NaN"):
+        processor([row])
+    for wrong in ([1.0], [1.0, float("inf")]):
+        with pytest.raises(ValueError, match="scene_feature of a/b must be 2 finite numbers"):
+            processor([dict(row, face_features=[], scene_feature=wrong)])
+
+
+def test_what_a_model_misses_is_named() -> None:
+    model, _ = tiny("fusion_crossvit")
+    with pytest.raises(ValueError, match="needs face_pixels and face_counts"):
+        model(pixel_values=torch.zeros(1, 3, 64, 64))
+    with pytest.raises(ValueError, match="needs pixel_values"):
+        model(face_pixels=torch.zeros(1, 3, 112, 96), face_counts=torch.tensor([1]))
+    model, _ = tiny("features_crossvit")
+    with pytest.raises(ValueError, match="needs face_features and face_mask"):
+        model()
