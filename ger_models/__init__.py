@@ -1,17 +1,25 @@
 """Models for group-level emotion recognition, as transformers models.
 
 Importing the package registers them: `AutoModelForImageClassification.from_pretrained` and
-`AutoImageProcessor.from_pretrained` open its checkpoints.
+`AutoImageProcessor.from_pretrained` open its checkpoints, and
+`pipeline("group-emotion", ...)` answers photos.
 """
 
-from . import auto
+from . import auto, pipeline_ger
+from .configuration_ensemble import GerEnsembleConfig
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .modeling_ensemble import GerEnsembleForImageClassification
 from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
+from .pipeline_ger import GroupEmotionPipeline
+from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
 
 __all__ = [
+    "GerEnsembleConfig",
+    "GerEnsembleForImageClassification",
+    "GerEnsembleProcessor",
     "GerFaceConfig",
     "GerFaceForImageClassification",
     "GerFusionConfig",
@@ -19,5 +27,7 @@ __all__ = [
     "GerProcessor",
     "GerSceneConfig",
     "GerSceneForImageClassification",
+    "GroupEmotionPipeline",
     "auto",
+    "pipeline_ger",
 ]

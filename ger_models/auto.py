@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
+from .configuration_ensemble import GerEnsembleConfig
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .modeling_ensemble import GerEnsembleForImageClassification
 from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
+from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
 
 MODELS = {
     GerSceneConfig: GerSceneForImageClassification,
     GerFaceConfig: GerFaceForImageClassification,
     GerFusionConfig: GerFusionForImageClassification,
+    GerEnsembleConfig: GerEnsembleForImageClassification,
 }
+PROCESSORS = {GerEnsembleConfig: GerEnsembleProcessor}  # of the others: GerProcessor
 
 for _config, _model in MODELS.items():
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     AutoModelForImageClassification.register(_config, _model, exist_ok=True)
+    _processor = PROCESSORS.get(_config, GerProcessor)
     AutoImageProcessor.register(
-        _config, image_processor_classes={"torchvision": GerProcessor, "pil": GerProcessor}, exist_ok=True
+        _config, image_processor_classes={"torchvision": _processor, "pil": _processor}, exist_ok=True
     )

@@ -13,10 +13,11 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 from ger_datasets.errors import UserError
 
 from .loading import is_missing_folder
+from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
 
 
-def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor]:
+def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
     """The model, ready for inference, and the processor in a folder or Hub repository.
 
     Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run.
@@ -31,14 +32,17 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor]:
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no model can be loaded from {name}: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(processor, GerProcessor):
+    if not isinstance(processor, (GerProcessor, GerEnsembleProcessor)):
         raise UserError(f"{name} holds a {type(model).__name__}, which is not one of this package's models")
     return model.eval(), processor
 
 
 @torch.inference_mode()
 def predict_rows(
-    model: PreTrainedModel, processor: GerProcessor, rows: Iterable[Mapping[str, Any]], batch_size: int
+    model: PreTrainedModel,
+    processor: GerProcessor | GerEnsembleProcessor,
+    rows: Iterable[Mapping[str, Any]],
+    batch_size: int,
 ) -> Iterator[tuple[Sequence[Mapping[str, Any]], np.ndarray]]:
     """The rows, batch by batch, each batch with its logits (rows, classes) float32.
 

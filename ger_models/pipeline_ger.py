@@ -1,17 +1,36 @@
-"""Photos from outside -> rows as a prepared dataset has them, faces and all."""
+"""Photos from outside -> rows as a prepared dataset has them, faces and all; and the pipeline that answers them."""
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Iterator, Sequence
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.errors import BadPhoto
-from ger_datasets.photos import printable, read_photo
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from transformers import AutoModelForImageClassification
+from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
+from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
+
+from ger_datasets.errors import BadPhoto, UserError
+from ger_datasets.photos import MAX_PIXELS, decode_photo, printable, read_photo
 from ger_datasets.schema import NO_LABEL
 
 logger = logging.getLogger(__name__)
+
+TASK = "group-emotion"
+MAX_URL_BYTES = 64 * 2**20
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
+# columns that do not follow from a photo -> the option of prepare.py that fills them
+PREPARED_ONLY = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
 
 
 def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
@@ -21,10 +40,7 @@ def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Ite
         photos: the files.
         quarantined: gets the name of each file that cannot be used, and the reason; the others go on.
     """
-    from ger_datasets.columns import photo_columns
-    from ger_datasets.faces import FaceExtractor
-
-    extractor = FaceExtractor()
+    faces = FaceColumns()
     taken: dict[str, int] = {}
     for path in photos:
         name = printable(path.name)
@@ -36,5 +52,269 @@ def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Ite
             continue
         taken[name] = taken.get(name, 0) + 1
         image_id = name if taken[name] == 1 else f"{name}-{taken[name]}"
-        (faces,) = extractor.extract([image])
-        yield {"image_id": image_id, "label": NO_LABEL, "group": image_id, **photo_columns(image, faces)}
+        (columns,) = faces([image])
+        yield {"image_id": image_id, "label": NO_LABEL, "group": image_id, **columns}
+
+
+class FaceColumns:
+    """Photos -> the columns that follow from them and their faces. The detector is made at the first call."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = device
+        self.extractor = None
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+        from ger_datasets.columns import photo_columns
+        from ger_datasets.faces import FaceExtractor
+
+        if self.extractor is None:
+            self.extractor = FaceExtractor(device=self.device)
+        return [
+            photo_columns(image, faces) for image, faces in zip(images, self.extractor.extract(images), strict=True)
+        ]
+
+
+class GroupEmotionPipeline(Pipeline):
+    """The emotion of the group in each photo.
+
+        import ger_models
+        from transformers import pipeline
+
+        answer = pipeline("group-emotion", model="runs/densenet_emotic")
+        answer("party.jpg")
+        answer(["a.jpg", "https://example.org/b.jpg", image], batch_size=8)
+
+    A photo is a path, an http or https address, a PIL image, or a row of a prepared dataset (a mapping with `image`);
+    several are a list, a generator or a dataset. Lists give lists, the others give answers one by one. A photo's
+    answer never depends on its batch.
+
+    Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces` (each with `box` x1 y1
+    x2 y2 in pixels of the upright photo, `score`, and `attention`, its share in the answer, where the model says it),
+    `face_count`, and `note`: what to know before believing the answer, or "". `faces` and `face_count` are None where
+    nobody looked for faces: in photos, for models that do not read them, unless `faces=True`.
+
+    Keyword arguments, here or in a call:
+        faces: look for faces even if the model does not read them.
+        on_error: `raise` stops at a photo that cannot be used (UserError); `return` answers {"error": the photo's name
+            and the reason} and goes on. Default: `raise` for a photo alone, `return` for several.
+        timeout: seconds that the download of a photo may take. Default: 20.
+        batch_size: photos per forward. Default: 1.
+        num_workers: processes that read photos.
+
+    Raises:
+        UserError: a photo cannot be used, an argument is wrong, or the model reads a column that does not follow from
+            a photo: that is never taken for the photo's fault.
+    """
+
+    _load_image_processor = True
+    _load_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        if not hasattr(self.image_processor, "columns"):
+            raise UserError(
+                f"{TASK} needs one of this package's models with its processor, not a {type(self.model).__name__} "
+                f"with {type(self.image_processor).__name__}"
+            )
+        self.model.eval()
+        self._face_columns = FaceColumns(self.device)
+
+    def _sanitize_parameters(
+        self, faces: bool | None = None, on_error: str | None = None, timeout: float | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if on_error not in (None, "raise", "return"):
+            raise UserError(f"on_error must be 'raise' or 'return', not {on_error!r}")
+        if timeout is not None and not timeout > 0:
+            raise UserError(f"timeout must be above 0 seconds, not {timeout}")
+        reading = {"on_error": on_error, "timeout": timeout}
+        return (
+            {name: value for name, value in reading.items() if value is not None},
+            {} if faces is None else {"faces": faces},
+            {},
+        )
+
+    def __call__(self, inputs: Any, **kwargs) -> Any:
+        if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping)):
+            return super().__call__(inputs, **kwargs)
+        if isinstance(inputs, (list, tuple)):
+            return super().__call__(list(inputs), **kwargs) if inputs else []
+        if isinstance(inputs, Iterable) and not isinstance(inputs, Dataset):
+            inputs = (photo for photo in inputs)
+        return super().__call__(inputs, **kwargs)
+
+    def run_single(self, inputs, preprocess_params, forward_params, postprocess_params):
+        photo = self.preprocess(inputs, **{"on_error": "raise", **preprocess_params})
+        (answered,) = self.forward([photo], **forward_params)
+        return self.postprocess(answered, **postprocess_params)
+
+    def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params):
+        preprocess_params = {"on_error": "return", **preprocess_params}
+        if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
+            photos = PipelineDataset(inputs, self.preprocess, preprocess_params)
+        else:
+            photos = PipelineIterator(inputs, self.preprocess, preprocess_params)
+            num_workers = min(num_workers, 1)  # several would each read every photo
+        loader = DataLoader(photos, num_workers=num_workers, batch_size=batch_size, collate_fn=list)
+        return (
+            self.postprocess(answered, **postprocess_params)
+            for batch in loader
+            for answered in self.forward(batch, **forward_params)
+        )
+
+    def preprocess(self, photo: Any, on_error: str = "raise", timeout: float = 20) -> dict[str, Any]:
+        """A photo -> {"row": the columns there are}, or {"error": its name and why it cannot be used}."""
+        try:
+            if isinstance(photo, Mapping):
+                row = dict(photo)
+                if "image" in row and not isinstance(row["image"], Image.Image):
+                    raise BadPhoto(f"its image is a {type(row['image']).__name__}, not a PIL image")
+                return {"row": row}
+            return {"row": {"image": read_input(photo, timeout)}}
+        except BadPhoto as reason:
+            error = f"{_name(photo)}: {reason}"
+            if on_error == "raise":
+                raise UserError(error) from reason
+            return {"error": error}
+
+    def _forward(self, photos: Sequence[dict[str, Any]], faces: bool = False) -> list[dict[str, Any]]:
+        good = [photo["row"] for photo in photos if "row" in photo]
+        answers = iter(self._answered(good, faces) if good else [])
+        return [photo if "error" in photo else next(answers) for photo in photos]
+
+    def _answered(self, rows: Sequence[dict[str, Any]], faces: bool) -> list[dict[str, Any]]:
+        rows = self._completed(rows, faces)
+        try:
+            inputs = self.image_processor(rows)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        output = self.model(
+            **inputs.to(self.device, self.model.dtype), output_face_logits=True, output_face_attention=True
+        )
+        attention = output.get("face_attention")  # (photos, faces)
+        return [
+            {
+                "logits": output.logits[i].float(),
+                "boxes": row.get("face_boxes"),
+                "face_scores": row.get("face_scores"),
+                "attention": None if attention is None else attention[i].float(),
+            }
+            for i, row in enumerate(rows)
+        ]
+
+    def _completed(self, rows: Sequence[dict[str, Any]], faces: bool) -> list[dict[str, Any]]:
+        """The rows with the columns that the model reads, and the faces where they are asked for."""
+        wanted = {*self.image_processor.columns, *(("face_boxes", "face_scores") if faces else ())}
+        bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
+        for column, option in PREPARED_ONLY.items():
+            if column in wanted and any(column not in rows[i] for i in bare):
+                raise UserError(
+                    f"this model reads {column}, which does not follow from a photo: prepare the photos with "
+                    f"scripts/prepare.py {option}, and give the dataset's rows"
+                )
+        if not wanted - {WITHOUT_FACES} or not bare:
+            return list(rows)
+        if any("image" not in rows[i] for i in bare):
+            raise UserError(f"a row without image lacks {', '.join(sorted(wanted))}, of which this model needs all")
+        found = dict(zip(bare, self._face_columns([rows[i]["image"] for i in bare]), strict=True))
+        return [{**found[i], **row} if i in found else row for i, row in enumerate(rows)]
+
+    def postprocess(self, answered: dict[str, Any]) -> dict[str, Any]:
+        if "error" in answered:
+            return answered
+        shares = answered["logits"].softmax(-1).tolist()
+        names = [self.model.config.id2label[i] for i in range(len(shares))]
+        best = max(range(len(shares)), key=shares.__getitem__)
+        faces = None
+        if answered["boxes"] is not None and answered["face_scores"] is not None:
+            faces = [
+                {"box": [float(edge) for edge in box], "score": float(score)}
+                for box, score in zip(answered["boxes"], answered["face_scores"], strict=True)
+            ]
+            if answered["attention"] is not None:  # of the most confident faces; the model saw no others
+                for face, share in zip(faces, answered["attention"].tolist(), strict=False):
+                    face["attention"] = share
+        notes = [getattr(self.model.config, "notice", ""), "no face was found" if faces == [] else ""]
+        return {
+            "label": names[best],
+            "score": shares[best],
+            "scores": dict(zip(names, shares, strict=True)),
+            "faces": faces,
+            "face_count": None if faces is None else len(faces),
+            "note": "; ".join(filter(None, notes)),
+        }
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Save the model and the processor; not, as other pipelines do, this file: it does not work on its own."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.image_processor.save_pretrained(save_directory, **kwargs)
+
+
+def read_input(photo: Any, timeout: float) -> Image.Image:
+    """The upright RGB photo in a file, behind an http or https address, or in a PIL image.
+
+    Raises:
+        BadPhoto: it cannot be used.
+    """
+    if isinstance(photo, Image.Image):
+        return _from_pil(photo)
+    if isinstance(photo, str) and photo.startswith(("http://", "https://")):
+        return decode_photo(_download(photo, timeout)).image
+    if isinstance(photo, (str, os.PathLike)):
+        return read_photo(Path(photo)).image
+    raise BadPhoto("not a path, an address, a PIL image or a row with an image")
+
+
+def _from_pil(image: Image.Image) -> Image.Image:
+    """The same photo as from a file with these pixels: upright, transparency on white, 16 bits brought to 8."""
+    if image.width * image.height > MAX_PIXELS:
+        raise BadPhoto(f"{image.width} x {image.height} pixels: more than {MAX_PIXELS:,} are not decoded")
+    if image.mode == "F":
+        raise BadPhoto("32-bit floating-point pixels have no defined range")
+    buffer = io.BytesIO()
+    try:
+        turned = image.getexif()
+        image = image if image.mode in PNG_MODES else image.convert("RGB")
+        image.save(buffer, "PNG", compress_level=0, exif=turned)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on files that it opened and cannot read
+        raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+    return decode_photo(buffer.getvalue()).image
+
+
+def _download(address: str, timeout: float) -> bytes:
+    """What stands behind `address`, up to `MAX_URL_BYTES`; `timeout` seconds are for all of it."""
+    end = time.monotonic() + timeout
+    content = bytearray()
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": TASK})
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            while chunk := answer.read1(2**16):
+                content += chunk
+                if len(content) > MAX_URL_BYTES:
+                    raise BadPhoto(f"more than {MAX_URL_BYTES:,} bytes are not downloaded")
+                if time.monotonic() > end:
+                    raise BadPhoto(f"not downloaded within {timeout} seconds")
+    except urllib.error.HTTPError as error:
+        raise BadPhoto(f"the server answers {error.code} {error.reason}") from error
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        raise BadPhoto(f"cannot be downloaded: {getattr(error, 'reason', None) or error}") from error
+    return bytes(content)
+
+
+def _name(photo: Any) -> str:
+    """What a photo is called in an error: its path, its address without what follows `?`, or what it is."""
+    if isinstance(photo, str) and photo.startswith(("http://", "https://")):
+        return photo.partition("?")[0]
+    if isinstance(photo, (str, os.PathLike)):
+        return printable(photo)
+    if isinstance(photo, Mapping) and "image_id" in photo:
+        return str(photo["image_id"])
+    if isinstance(photo, (Image.Image, Mapping)):
+        return getattr(photo, "filename", "") or "a photo without a name"
+    return f"a {type(photo).__name__}"
+
+
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=GroupEmotionPipeline, pt_model=AutoModelForImageClassification, type="image"
+)
