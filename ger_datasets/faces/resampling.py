@@ -71,22 +71,22 @@ class AreaPhotos:
         return total
 
     def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
-        left, top, right, bottom = boxes[:, :, None].unbind(1)  # (crops, 1) each
-        i = torch.arange(side, device=boxes.device)
+        flat, (_, height, stride) = self.tables.view(-1), self.tables.shape
+        whole = torch.int32 if len(flat) < 2**31 else torch.int64  # the smaller, the faster
+        left, top, right, bottom = boxes.to(whole)[:, :, None].unbind(1)  # (crops, 1) each
+        i = torch.arange(side, dtype=whole, device=boxes.device)
         y1, y2 = _cells(top, bottom - top, side, i)  # (crops, side) each
         x1, x2 = _cells(left, right - left, side, i)
-        means = 1.0 / ((y2 - y1).float()[:, :, None] * (x2 - x1).float()[:, None, :])
-        flat, (_, height, stride) = self.tables.view(-1), self.tables.shape
-        base = (index * (height * stride))[:, None]
+        means = (1.0 / (y2 - y1).float())[:, :, None] * (1.0 / (x2 - x1).float())[:, None, :]
+        base, columns = index.to(whole)[:, None] * (height * stride), torch.cat([x1, x2], 1)[:, None, :]
+
+        def read(y: torch.Tensor) -> torch.Tensor:
+            return flat.index_select(0, ((base + y * stride)[:, :, None] + columns).view(-1))
+
         total = None
         for above, below in _parts(y1, y2, _most(y2 - y1), _most(x2 - x1)):
-            above, below = ((base + rows * stride)[:, :, None] for rows in (above, below))
-
-            def corner(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-                return flat.index_select(0, (y + x[:, None, :]).view(-1))
-
-            sums = corner(below, x2).sub_(corner(above, x2)).sub_(corner(below, x1)).add_(corner(above, x1))
-            part = _unpacked(sums.view(-1, side, side), means)
+            rows = read(below).sub_(read(above)).view(-1, side, 2, side)
+            part = _unpacked(rows[:, :, 1] - rows[:, :, 0], means)
             total = part if total is None else total + part
         return total
 

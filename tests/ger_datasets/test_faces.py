@@ -271,9 +271,9 @@ def test_area_resampling_equals_pytorch(rng: np.random.Generator) -> None:
 def test_cells_too_large_for_the_packed_sums_are_summed_in_parts(rng: np.random.Generator) -> None:
     """White overflows 21 bits from 8,225 pixels on, and the whole table 64 bits; the averages must not show it."""
     white = AreaPhotos([np.full((3000, 4000, 3), 255, np.uint8)])
-    assert white.level(12, 16, 0, 12).unique().tolist() == pytest.approx([255.0])
+    assert (white.level(12, 16, 0, 12) - 255).abs().max() < 1e-3
     box = torch.tensor([[0, 0, 4000, 3000], [7, 3, 31, 27]])
-    assert white.crops(torch.tensor([0, 0]), box, 24).unique().tolist() == pytest.approx([255.0])
+    assert (white.crops(torch.tensor([0, 0]), box, 24) - 255).abs().max() < 1e-3
 
     pixels = rng.integers(0, 256, (1500, 1700, 3), dtype=np.uint8)
     expected = torch.nn.functional.interpolate(
