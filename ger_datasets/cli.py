@@ -21,14 +21,14 @@ def run(
     main: Callable[[Arguments], dict[str, Any] | None],
     arguments: type[Arguments],
     argv: list[str] | None = None,
-    first: str | None = None,
 ) -> NoReturn:
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
-    `main` returns the figures, or None on a process that has nothing to report (all but the first of many). `first`
-    names the option that a first word without dashes is meant for.
+    `main` returns the figures, or None on a process that has nothing to report (all but the first of many). A class
+    attribute `first` of `arguments` names the option that a first word without dashes is meant for.
     """
     argv = sys.argv[1:] if argv is None else argv
+    first = getattr(arguments, "first", None)
     if first is not None and argv and not argv[0].startswith("-"):
         argv = [f"--{first}", *argv]
     from transformers import HfArgumentParser

@@ -55,6 +55,7 @@ def prepare(
     legacy: LegacySource | None = None,
     skeletons: ColumnSource | None = None,
     scene: SceneEncoder | None = None,
+    device: str = "cpu",
     part: tuple[int, int] = (0, 1),
     everyone: Any = None,
 ) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def prepare(
         legacy: older intermediates that take the place of computed columns.
         skeletons: what fills the skeleton column; may be added to a dataset that has none.
         scene: what fills the scene features; may be added to a dataset that has none.
+        device: where faces are looked for, such as `cpu` or `cuda:0`.
         part: (i, n): work on the i-th (from 0) of n equal parts of the shards.
         everyone: called when this part is done; returns when all parts of this run are. None: nobody is waited for.
 
@@ -91,7 +93,9 @@ def prepare(
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error.strerror or error}") from error
     try:
-        work = Work(source, output / "data", builder.class_names, builder.extra_features, legacy, skeletons, scene)
+        work = Work(
+            source, output / "data", builder.class_names, builder.extra_features, legacy, skeletons, scene, device
+        )
         writer = ShardWriter(work)
         settings = _settings(dataset, builder, shards, given, writer)
         manifest = Manifest(output, settings, addable=work.added)

@@ -61,6 +61,7 @@ class Work:
         legacy: older intermediates that take the place of computed columns.
         skeletons: what fills `skeleton`.
         scene: what fills `scene_feature`.
+        device: where faces are looked for.
     """
 
     source: Path
@@ -70,6 +71,7 @@ class Work:
     legacy: LegacySource | None = None
     skeletons: ColumnSource | None = None
     scene: SceneEncoder | None = None
+    device: str = "cpu"
 
     @property
     def added(self) -> dict[str, Any]:
@@ -104,7 +106,7 @@ class ShardWriter:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.schema = schema.features(work.class_names, work.extra_features).arrow_schema
-        self.extractor = FaceExtractor()
+        self.extractor = FaceExtractor(device=work.device)
 
     def write(self, shard: Shard, entry: Mapping[str, Any] | None, advance: Callable[[], object]) -> dict[str, Any]:
         """Write `shard` whole or not at all.

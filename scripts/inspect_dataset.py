@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ger_datasets.cli import run
 from ger_datasets.inspection import inspect_dataset
@@ -14,6 +15,7 @@ from ger_datasets.inspection import inspect_dataset
 
 @dataclass
 class Arguments:
+    first: ClassVar[str] = "dataset"
     dataset: Path = field(metadata={"help": "Folder of a prepared dataset."})
     output: Path = field(default=Path("dataset.html"), metadata={"help": "The page; it holds photos of the dataset."})
     photos_per_class: int = field(default=12, metadata={"help": "At most so many photos of each class are shown."})
@@ -24,4 +26,4 @@ def main(arguments: Arguments) -> dict:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, first="dataset")
+    run(main, Arguments)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
 from ger_datasets.builders import BUILDERS
@@ -44,6 +45,10 @@ class Arguments:
     legacy: Path | None = field(
         default=None, metadata={"help": "Folder of the original's FaceCoordinates, FaceFeatures, ..., read instead."}
     )
+    device: str = field(
+        default="auto",
+        metadata={"help": "Where faces are looked for: cpu, cuda, cuda:1, or auto: a GPU if there is one."},
+    )
     shard: str = field(default="1/1", metadata={"help": "i/n: do the i-th of n parts; the last one writes the card."})
     key_frames: str | None = field(
         default=None, metadata={"help": "group_scene: how key frames are found: local_maxima, threshold or top."}
@@ -68,10 +73,24 @@ def main(arguments: Arguments) -> dict | None:
         legacy=legacy,
         skeletons=skeletons,
         scene=scene,
+        device=device(arguments.device, state),
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,
     )
     return figures if state.is_main_process else None
+
+
+def device(text: str, state: PartialState) -> str:
+    """`auto` and `cuda` -> the device of this process: the processes of one machine share its GPUs out."""
+    gpus = torch.cuda.device_count()
+    if text == "auto":
+        text = "cuda" if gpus else "cpu"
+    if text.startswith("cuda") and not gpus:
+        raise UserError(f"--device {text}: this machine has no GPU that PyTorch can use; leave the option out")
+    try:
+        return f"cuda:{state.local_process_index % gpus}" if text == "cuda" else str(torch.device(text))
+    except RuntimeError as error:
+        raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {text!r}") from error
 
 
 def part(text: str) -> tuple[int, int]:

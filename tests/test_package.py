@@ -9,8 +9,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
+
+from ger_datasets.sample.drawing import draw_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,9 +98,11 @@ def test_the_readme_python_runs(drawn_dataset: Path, tmp_path: Path, monkeypatch
     """The README's Python, on the drawn dataset and a small model under the names it uses."""
     from ger_models.presets import build
 
-    model, processor = build("densenet_emotic", ["Negative", "Neutral", "Positive"], overrides="backbone=test_resnet")
-    model.save_pretrained(tmp_path / "runs" / "densenet_emotic")
-    processor.save_pretrained(tmp_path / "runs" / "densenet_emotic")
+    for name, overrides in (("densenet_emotic", "backbone=test_resnet"), ("face_aligned", "channels=8")):
+        model, processor = build(name, ["Negative", "Neutral", "Positive"], overrides=overrides)
+        model.save_pretrained(tmp_path / "runs" / name)
+        processor.save_pretrained(tmp_path / "runs" / name)
+    draw_photo(np.random.default_rng(0), "Positive", 2)[0].save(tmp_path / "party.jpg")
     (tmp_path / "ger_datasets").mkdir()
     (tmp_path / "ger_datasets" / "gaf3").symlink_to(drawn_dataset)
     monkeypatch.chdir(tmp_path)
@@ -105,3 +110,5 @@ def test_the_readme_python_runs(drawn_dataset: Path, tmp_path: Path, monkeypatch
     for block in re.findall(r"```python\n(.*?)```", README, re.S):
         exec(block, names)
     assert names["logits"].shape == (4, 3)
+    assert names["tell"]("party.jpg")["label"] in ("Negative", "Neutral", "Positive")
+    assert (tmp_path / "runs" / "ensemble" / "model.safetensors").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -128,6 +129,13 @@ def test_preparing_by_the_command_line(run_script: Callable, raw_folder: Path, t
         ("prepare --dataset gaf3 --source NOWHERE --output OUT", ["no folder", "train and val"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --limit x", ["invalid int value: 'x'"]),
         ("prepare --dataset gaf3", ["required", "--source"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --device tpu9x", ["--device must be auto"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --split_by video", ["gaf3 has no option split_by"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --skeletons NOWHERE", ["NOWHERE"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --legacy NOWHERE", ["NOWHERE"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --scene_model NOWHERE", ["no model can be loaded"]),
+        ("push --dataset NOWHERE --repo me/x", ["NOWHERE"]),
+        ("inspect_dataset NOWHERE", ["NOWHERE"]),
         ("train --model m --dataset DATA --output_dir OUT", ["unknown model 'm'", "features_crossvit"]),
         ("train --model features_crossvit --dataset NOWHERE --output_dir OUT", ["no folder", "prepare.py"]),
         ("train --model features_crossvit --dataset DATA --output_dir OUT --epochs 0", ["epochs must be more than 0"]),
@@ -188,7 +196,7 @@ def test_help_explains_every_option(name: str, load_script: Callable, capsys: py
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert module.__doc__.split("\n")[0].split()[0] in text
-    for option in module.Arguments.__dataclass_fields__.values():
+    for option in dataclasses.fields(module.Arguments):
         assert f"--{option.name}" in text
         assert len(option.metadata["help"]) > 15, option.name
 
