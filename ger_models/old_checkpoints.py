@@ -1,0 +1,186 @@
+"""A file that others saved with `torch.save` or safetensors -> its weights by name, and nothing executed."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ger_datasets.errors import UserError, listing
+
+from .old_pickles import NOTHING_RAN, Storage, StoredModule, StoredTensor, flattened, read_pickle
+
+MAX_BYTES = 4 << 30  # of a file; EfficientNet-B6 has 0.17 GB
+MAX_PICKLE_BYTES = 64 << 20  # of the part without the numbers; the source code of modules stood there before torch 1.6
+MAX_NAME = 300  # characters
+
+# torch.save before 1.6: a pickled magic number, a pickled version, the machine, the content, the storages' keys
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_VERSION = 1001
+_STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
+
+
+@dataclass
+class OldCheckpoint:
+    """The weights of a file.
+
+    Attributes:
+        form: how they were stored, in words.
+        tensors: weights by name, as `state_dict()` names them.
+        others: names of what lies beside the weights, such as `epoch`; left alone.
+    """
+
+    form: str
+    tensors: dict[str, torch.Tensor]
+    others: list[str] = field(default_factory=list)
+
+
+def read_checkpoint(path: str | Path) -> OldCheckpoint:
+    """The weights in `path`: safetensors, or what `torch.save` writes: a state dict, alone or in a dict, or a whole
+    model, in today's zip format or in that of before torch 1.6.
+
+    Pickles are not unpickled but interpreted by `old_pickles`: a file that names anything else than the layers and
+    tensors on its list is refused whole.
+
+    Raises:
+        UserError: no file, not such a file, damaged, too large, or naming what is not on the list.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise UserError(f"no checkpoint {path}: there is no such file")
+        size = path.stat().st_size
+        if not 0 < size <= MAX_BYTES:
+            raise UserError(f"{path} has {size:,} bytes: checkpoints from 1 to {MAX_BYTES:,} bytes are read")
+        with open(path, "rb") as file:
+            start = file.read(16)
+            file.seek(0)
+            if start.startswith(b"PK"):
+                return _guarded(_read_zip, file, size, path)
+            if start.startswith(b"\x80"):
+                return _guarded(_read_legacy, file, size, path)
+        if path.suffix == ".safetensors":
+            return OldCheckpoint("safetensors", load_file(path))
+    except SafetensorError as error:
+        raise UserError(f"{path} cannot be read: damaged ({' '.join(str(error).split())[:120]})") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    raise UserError(
+        f"{path} is neither a .safetensors file nor what torch.save writes (a tar of torch before 0.1.10 is not read)"
+    )
+
+
+def _guarded(read: Callable[[BinaryIO, int], OldCheckpoint], file: BinaryIO, size: int, path: Path) -> OldCheckpoint:
+    try:
+        return read(file, size)
+    except UserError as error:
+        raise UserError(f"{path} cannot be converted: {error}") from error
+    except Exception as error:  # zipfile and struct raise a dozen kinds on damaged bytes
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise UserError(f"{path} cannot be read: damaged or cut short ({reason})") from error
+
+
+def _read_zip(file: BinaryIO, size: int) -> OldCheckpoint:
+    with zipfile.ZipFile(file) as archive:
+        found = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(found) != 1:
+            raise UserError(
+                f"it is a zip file with {listing(map(_shown, archive.namelist()), 3)}; torch.save writes a data.pkl"
+            )
+        folder = found[0].removesuffix("data.pkl")
+        left = size  # members may not hold more than the file does: none is compressed, and none is read twice
+
+        def member(name: str) -> bytes:
+            nonlocal left
+            info = archive.getinfo(folder + name)
+            left -= info.file_size
+            if info.compress_type != zipfile.ZIP_STORED or left < 0:
+                raise UserError(f"the part {_shown(name)!r} of it is compressed or larger than the file: damaged")
+            return archive.read(info)
+
+        if f"{folder}byteorder" in archive.namelist() and member("byteorder") != b"little":
+            raise UserError("it was saved on a big-endian machine: load and save it on one that is little-endian")
+        if archive.getinfo(found[0]).file_size > MAX_PICKLE_BYTES:
+            raise UserError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes: not a model")
+        content = read_pickle(io.BytesIO(member("data.pkl")))
+        return _weights(content, lambda storage: member(f"data/{storage.key}"))
+
+
+def _read_legacy(file: BinaryIO, size: int) -> OldCheckpoint:
+    head = io.BytesIO(file.read(min(size, MAX_PICKLE_BYTES)))
+    if read_pickle(head) != _LEGACY_MAGIC or read_pickle(head) != _LEGACY_VERSION:
+        raise UserError(f"it is a pickle, but not one of torch.save's, and {NOTHING_RAN}")
+    machine = read_pickle(head)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise UserError("it was saved on a big-endian machine: load and save it on one that is little-endian")
+    storages: dict[str, Storage] = {}
+    content, keys = read_pickle(head, storages), read_pickle(head)
+    sizes = {key: storage.dtype.itemsize for key, storage in storages.items()}
+    if not isinstance(keys, list) or not all(isinstance(key, str) and key in sizes for key in keys):
+        raise UserError("it lists storages that its tensors do not use: damaged")
+    position, places = head.tell(), {}
+    for key in keys:  # each is its number of numbers, then these
+        file.seek(position)
+        length = int.from_bytes(file.read(8), "little") * sizes[key]
+        places[key] = (position + 8, length)
+        position += 8 + length
+        if position > size:
+            raise UserError("it is cut short: its storages reach beyond its end")
+
+    def numbers(storage: Storage) -> bytes:
+        start, length = places[storage.key]
+        file.seek(start)
+        return file.read(length)
+
+    return _weights(content, numbers)
+
+
+def _found(content: Any) -> tuple[str, Mapping[Any, Any], list[str]]:
+    """How the weights are stored, they by name, and the names of what lies beside them."""
+    if isinstance(content, StoredModule):
+        return f"a whole {content.name.rpartition('.')[2]}", flattened(content), []
+    if isinstance(content, dict):
+        for key in _STATE_DICTS:
+            if isinstance(content.get(key), (dict, StoredModule)):
+                form, tensors, others = _found(content[key])
+                beside = [_shown(name) for name in content if name != key]
+                return f"{form} under {key!r}", tensors, [*others, *beside]
+        tensors = {name: value for name, value in content.items() if isinstance(value, StoredTensor)}
+        if tensors and all(isinstance(name, str) for name in tensors):
+            return "a state dict", tensors, [_shown(name) for name in content if name not in tensors]
+    held = f"a dict with {listing(map(_shown, content), 5)}" if isinstance(content, dict) else "something else"
+    raise UserError(f"it holds no weights: neither a model nor a dict of tensors, but {held}")
+
+
+def _shown(name: object) -> str:
+    return ascii(str(name)[:60])[1:-1]
+
+
+def _weights(content: Any, read: Callable[[Storage], bytes]) -> OldCheckpoint:
+    """The tensors that `content` describes, their numbers from `read`, which gives the whole storage's bytes."""
+    form, stored, others = _found(content)
+    numbers: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in stored.items():
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise UserError(f"a weight of it is called {_shown(name)!r}: damaged")
+        storage = tensor.storage
+        if storage.key not in numbers:
+            numbers[storage.key] = torch.frombuffer(bytearray(read(storage)) or bytearray(1), dtype=torch.uint8)
+        start, length = storage.start * storage.dtype.itemsize, storage.numel * storage.dtype.itemsize
+        raw = numbers[storage.key][start : start + length]
+        if storage.numel == 0:
+            tensors[name] = torch.empty(tensor.size, dtype=storage.dtype)
+            continue
+        if len(raw) != length:
+            raise UserError(f"{name!r} has {len(raw):,} bytes instead of {length:,}: damaged")
+        offset = storage.start + tensor.offset  # as_strided counts from the whole storage's beginning, not the view's
+        tensors[name] = raw.view(storage.dtype).as_strided(tensor.size, tensor.stride, offset)
+    return OldCheckpoint(form, tensors, others)

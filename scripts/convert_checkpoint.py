@@ -1,0 +1,42 @@
+"""Turn weights of torchvision, timm, Places365, SphereFace or the original system into a checkpoint of this package.
+
+python scripts/convert_checkpoint.py --checkpoint resnet18_places365.pth.tar --preset resnet_places --output_dir places
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ger_datasets.cli import run
+from ger_models.convert import convert
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Arguments:
+    checkpoint: Path = field(metadata={"help": "What torch.save wrote (.pth, .pt, .pth.tar), or .safetensors."})
+    preset: str = field(
+        metadata={"help": "The model it becomes, such as densenet_emotic, resnet_places, face_aligned."}
+    )
+    output_dir: Path = field(metadata={"help": "A new folder for the checkpoint, its card and conversion.json."})
+    class_names: str = field(
+        default="Negative,Neutral,Positive", metadata={"help": "The classes, in the order of the file's classifier."}
+    )
+
+
+def main(arguments: Arguments) -> dict:
+    class_names = [name.strip() for name in arguments.class_names.split(",")]
+    report = convert(arguments.checkpoint, arguments.preset, arguments.output_dir, class_names)
+    for name, reason in report["dropped"].items():
+        logger.info("dropped %s: %s", name, reason)
+    for note in report["notes"]:
+        logger.warning("note: %s", note)
+    figures = {key: report[key] for key in ("preset", "dropped", "new", "notes")}
+    return {**figures, "mapped": len(report["mapped"]), "output_dir": str(arguments.output_dir)}
+
+
+if __name__ == "__main__":
+    run(main, Arguments)
