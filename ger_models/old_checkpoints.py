@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from ger_datasets.errors import UserError, listing
 
@@ -62,18 +61,16 @@ def read_checkpoint(path: str | Path) -> OldCheckpoint:
         with open(path, "rb") as file:
             start = file.read(16)
             file.seek(0)
+            if path.suffix == ".safetensors":
+                return _guarded(_read_safetensors, file, size, path)
             if start.startswith(b"PK"):
                 return _guarded(_read_zip, file, size, path)
             if start.startswith(b"\x80"):
                 return _guarded(_read_legacy, file, size, path)
-        if path.suffix == ".safetensors":
-            return OldCheckpoint("safetensors", load_file(path))
-    except SafetensorError as error:
-        raise UserError(f"{path} cannot be read: damaged ({' '.join(str(error).split())[:120]})") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     raise UserError(
-        f"{path} is neither a .safetensors file nor what torch.save writes (a tar of torch before 0.1.10 is not read)"
+        f"{path} is neither a .safetensors file nor what torch.save writes (the tar files of torch's first versions are not read)"
     )
 
 
@@ -82,9 +79,16 @@ def _guarded(read: Callable[[BinaryIO, int], OldCheckpoint], file: BinaryIO, siz
         return read(file, size)
     except UserError as error:
         raise UserError(f"{path} cannot be converted: {error}") from error
-    except Exception as error:  # zipfile and struct raise a dozen kinds on damaged bytes
+    except Exception as error:  # zipfile and safetensors raise a dozen kinds on damaged bytes
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{path} cannot be read: damaged or cut short ({reason})") from error
+
+
+def _read_safetensors(file: BinaryIO, size: int) -> OldCheckpoint:
+    tensors = load(file.read())
+    for name in tensors:
+        _check_name(name)
+    return OldCheckpoint("safetensors", tensors)
 
 
 def _read_zip(file: BinaryIO, size: int) -> OldCheckpoint:
@@ -102,7 +106,7 @@ def _read_zip(file: BinaryIO, size: int) -> OldCheckpoint:
             info = archive.getinfo(folder + name)
             left -= info.file_size
             if info.compress_type != zipfile.ZIP_STORED or left < 0:
-                raise UserError(f"the part {_shown(name)!r} of it is compressed or larger than the file: damaged")
+                raise UserError(f"the part '{_shown(name)}' of it is compressed or larger than the file: damaged")
             return archive.read(info)
 
         if f"{folder}byteorder" in archive.namelist() and member("byteorder") != b"little":
@@ -159,6 +163,11 @@ def _found(content: Any) -> tuple[str, Mapping[Any, Any], list[str]]:
     raise UserError(f"it holds no weights: neither a model nor a dict of tensors, but {held}")
 
 
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise UserError(f"a weight of it is called '{_shown(name)}': damaged")
+
+
 def _shown(name: object) -> str:
     return ascii(str(name)[:60])[1:-1]
 
@@ -169,8 +178,7 @@ def _weights(content: Any, read: Callable[[Storage], bytes]) -> OldCheckpoint:
     numbers: dict[str, torch.Tensor] = {}
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in stored.items():
-        if len(name) > MAX_NAME or not name.isprintable():
-            raise UserError(f"a weight of it is called {_shown(name)!r}: damaged")
+        _check_name(name)
         storage = tensor.storage
         if storage.key not in numbers:
             numbers[storage.key] = torch.frombuffer(bytearray(read(storage)) or bytearray(1), dtype=torch.uint8)

@@ -32,7 +32,7 @@ del _EFFICIENT_FIRST["_expand_conv"], _EFFICIENT_FIRST["_bn0"]
 def unwrapped(names: Iterable[str]) -> dict[str, str]:
     """Each name, and what is left of it without the prefixes that all of them share: `module.fc.bias` -> `fc.bias`."""
     bare = {name: name for name in names}
-    while wrapper := next((w for w in WRAPPERS if all(name.startswith(w) for name in bare.values())), None):
+    while bare and (wrapper := next((w for w in WRAPPERS if all(left.startswith(w) for left in bare.values())), None)):
         bare = {name: left.removeprefix(wrapper) for name, left in bare.items()}
     return bare
 

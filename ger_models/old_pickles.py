@@ -15,7 +15,7 @@ from torch import nn
 from ger_datasets.errors import UserError
 
 MAX_INSTRUCTIONS = 3_000_000  # a whole DenseNet-161 takes some 70,000
-MAX_NAMES = 20_000  # of modules in one model; EfficientNet-B6 has some 700
+MAX_NAMES = 20_000  # of modules and weights in one model; EfficientNet-B6 has some 2,000
 MAX_PREFIX = 300  # characters of a module's full name
 MAX_AXES = 8
 
@@ -327,8 +327,10 @@ def flattened(module: StoredModule) -> dict[str, StoredTensor]:
         while waiting:
             prefix, stored = waiting.pop()
             seen += 1
-            if seen > MAX_NAMES or len(prefix) > MAX_PREFIX:
-                raise UserError(f"it has more than {MAX_NAMES:,} modules, or one that holds itself: damaged")
+            if seen + len(waiting) + len(tensors) > MAX_NAMES or len(prefix) > MAX_PREFIX:
+                raise UserError(
+                    f"it has more than {MAX_NAMES:,} modules and weights, or one that holds itself: damaged"
+                )
             state = _kind(stored, StoredModule).state
             passing = state.get("_non_persistent_buffers_set") or ()
             for kind in ("_parameters", "_buffers"):

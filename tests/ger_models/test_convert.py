@@ -287,6 +287,7 @@ def test_weights_without_a_place_or_of_another_shape(
         "empty": ({}, ["holds no weights"]),
         "words": ({"epoch": 3, "notes": ["x"]}, ["holds no weights", "epoch, notes"]),
     }
+    cases["bare"] = nn.Sequential(nn.ReLU()), ["lacks 100 of"]
     for name, (content, words) in cases.items():
         torch.save(content, tmp_path / f"{name}.pth")
         refused(run_script, tmp_path / f"{name}.pth", f"{name}.pth", *words)
@@ -446,6 +447,10 @@ def test_files_that_are_no_checkpoints(run_script: Callable, resnet18: nn.Module
     for name, (content, words) in cases.items():
         (tmp_path / name).write_bytes(content)
         refused(run_script, tmp_path / name, name, words)
+    save_file({"two\nlines": torch.ones(1)}, tmp_path / "names.safetensors")
+    refused(run_script, tmp_path / "names.safetensors", r"called 'two\nlines'")
+    save_file({}, tmp_path / "none.safetensors")
+    refused(run_script, tmp_path / "none.safetensors", "lacks 100 of")
     refused(run_script, tmp_path / "nowhere.pth", "there is no such file")
     refused(run_script, tmp_path, "there is no such file")
 
