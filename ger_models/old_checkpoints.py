@@ -70,7 +70,8 @@ def read_checkpoint(path: str | Path) -> OldCheckpoint:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     raise UserError(
-        f"{path} is neither a .safetensors file nor what torch.save writes (the tar files of torch's first versions are not read)"
+        f"{path} is neither a .safetensors file nor what torch.save writes (but for the tar files of torch's first "
+        "versions)"
     )
 
 
