@@ -109,9 +109,10 @@ def speed(photos: Sequence[Path], folder: Path, rounds: int) -> dict:
 
 def processes(photos: Sequence[Path], folder: Path, rounds: int) -> dict:
     """Two processes that write half of the shards each against one that writes all, timed when all are warm."""
-    records = [Record(str(i), photos[i % len(photos)], "train", 0) for i in range(max(60, 2 * len(photos)))]
-    halves = [Shard("train-00000-of-00002.parquet", "train", records[::2])]
-    halves.append(Shard("train-00001-of-00002.parquet", "train", records[1::2]))
+    half = len(photos) * -(-30 // len(photos))  # both halves hold all photos, equally often: the same work
+    records = [Record(str(i), photos[i % len(photos)], "train", 0) for i in range(2 * half)]
+    halves = [Shard("train-00000-of-00002.parquet", "train", records[:half])]
+    halves.append(Shard("train-00001-of-00002.parquet", "train", records[half:]))
     work = Work(folder, folder / "data", CLASS_NAMES)
     ratios = []
     for _ in range(rounds):
