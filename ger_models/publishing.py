@@ -1,6 +1,6 @@
 """A checkpoint that works without this package: the files of its classes travel with it.
 
-    AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=True)
+    AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=...)
 
 runs those files where this package is not installed. Where it is, and imported, its own classes are taken, and
 `trust_remote_code` is not needed.
