@@ -108,8 +108,9 @@ def _sampled(image: Image.Image, places: np.ndarray, target: Template) -> Image.
     step = np.hypot(*(places[1] - places[0]))  # pixels of the photo per pixel of the template
     shrink = max(1, int(step)) if target.smooth else 1
     margin = 3 * shrink  # more than cubic interpolation reads beyond a place
-    first = np.clip(np.floor(places.min(0)) - margin, 0, image.size)
-    last = np.clip(np.ceil(places.max(0)) + margin, 0, image.size)
+    corners = places[[0, target.width - 1, -target.width, -1]]  # all other places lie between them
+    first = np.clip(np.floor(corners.min(0)) - margin, 0, image.size)
+    last = np.clip(np.ceil(corners.max(0)) + margin, 0, image.size)
     if (last <= first).any():
         return Image.new("RGB", (target.width, target.height))
     size = np.maximum(1, (last - first) // shrink).astype(int)
