@@ -17,7 +17,6 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from ger_datasets.errors import UserError
@@ -32,44 +31,6 @@ from .processing_ger import GerProcessor
 logger = logging.getLogger(__name__)
 
 VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "datasets", "numpy")
-
-
-class Collator:
-    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own.
-
-    They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
-    """
-
-    def __init__(self, processor: GerProcessor, train_seed: int | None = None) -> None:
-        self.processor, self.train_seed, self.epoch = processor, train_seed, 0
-
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        generators = None
-        if self.train_seed is not None:
-            generators = [torch.Generator().manual_seed(self._seed(row["image_id"])) for row in rows]
-        batch = dict(self.processor(rows, generators=generators))
-        if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows])
-        return batch
-
-    def _seed(self, image_id: str) -> int:
-        words = np.random.SeedSequence([self.train_seed, self.epoch, *image_id.encode()]).generate_state(2)
-        return int(words[0]) << 31 ^ int(words[1])
-
-
-def make_loader(
-    split: Dataset, collator: Collator, batch_size: int, num_workers: int = 0, shuffle_seed: int | None = None
-) -> DataLoader:
-    """Batches of `split`; in an order of its own each epoch if there is a `shuffle_seed`."""
-    generator = None if shuffle_seed is None else torch.Generator().manual_seed(shuffle_seed)
-    return DataLoader(
-        split,
-        batch_size,
-        shuffle=shuffle_seed is not None,
-        collate_fn=collator,
-        num_workers=num_workers,
-        generator=generator,
-    )
 
 
 def _sgd(parameters: Iterable[torch.nn.Parameter], recipe: Recipe) -> Optimizer:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ger_datasets.cards import read_card
 from ger_datasets.cli import run
-from ger_models import loading, training
+from ger_models import batches, loading, training
 from ger_models.evaluation.metrics import compute_metrics
 from ger_models.presets import PRESETS, preset
 
@@ -58,12 +58,12 @@ def main(arguments: Arguments) -> dict | None:
     model.config.notice = str(card.get("notice", ""))
     training.new_run_folder(arguments.output_dir, accelerator)
 
-    collator = training.Collator(processor, train_seed=arguments.seed)
-    loader = training.make_loader(
-        data["train"], collator, recipe.batch_size, arguments.num_workers, shuffle_seed=arguments.seed
+    collator = batches.Collator(processor, train_seed=arguments.seed)
+    loader = batches.make_loader(
+        data["train"], collator, recipe.batch_size, arguments.num_workers, seed=arguments.seed
     )
-    validation = training.make_loader(
-        data["validation"], training.Collator(processor), recipe.batch_size, arguments.num_workers
+    validation = batches.make_loader(
+        data["validation"], batches.Collator(processor), recipe.batch_size, arguments.num_workers
     )
     model, loader, validation = accelerator.prepare(model, loader, validation)
     optimizer, schedule = training.make_optimizer(model, recipe, steps=recipe.epochs * len(loader))
@@ -73,7 +73,8 @@ def main(arguments: Arguments) -> dict | None:
     bar = tqdm(total=recipe.epochs * len(loader), unit="step", disable=not accelerator.is_main_process)
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        collator.epoch, losses = epoch, []
+        batches.set_epoch(loader, epoch)
+        losses = []
         for batch in loader:
             loss = model(**batch).loss
             accelerator.backward(loss)

@@ -135,24 +135,6 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
         training.check_loss(float("nan"), 3)
 
 
-def test_the_order_depends_on_the_seed_alone() -> None:
-    rows = [{"image_id": str(i), "label": i} for i in range(50)]
-
-    def order(seed: int) -> list[int]:
-        return [
-            int(n)
-            for batch in training.make_loader(rows, lambda r: [x["label"] for x in r], 8, 0, seed)
-            for n in batch
-        ]
-
-    torch.manual_seed(1)
-    first = order(5)
-    torch.manual_seed(2)
-    assert order(5) == first != sorted(first)
-    assert sorted(first) == list(range(50))
-    assert order(6) != first
-
-
 def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
     train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])

@@ -1,0 +1,145 @@
+"""Rows of a prepared dataset -> batches. Order and augmentation depend on the seed, the epoch and the row alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler
+
+from ger_datasets.errors import UserError, listing
+
+from .orders import ORDERS
+from .processing_ger import GerProcessor
+
+FACES = ("aligned_faces", "face_features")  # columns with one item for each face
+PREFETCHED = 4  # batches that each worker makes ahead
+
+
+class Collator:
+    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own.
+
+    They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
+
+    Attributes:
+        epoch: set it with `set_epoch`; workers that are running see it change.
+    """
+
+    def __init__(self, processor: GerProcessor, train_seed: int | None = None) -> None:
+        self.processor, self.train_seed = processor, train_seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        generators = None
+        if self.train_seed is not None:
+            generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
+        batch = dict(self.processor(rows, generators=generators))
+        if "label" in rows[0]:
+            batch["labels"] = torch.tensor([row["label"] for row in rows])
+        return batch
+
+    def _seed(self, row: Mapping[str, Any]) -> int:
+        entropy = [self.train_seed, self.epoch, row.get("draw", 0), *row["image_id"].encode()]
+        words = np.random.SeedSequence(entropy).generate_state(2)
+        return int(words[0]) << 31 ^ int(words[1])
+
+
+class Rows:
+    """The rows of a dataset by the keys of `orders`; `draw` tells how often this epoch has had the row before."""
+
+    def __init__(self, split: Dataset) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, key: int) -> dict[str, Any]:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[int]) -> list[dict[str, Any]]:
+        count = len(self.split)
+        return [{**self.split[key % count], "draw": key // count} for key in keys]
+
+
+class Order(Sampler[int]):
+    """The keys of an epoch, one of the `orders`; the epoch is the collator's, so that both always agree."""
+
+    def __init__(self, sampling: str, seed: int, collator: Collator, **known: Any) -> None:
+        self.make, self.seed, self.collator, self.known = ORDERS[sampling], seed, collator, known
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.collator.epoch])
+        yield from self.make(rng, **self.known).tolist()
+
+    def __len__(self) -> int:
+        return self.known["rows"]
+
+
+def make_loader(
+    split: Dataset,
+    collator: Collator,
+    batch_size: int,
+    num_workers: int = 0,
+    seed: int | None = None,
+    sampling: str = "shuffle",
+) -> DataLoader:
+    """Batches of `split`.
+
+    Args:
+        num_workers: processes that read and decode; they live as long as the loader.
+        seed: of the order, a new one each epoch (`set_epoch`). None: the rows' own order, each once.
+        sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, as many faces in every batch.
+
+    Raises:
+        UserError: no such sampling, or the rows do not tell what it needs.
+    """
+    if sampling not in ORDERS:
+        raise UserError(f"unknown sampling {sampling!r}: there are {listing(ORDERS)}")
+    order = None
+    if seed is not None:
+        known: dict[str, Any] = {"rows": len(split), "batch_size": batch_size}
+        if sampling == "balanced":
+            known["labels"] = split["label"]
+        elif sampling == "lengths":
+            known["lengths"] = face_counts(split, collator.processor)
+        order = Order(sampling, seed, collator, **known)
+    return DataLoader(
+        Rows(split),
+        batch_size,
+        sampler=order,
+        collate_fn=collator,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=PREFETCHED if num_workers else None,
+        generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout
+    )
+
+
+def set_epoch(loader: DataLoader, epoch: int) -> None:
+    """Before an epoch: its order and its augmentation; also of loaders that accelerate has prepared or cut short."""
+    loader.collate_fn.epoch = epoch
+
+
+def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
+    """How many faces of each row the model sees; read from the lists' lengths, no face is decoded.
+
+    Raises:
+        UserError: the model reads no faces.
+    """
+    column = next((column for column in FACES if column in processor.columns), None)
+    if column is None:
+        raise UserError("the sampling 'lengths' evens out the faces of a batch, and this model reads none")
+    lists = split.with_format("arrow").select_columns([column])[:][column]
+    counts = [np.diff(chunk.offsets.to_numpy()) for chunk in lists.chunks]
+    return np.minimum(np.concatenate(counts), processor.max_faces)
