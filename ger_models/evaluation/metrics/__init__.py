@@ -18,6 +18,8 @@ def compute_metrics(
     class_names: Sequence[str],
     bootstrap_samples: int = 2000,
     seed: int = 0,
+    groups: Sequence[str] | None = None,
+    faces: np.ndarray | Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Every figure of one set of predictions, ready for JSON: plain numbers, lists and dicts.
 
@@ -27,6 +29,8 @@ def compute_metrics(
         class_names: (classes).
         bootstrap_samples: resamples behind the 95 % intervals; 0 turns them off, and their keys are missing.
         seed: of the resamples.
+        groups: (rows) what must be drawn together, such as the video of a frame; None: every row is drawn alone.
+        faces: (rows) how many faces each photo has, -1 where it is not known; None: `by_faces` is empty.
 
     Returns:
         What `metrics/group_emotion/group_emotion.py` documents under Returns, and `unlabelled`: how many rows were
@@ -39,6 +43,9 @@ def compute_metrics(
     labels, logits = np.asarray(labels, dtype=np.int64), np.asarray(logits, dtype=np.float32)
     if labels.ndim != 1 or logits.ndim != 2 or len(labels) != len(logits):
         raise ValueError(f"labels must be (rows) and logits (rows, classes), found {labels.shape} and {logits.shape}")
+    for name, column in (("groups", groups), ("faces", faces)):
+        if column is not None and len(column) != len(labels):
+            raise ValueError(f"{name} must be one for each of the {len(labels)} rows, found {len(column)}")
     known = labels != NO_LABEL
     if not known.any():
         raise UserError(f"none of the {len(labels)} rows has a label, so nothing can be scored; use a labelled split")
@@ -59,5 +66,7 @@ def compute_metrics(
             class_names=list(class_names),
             bootstrap_samples=bootstrap_samples,
             seed=seed,
+            groups=None if groups is None else np.asarray(groups, dtype=str)[known],
+            faces=None if faces is None else np.asarray(faces)[known],
         )
     return {**figures, "unlabelled": int(np.count_nonzero(~known))}

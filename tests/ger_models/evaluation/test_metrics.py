@@ -16,7 +16,7 @@ from sklearn import metrics as reference
 import ger_models.evaluation.metrics as package
 from ger_datasets.errors import UserError
 from ger_models.evaluation.metrics import compute_metrics
-from ger_models.evaluation.metrics.group_emotion.group_emotion import GroupEmotion
+from ger_models.evaluation.metrics.group_emotion.group_emotion import HEADLINE, GroupEmotion
 
 NAMES = ("Negative", "Neutral", "Positive")
 FOLDER = Path(package.__file__).parent / "group_emotion"
@@ -47,6 +47,9 @@ def test_against_scikit_learn():
     assert figures["confusion_matrix"] == reference.confusion_matrix(labels, predicted).tolist()
     recalls = reference.recall_score(labels, predicted, average=None)
     assert [row["recall"] for row in figures["per_class"].values()] == pytest.approx(recalls.tolist())
+    areas = [reference.roc_auc_score(labels == index, probabilities[:, index]) for index in range(3)]
+    assert [row["auc"] for row in figures["per_class"].values()] == pytest.approx(areas)
+    assert figures["auc"] == pytest.approx(reference.roc_auc_score(labels, probabilities, multi_class="ovr"))
     assert list(figures["per_class"]) == list(NAMES)
     assert json.loads(json.dumps(figures)) == figures
 
@@ -79,8 +82,11 @@ def test_absent_class():
     figures = compute_metrics(labels, one_hot(predicted), NAMES)  # nobody Positive, nothing predicted Positive
     assert figures["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
     assert figures["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
-    absent = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0, "predicted": 0, "recall_interval": None}
-    assert figures["per_class"]["Positive"] == absent
+    absent = {"precision": 0.0, "recall": 0.0, "f1": 0.0, "auc": None, "support": 0, "predicted": 0}
+    assert figures["per_class"]["Positive"] == absent | {
+        f"{name}_interval": None for name in ("precision", "recall", "f1", "auc")
+    }
+    assert figures["auc"] == pytest.approx(0.75), "of the two classes there are"
     predicted = [0, 2, 1, 1]  # now it is predicted: its F1 counts, its recall cannot
     figures = compute_metrics(labels, one_hot(predicted), NAMES)
     assert figures["balanced_accuracy"] == pytest.approx(0.75)
@@ -92,6 +98,8 @@ def test_one_row():
     figures = compute_metrics([2], one_hot([2]), NAMES)
     assert figures["accuracy"] == 1
     assert figures["accuracy_interval"] == [1, 1]
+    assert figures["auc"] is figures["auc_interval"] is None
+    json.dumps(figures, allow_nan=False)
 
 
 def test_equal_logits_go_to_the_first_class():
@@ -122,6 +130,66 @@ def test_intervals_are_those_of_resampled_rows():
     assert figures["macro_f1_interval"] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.02)
 
 
+def test_calibration_by_hand():
+    logits = np.log(np.array([[0.9, 0.05, 0.05], [0.9, 0.06, 0.04], [0.3, 0.5, 0.2], [0.1, 0.1, 0.8]]))
+    figures = compute_metrics([0, 1, 1, 2], logits, NAMES)
+    # bins of a fifteenth: 0.5 is in the eighth, 0.8 (as float32, just above) in the thirteenth, 0.9 in the fourteenth
+    bins = [(row["rows"], row["confidence"], row["accuracy"]) for row in figures["reliability"]]
+    assert bins == [(1, pytest.approx(0.5), 1), (1, pytest.approx(0.8), 1), (2, pytest.approx(0.9), 0.5)]
+    assert figures["reliability"][0]["from"] == pytest.approx(7 / 15)
+    assert figures["ece"] == pytest.approx((0.5 + 0.2 + 2 * 0.4) / 4)
+
+
+def test_every_interval_is_that_of_resampled_rows():
+    labels, logits = drawn(80, seed=4)
+    logits = np.round(logits, 1)  # some equal probabilities
+    figures = compute_metrics(labels, logits, NAMES, bootstrap_samples=4000)
+    slow = []
+    for rows in np.random.default_rng(1).integers(0, 80, (300, 80)):
+        slow.append(compute_metrics(labels[rows], logits[rows], NAMES, bootstrap_samples=0))
+    for name in HEADLINE:
+        edges = np.percentile([each[name] for each in slow], [2.5, 97.5])
+        assert figures[f"{name}_interval"] == pytest.approx(edges, abs=0.25 * (edges[1] - edges[0])), name
+    for name in ("precision", "f1", "auc"):
+        edges = np.percentile([each["per_class"]["Neutral"][name] for each in slow], [2.5, 97.5])
+        found = figures["per_class"]["Neutral"][f"{name}_interval"]
+        assert found == pytest.approx(edges, abs=0.25 * (edges[1] - edges[0])), name
+
+
+def test_photos_of_one_group_are_drawn_together():
+    labels, logits = drawn(100)
+    five_times = np.repeat(labels, 5), np.repeat(logits, 5, axis=0)
+    videos = np.repeat([f"video {index}" for index in range(100)], 5)
+    alone, together = compute_metrics(labels, logits, NAMES), compute_metrics(*five_times, NAMES, groups=videos)
+    blind = compute_metrics(*five_times, NAMES)
+    assert (alone["groups"], together["groups"], blind["groups"]) == (None, 100, None)
+    for name in HEADLINE:
+        assert together[name] == pytest.approx(alone[name])
+        widths = [np.diff(each[f"{name}_interval"])[0] for each in (alone, together, blind)]
+        assert widths[1] == pytest.approx(widths[0], rel=0.15), "five frames of a video say as much as one"
+        assert widths[2] < 0.7 * widths[0]
+    recalls = [np.diff(each["per_class"]["Neutral"]["recall_interval"])[0] for each in (alone, together, blind)]
+    assert recalls[1] == pytest.approx(recalls[0], rel=0.2)
+    assert recalls[2] < 0.7 * recalls[0]
+    order = np.random.default_rng(3).permutation(500)
+    assert compute_metrics(five_times[0][order], five_times[1][order], NAMES, groups=videos[order]) == together
+    assert compute_metrics(labels, logits, NAMES, groups=[str(row) for row in range(100)]) == alone
+
+
+def test_by_number_of_faces():
+    labels = np.array([0, 1, 2, 0, 1, 2, -1])
+    faces = np.array([0, 0, 1, 12, 10, -1, 3])
+    figures = compute_metrics(labels, one_hot([0, 2, 2, 0, 0, 2, 1]), NAMES, faces=faces)
+    rows = [{name: row[name] for name in ("from", "to", "rows", "accuracy")} for row in figures["by_faces"]]
+    assert rows == [
+        {"from": 0, "to": 0, "rows": 2, "accuracy": 0.5},
+        {"from": 1, "to": 1, "rows": 1, "accuracy": 1},
+        {"from": 10, "to": None, "rows": 2, "accuracy": 0.5},
+    ]
+    assert [row["accuracy_interval"] for row in figures["by_faces"]] == [[0, 1], [1, 1], [0, 1]]
+    assert compute_metrics(labels, one_hot([0, 2, 2, 0, 0, 2, 1]), NAMES)["by_faces"] == []
+
+
 def test_determinism_and_order():
     labels, logits = drawn()
     order = np.random.default_rng(3).permutation(len(labels))
@@ -134,8 +202,12 @@ def test_determinism_and_order():
 def test_without_bootstrap():
     labels, logits = drawn()
     full, quick = compute_metrics(labels, logits, NAMES), compute_metrics(labels, logits, NAMES, bootstrap_samples=0)
-    assert set(full) - set(quick) == {"accuracy_interval", "balanced_accuracy_interval", "macro_f1_interval"}
-    assert all(full[name] == quick[name] for name in quick)
+    assert set(full) - set(quick) == {f"{name}_interval" for name in HEADLINE}
+    assert all(full[name] == quick[name] for name in quick if name not in ("per_class", "by_faces"))
+    gone = {"precision_interval", "f1_interval", "auc_interval"}
+    for name, row in quick["per_class"].items():
+        assert set(full["per_class"][name]) - set(row) == gone
+        assert row["recall_interval"] == full["per_class"][name]["recall_interval"]
 
 
 def test_refusals():
@@ -147,6 +219,8 @@ def test_refusals():
         compute_metrics([0, 1, 2], np.zeros((2, 3)), NAMES)
     with pytest.raises(ValueError, match="references must lie between 0 and 2, found 0 to 3"):
         compute_metrics([0, 3], np.zeros((2, 3)), NAMES)
+    with pytest.raises(ValueError, match="groups must be one for each of the 2 rows, found 1"):
+        compute_metrics([0, 1], np.zeros((2, 3)), NAMES, groups=["a"])
     with pytest.raises(ValueError, match="3 distinct names"):
         compute_metrics([0, 1], np.zeros((2, 3)), ("a", "b"))
 
