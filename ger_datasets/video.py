@@ -161,6 +161,27 @@ def key_frames(path: str | Path, rule: str = "local_maxima") -> list[int]:
     return KEY_FRAME_RULES[rule](differences).tolist() or [len(differences) // 2]
 
 
+def video_frames(
+    path: str | Path, every: int | None = None, rule: str = "local_maxima"
+) -> Iterator[tuple[int, Image.Image]]:
+    """Frames of a video, upright, RGB, in their full size, with their numbers from 0, one at a time.
+
+    Args:
+        path: the video.
+        every: take the first frame and every so many-th after it; None: the key frames.
+        rule: how key frames are found: a name in `KEY_FRAME_RULES`.
+
+    Raises:
+        BadVideo: as `frame_differences`; with `every`, what comes before the damage has been given by then.
+        UserError: there is no such rule, or `every` is below 1.
+    """
+    if every is not None and every < 1:
+        raise UserError(f"every must be 1 or more frames, not {every}")
+    wanted = key_frames(path, rule) if every is None else None
+    for number, pixels in _decoded(Path(path), _upright_rgb, wanted, every or 1):
+        yield number, Image.fromarray(pixels)
+
+
 def write_key_frames(
     path: str | Path, folder: str | Path, rule: str = "local_maxima", quality: int = 95
 ) -> list[Path]:
@@ -196,7 +217,7 @@ def write_key_frames(
 
 
 def _decoded(
-    path: Path, convert: Callable[[av.VideoFrame], np.ndarray], wanted: Sequence[int] | None = None
+    path: Path, convert: Callable[[av.VideoFrame], np.ndarray], wanted: Sequence[int] | None = None, every: int = 1
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The numbers and converted frames of a video in the order in which they are shown, one at a time.
 
@@ -204,6 +225,7 @@ def _decoded(
         path: the video.
         convert: what makes an array of a frame.
         wanted: the numbers of the frames to convert, in order; None: all of them.
+        every: where none are named, only each frame whose number this divides.
 
     Raises:
         BadVideo: whatever goes wrong.
@@ -225,7 +247,7 @@ def _decoded(
             for number, frame in enumerate(container.decode(stream)):
                 _check_size(frame.width, frame.height)
                 count = number + 1
-                if left is None or number in left:
+                if number % every == 0 if left is None else number in left:
                     yield number, convert(frame)
                 if left is not None:
                     left.discard(number)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from datasets import Dataset
 
 from ger_datasets.errors import UserError, listing
@@ -16,7 +16,10 @@ from .configuration_ger import NO_LABEL
 
 
 def load_splits(
-    dataset: str, columns: Sequence[str], splits: Sequence[str], accelerator: Accelerator | None = None
+    dataset: str,
+    columns: Sequence[str],
+    splits: Sequence[str],
+    accelerator: Accelerator | PartialState | None = None,
 ) -> dict[str, Dataset]:
     """Splits of a prepared dataset with `image_id`, `label` and those of `columns` that it has; nothing else is read.
 

@@ -8,7 +8,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from ger_datasets.errors import BadPhoto, UserError
 from ger_datasets.photos import MAX_PIXELS, decode_photo, printable, read_photo
-from ger_datasets.schema import NO_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -31,29 +30,6 @@ PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
 # columns that do not follow from a photo -> the option of prepare.py that fills them
 PREPARED_ONLY = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
-
-
-def photo_rows(photos: Sequence[Path], quarantined: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """A row for each photo file, as a prepared dataset has it, with its faces; unlabelled.
-
-    Args:
-        photos: the files.
-        quarantined: gets the name of each file that cannot be used, and the reason; the others go on.
-    """
-    faces = FaceColumns()
-    taken: dict[str, int] = {}
-    for path in photos:
-        name = printable(path.name)
-        try:
-            image = read_photo(path).image
-        except BadPhoto as reason:
-            quarantined.append({"file": name, "reason": str(reason)})
-            logger.warning("%s cannot be used: %s", name, reason)
-            continue
-        taken[name] = taken.get(name, 0) + 1
-        image_id = name if taken[name] == 1 else f"{name}-{taken[name]}"
-        (columns,) = faces([image])
-        yield {"image_id": image_id, "label": NO_LABEL, "group": image_id, **columns}
 
 
 class FaceColumns:

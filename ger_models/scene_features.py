@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ger_datasets.errors import UserError
 from .inference import load_checkpoint
 from .loading import public_name
 from .modeling_scene import GerSceneForImageClassification
+from .revisions import weights_digest
 
 
 class CheckpointSceneEncoder:
@@ -37,7 +37,7 @@ class CheckpointSceneEncoder:
         self.settings: dict[str, Any] = {
             "name": public_name(checkpoint),
             "width": self.model.backbone.head_hidden_size,
-            "weights_sha256": _digest(self.model),
+            "weights_sha256": weights_digest(self.model),
         }
 
     def _load(self) -> None:
@@ -62,12 +62,3 @@ class CheckpointSceneEncoder:
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(photos, width) float32 of RGB photos of any sizes."""
         return self.model.features(**self.processor(list(images))).float().numpy()
-
-
-def _digest(model: torch.nn.Module) -> str:
-    """A hash of the weights: what the features depend on, whatever the checkpoint is called."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -1,106 +1,126 @@
-"""Predict the group emotion of a dataset split, or of photos.
+"""Predict the group emotion of a dataset's splits, of photos or of videos, with one model or several at once.
 
 python scripts/predict.py --model runs/densenet_emotic --dataset ger_datasets/gaf3 --split test --output test.parquet
-python scripts/predict.py --model runs/densenet_emotic --photos a.jpg b.jpg --output_dir pictures
+accelerate launch scripts/predict.py --model runs/a runs/b --dataset ger_datasets/gaf3 --output_dir tables
+python scripts/predict.py --model runs/densenet_emotic --photos a.jpg holidays --output_dir pictures
+python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --every 25 --output frames.parquet
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from scipy.special import softmax
+from accelerate import PartialState
 from tqdm import tqdm
 
 from ger_datasets.cards import read_notice
 from ger_datasets.cli import run
-from ger_datasets.errors import UserError, listing
-from ger_models.evaluation.predictions import Predictions, write_predictions
-from ger_models.inference import load_checkpoint, predict_rows
-from ger_models.loading import check_classes, load_splits, public_name
-from ger_models.pictures import PREDICTIONS, make_picture_folder, save_pictures
-from ger_models.pipeline_ger import photo_rows
-
-logger = logging.getLogger(__name__)
+from ger_datasets.errors import UserError
+from ger_models.devices import choose_device
+from ger_models.inference import Members
+from ger_models.inputs import dataset_parts, photo_parts, video_parts
+from ger_models.loading import check_classes, load_splits
+from ger_models.pictures import PREDICTIONS
+from ger_models.pipeline_ger import FaceColumns
+from ger_models.predicting import Run, Source, table_paths
+from ger_models.revisions import dataset_revision
 
 
 @dataclass
 class Arguments:
-    model: str = field(metadata={"help": "A checkpoint: the output folder of train.py, or a Hub repository."})
+    model: list[str] = field(metadata={"help": "Checkpoints: output folders of train.py, or Hub repositories."})
     dataset: str | None = field(default=None, metadata={"help": "Prepared dataset: a folder or a Hub repository."})
-    split: str = field(default="test", metadata={"help": "Which split of the dataset."})
-    output: Path | None = field(default=None, metadata={"help": "The predictions table of a dataset: a Parquet file."})
-    photos: list[Path] | None = field(default=None, metadata={"help": "Photos of your own, instead of a dataset."})
+    split: list[str] = field(
+        default_factory=lambda: ["test"], metadata={"help": "Which splits of the dataset. Default: test."}
+    )
+    photos: list[Path] | None = field(
+        default=None, metadata={"help": "Photos of your own instead: files, or folders with all that is in them."}
+    )
+    videos: list[Path] | None = field(
+        default=None, metadata={"help": "Videos instead: files, or folders. Their key frames are predicted on."}
+    )
+    every: int | None = field(
+        default=None, metadata={"help": "Of videos, every so many-th frame instead of the key frames."}
+    )
+    output: list[Path] | None = field(
+        default=None, metadata={"help": "The predictions table, a Parquet file; with several models one for each."}
+    )
     output_dir: Path | None = field(
-        default=None, metadata={"help": "Folder for the photos' pictures and their predictions.parquet."}
+        default=None,
+        metadata={"help": "Folder for the tables, MODEL.parquet; of photos for pictures and predictions.parquet."},
     )
     batch_size: int = field(default=16, metadata={"help": "Photos per forward."})
+    device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
     def __post_init__(self) -> None:
-        if (self.dataset is None) == (self.photos is None):
-            raise UserError("give either --dataset with --output, or --photos with --output_dir")
-        if self.dataset is not None and self.output is None:
-            raise UserError("--dataset needs --output, the Parquet file that the predictions go to")
-        if self.photos is not None and self.output_dir is None:
-            raise UserError("--photos needs --output_dir, the folder that the pictures go to")
-        if self.batch_size < 1:
-            raise UserError(f"--batch_size must be 1 or more, not {self.batch_size}")
+        if sum(given is not None for given in (self.dataset, self.photos, self.videos)) != 1:
+            raise UserError(
+                "give either --dataset with --output, or --photos with --output_dir, or --videos with --output"
+            )
+        if self.dataset is not None and self.output is None and self.output_dir is None:
+            raise UserError("--dataset needs --output, the Parquet file that the predictions go to, or --output_dir")
+        if self.output is None and self.output_dir is None:
+            raise UserError(
+                "--photos needs --output_dir, the folder that the pictures go to, or --output; so does --videos"
+            )
+        if self.output is not None and self.output_dir is not None:
+            raise UserError("give --output, one file for each model, or --output_dir, not both")
+        if self.output is not None and len(self.output) != len(self.model):
+            raise UserError(f"--output needs a file for each model: {len(self.model)}, found {len(self.output)}")
+        if self.every is not None and self.videos is None:
+            raise UserError("--every is for --videos")
+        for name in ("batch_size", "every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
 
 
-def main(arguments: Arguments) -> dict:
-    model, processor = load_checkpoint(arguments.model)
-    class_names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    notes = [getattr(model.config, "notice", "")]
-    quarantined: list[dict[str, str]] = []
-
-    if arguments.dataset is not None:
-        columns = dict.fromkeys([*processor.columns, "face_scores"])
-        data = load_splits(arguments.dataset, list(columns), [arguments.split])[arguments.split]
-        check_classes(arguments.dataset, data, class_names)
-        notes.append(read_notice(arguments.dataset))
-        rows, total, table = data, len(data), arguments.output
-    else:
-        make_picture_folder(arguments.output_dir)
-        rows, total = photo_rows(arguments.photos, quarantined), len(arguments.photos)
-        table = arguments.output_dir / PREDICTIONS
-
-    note = "; ".join(dict.fromkeys(filter(None, notes)))
-    image_ids, labels, logits, faces = [], [], [], []
-    bar = tqdm(total=total, unit="photo", desc="predicting", mininterval=0.5)
-    for batch, batch_logits in predict_rows(model, processor, rows, arguments.batch_size):
-        image_ids += [row["image_id"] for row in batch]
-        labels += [row["label"] for row in batch]
-        logits.append(batch_logits)
-        faces += [len(row["face_scores"]) for row in batch]
-        if arguments.photos is not None:
-            save_pictures(arguments.output_dir, batch, softmax(batch_logits, axis=1), class_names, note)
-        bar.update(len(batch))
+def main(arguments: Arguments) -> dict[str, Any] | None:
+    state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
+    device = choose_device(arguments.device, state)
+    members = Members(arguments.model, device)
+    source = make_source(arguments, members, device, state)
+    tables, pictures = destinations(arguments)
+    work = Run(members, source, tables, pictures, arguments.batch_size)
+    state.wait_for_everyone()  # before anything is written, all have seen what is left to do
+    mine, main_process = work.open_parts[state.process_index :: state.num_processes], state.is_main_process
+    bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
+    for number in mine:
+        for answered in work.predict(number):
+            bar.update(answered)
     bar.close()
-    if not image_ids:
-        reasons = [f"{photo['file']}: {photo['reason']}" for photo in quarantined]
-        raise UserError(f"none of the {total} photos can be used: {listing(reasons)}")
+    state.wait_for_everyone()
+    return work.finish() if main_process else None
 
-    logits = np.concatenate(logits)
-    predictions = Predictions(
-        image_ids,
-        splits=[arguments.split if arguments.dataset is not None else "photos"] * len(image_ids),
-        labels=np.array(labels),
-        logits=logits,
-        model=public_name(arguments.model),
-        class_names=class_names,
-        faces=np.array(faces),
-        note=note,
-    )
-    write_predictions(table, predictions)
-    if note:
-        logger.warning("note: %s", note)
-    predicted = [class_names[i] for i in logits.argmax(1)]
-    figures = {"photos": len(image_ids), "predicted": {name: predicted.count(name) for name in class_names}}
+
+def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
+    """What is predicted on, in parts; faces are looked for once for all models."""
     if arguments.photos is not None:
-        figures["labels"] = dict(zip(image_ids, predicted, strict=True))
-    return {**figures, "quarantined": quarantined, "note": note, "output": str(table)}
+        return Source(*photo_parts(arguments.photos, arguments.batch_size, FaceColumns(device)))
+    if arguments.videos is not None:
+        parts, identity = video_parts(arguments.videos, arguments.every, FaceColumns(device))
+        return Source(parts, f"{identity} every {arguments.every}")
+    dataset = arguments.dataset
+    columns = dict.fromkeys([*members.columns, "face_scores", "group"])
+    data = load_splits(dataset, list(columns), arguments.split, state)
+    for member in range(len(members.names)):
+        check_classes(dataset, next(iter(data.values())), members.class_names(member))
+    revision = dataset_revision(dataset)
+    return Source(dataset_parts(data, arguments.batch_size), revision, revision, read_notice(dataset))
+
+
+def destinations(arguments: Arguments) -> tuple[list[Path], list[Path] | None]:
+    """The models' tables, and the folders of their pictures if there are to be any."""
+    if arguments.output is not None:
+        return arguments.output, None
+    folder = arguments.output_dir
+    if arguments.photos is None:
+        return table_paths(arguments.model, folder, own_folders=False), None
+    several = len(arguments.model) > 1
+    tables = table_paths(arguments.model, folder, own_folders=True) if several else [folder / PREDICTIONS]
+    return tables, [table.parent for table in tables]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 
 from ger_datasets.builders import BUILDERS
@@ -20,6 +19,7 @@ from ger_datasets.errors import UserError
 from ger_datasets.legacy import LegacySource
 from ger_datasets.prepare import prepare
 from ger_datasets.skeletons import skeleton_source
+from ger_models.devices import choose_device
 from ger_models.scene_features import CheckpointSceneEncoder
 
 
@@ -73,24 +73,11 @@ def main(arguments: Arguments) -> dict | None:
         legacy=legacy,
         skeletons=skeletons,
         scene=scene,
-        device=device(arguments.device, state),
+        device=choose_device(arguments.device, state),
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,
     )
     return figures if state.is_main_process else None
-
-
-def device(text: str, state: PartialState) -> str:
-    """`auto` and `cuda` -> the device of this process: the processes of one machine share its GPUs out."""
-    gpus = torch.cuda.device_count()
-    if text == "auto":
-        text = "cuda" if gpus else "cpu"
-    if text.startswith("cuda") and not gpus:
-        raise UserError(f"--device {text}: this machine has no GPU that PyTorch can use; leave the option out")
-    try:
-        return f"cuda:{state.local_process_index % gpus}" if text == "cuda" else str(torch.device(text))
-    except RuntimeError as error:
-        raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {text!r}") from error
 
 
 def part(text: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from ger_models import (
     GerSceneConfig,
     GerSceneForImageClassification,
 )
-from ger_models.inference import load_checkpoint, predict_rows
+from ger_models.inference import Members, load_checkpoint
 
 TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
 LABELS = {0: "Negative", 1: "Neutral", 2: "Positive"}
@@ -131,8 +131,8 @@ def test_an_ensemble_is_the_weighted_sum_and_one_checkpoint(
     assert again.config.id2label == LABELS
     assert again.config.weights == model.config.weights
     assert torch.equal(logits_of(again, its_processor, rows), together)
-    (_, from_rows), *_ = predict_rows(again, its_processor, rows, batch_size=4)
-    np.testing.assert_allclose(from_rows, together, atol=1e-5)
+    (answers,) = Members([folder]).ask(rows)
+    np.testing.assert_allclose(answers.logits, together, atol=1e-5)
 
 
 def test_an_ensemble_can_be_a_member(saved: Callable, rows: list[dict]) -> None:

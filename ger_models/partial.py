@@ -1,0 +1,86 @@
+"""What a predict run has done so far, kept beside the table that it is going to write.
+
+    .TABLE.parts-HASH/000012.json      the rows of part 12, whole or not there
+
+The hash is of everything that the rows depend on: with another model, another revision of it, another dataset or other
+batches the folder has another name, and nothing of it is mixed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ger_datasets.errors import UserError
+from ger_datasets.files import write_text
+
+
+@dataclass
+class PartRows:
+    """A model's answers to the rows of a part, as the predictions table has them; and what could not be used."""
+
+    image_ids: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    faces: list[int] = field(default_factory=list)
+    logits: list[list[float]] = field(default_factory=list)
+    face_attention: list[list[float] | None] = field(default_factory=list)
+    quarantined: list[dict[str, str]] = field(default_factory=list)
+
+
+class PartialTable:
+    """The parts of a table that are done.
+
+    Args:
+        table: the predictions table that they will make.
+        settings: everything that its rows depend on, as JSON values.
+    """
+
+    def __init__(self, table: Path, settings: Mapping[str, Any]) -> None:
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder = table.with_name(f".{table.name}.parts-{digest}")
+
+    def begin(self) -> None:
+        """Make the folder: a sign that the table is being worked on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, number: int) -> bool:
+        return self._file(number).exists()
+
+    def add(self, number: int, rows: PartRows) -> None:
+        """Keep the rows of part `number`; raises UserError if they cannot be written."""
+        write_text(self._file(number), json.dumps(asdict(rows)))
+
+    def read(self, number: int) -> PartRows:
+        """The rows of part `number`.
+
+        Raises:
+            UserError: they are not there or not as they were written.
+        """
+        path = self._file(number)
+        try:
+            return PartRows(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error}): all processes must see one folder; delete it and run again"
+            ) from error
+
+    def remove(self, parts: int) -> None:
+        """Delete the parts 0 to `parts` - 1, and the folder with them."""
+        for number in range(parts):
+            self._file(number).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody put something in
+            self.folder.rmdir()
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
+
+
+def is_unfinished(table: Path) -> bool:
+    """Whether a run that was to write `table` was stopped."""
+    return any(table.parent.glob(f".{table.name}.parts-*"))

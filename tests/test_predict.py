@@ -1,0 +1,292 @@
+"""predict.py on datasets, photos and videos: in processes, stopped and taken up, with several models at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_videos import write_cuts
+from PIL import Image
+
+from ger_datasets.sample.drawing import draw_photo
+from ger_datasets.video import key_frames
+from ger_models import (
+    GerFusionConfig,
+    GerFusionForImageClassification,
+    GerProcessor,
+    GerSceneConfig,
+    GerSceneForImageClassification,
+    inputs,
+    predicting,
+)
+from ger_models.evaluation.predictions import Predictions, read_predictions
+from ger_models.partial import PartialTable
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
+LABELS = {"id2label": {0: "Negative", 1: "Neutral", 2: "Positive"}}
+
+
+def save(folder: Path, model: torch.nn.Module, **fields: object) -> Path:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(folder)
+    GerProcessor(resize_shorter=72, crop_size=64, **fields).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny checkpoints: faces, and the whole image."""
+    root = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    fusion = GerFusionForImageClassification(GerFusionConfig(**TINY, **LABELS))
+    scene = GerSceneForImageClassification(GerSceneConfig(backbone="test_resnet", notice="made up", **LABELS))
+    return {
+        "faces": save(root / "faces", fusion, columns=["face_features"]),
+        "scene": save(root / "scene", scene, columns=["image"]),
+    }
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "LEAST_PART", 4)
+    monkeypatch.setattr(inputs, "PARTS", 100)
+
+
+def same(one: Predictions, other: Predictions) -> None:
+    assert one.image_ids == other.image_ids
+    assert one.splits == other.splits
+    np.testing.assert_array_equal(one.logits, other.logits)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_array_equal(one.faces, other.faces)
+    assert one.note == other.note
+
+
+def test_several_models_and_splits_in_one_pass(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path
+) -> None:
+    where = ("--dataset", drawn_dataset, "--split", "validation", "test")
+    code, figures, log = run_script(
+        "predict", "--model", *models.values(), *where, "--output_dir", tmp_path / "both", "--device", "cpu"
+    )
+    assert code == 0, log
+    assert figures["photos"] == 12
+    assert [each["model"] for each in figures["models"]] == ["faces", "scene"]
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["faces.parquet", "scene.parquet"]
+    for name, model in models.items():
+        table = tmp_path / f"{name}.parquet"
+        assert run_script("predict", "--model", model, *where, "--output", table)[0] == 0
+        together = read_predictions(tmp_path / "both" / f"{name}.parquet")
+        same(together, read_predictions(table))
+        assert together.split_names == ["validation", "test"]
+        assert ("made up" in together.note) == (name == "scene")
+
+
+def test_two_processes_give_what_one_gives(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path
+) -> None:
+    command = [str(ROOT / "scripts" / "predict.py"), "--model", str(models["faces"]), "--dataset", str(drawn_dataset)]
+    command += ["--split", "train", "--device", "cpu", "--output"]
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *command, str(tmp_path / "two.parquet")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    assert json.loads(done.stdout)["photos"] == 18
+    code, _, log = run_script("predict", *command[1:], tmp_path / "one.parquet")
+    assert code == 0, log
+    same(read_predictions(tmp_path / "one.parquet"), read_predictions(tmp_path / "two.parquet"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.parquet", "two.parquet"]
+
+
+def test_a_stopped_run_goes_on(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path, small_parts: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    call = ("predict", "--dataset", drawn_dataset, "--split", "train", "--batch_size", 2, "--device", "cpu")
+    both = ("--model", *models.values(), "--output", tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert run_script(*call, "--model", *models.values(), "--output_dir", tmp_path / "whole")[0] == 0
+
+    add, written = PartialTable.add, []
+
+    def dies(self: PartialTable, number: int, rows: object) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(number)
+        add(self, number, rows)
+
+    monkeypatch.setattr(PartialTable, "add", dies)
+    assert run_script(*call, *both)[0] == 130
+    assert not list(tmp_path.glob("*.parquet"))
+    assert len(list(tmp_path.glob(".*.parts-*/*.json"))) == 3  # part 0 of both, part 1 of one
+
+    monkeypatch.setattr(
+        PartialTable, "add", lambda self, number, rows: (written.append(number), add(self, number, rows))
+    )
+    del written[:]
+    code, _, log = run_script(*call, *both)
+    assert code == 0, log
+    assert "going on where an earlier run was stopped: 1 of 5 parts" in log
+    assert written == [1, 2, 2, 3, 3, 4, 4]
+    assert not list(tmp_path.glob(".*"))
+    for name, table in zip(models, "ab", strict=True):
+        same(read_predictions(tmp_path / f"{table}.parquet"), read_predictions(tmp_path / "whole" / f"{name}.parquet"))
+
+
+def test_another_model_takes_up_nothing(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    model, table = tmp_path / "model", tmp_path / "test.parquet"
+    call = ("predict", "--model", model, "--dataset", drawn_dataset, "--output", table, "--device", "cpu")
+    torch.manual_seed(1)
+    save(model, GerFusionForImageClassification(GerFusionConfig(**TINY, **LABELS)), columns=["face_features"])
+
+    def dies(self: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(predicting.Run, "finish", dies)
+        assert run_script(*call)[0] == 130
+    (left,) = tmp_path.glob(".test.parquet.parts-*")
+    save(model, GerFusionForImageClassification(GerFusionConfig(**TINY, **LABELS)), columns=["face_features"])
+    code, _, log = run_script(*call)
+    assert code == 0, log
+    assert "going on" not in log
+    assert left.exists()
+    assert run_script(*call[:-4], "--output", tmp_path / "again.parquet", "--device", "cpu")[0] == 0
+    same(read_predictions(table), read_predictions(tmp_path / "again.parquet"))
+
+
+def test_a_folder_of_photos_whose_faces_are_looked_for_once(
+    run_script: Callable, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "day 2" / ".hidden").mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    draw_photo(rng, "Positive", 2, size=(320, 240))[0].save(photos / "a.jpg")
+    draw_photo(rng, "Neutral", 1, size=(320, 240))[0].save(photos / "day 2" / "a.JPG")
+    Image.new("RGB", (40, 40)).save(photos / "day 2" / ".hidden" / "b.png")
+    (photos / "day 2" / "cut.jpg").write_bytes((photos / "a.jpg").read_bytes()[:300])
+    (photos / "notes.txt").write_text("no photo")
+    looked = []
+    original = inputs.FaceColumns.__call__
+    monkeypatch.setattr(
+        inputs.FaceColumns, "__call__", lambda self, images: (looked.extend(images), original(self, images))[1]
+    )
+    out = tmp_path / "out"
+    for _ in range(2):  # a second time, over its own pictures
+        del looked[:]
+        code, figures, log = run_script(
+            "predict", "--model", *models.values(), "--photos", photos, photos / "a.jpg", "--output_dir", out
+        )
+        assert code == 0, log
+    assert len(looked) == 3
+    assert figures["photos"] == 3
+    assert [photo["file"] for photo in figures["quarantined"]] == ["day 2/cut.jpg"]
+    for each in figures["models"]:
+        assert set(each["labels"]) == {"a.jpg", "day 2/a.JPG", "a.jpg-2"}
+        folder = out / each["model"]
+        assert (folder / "day 2" / "a.JPG.png").exists()
+        told = (folder / "predictions.quarantine.jsonl").read_text()
+        assert json.loads(told) == figures["quarantined"][0]
+        table = read_predictions(folder / "predictions.parquet")
+        assert table.faces.tolist() == [2, 1, 2]
+        assert set(table.splits) == {"photos"}
+
+    code, _, log = run_script("predict", "--model", models["scene"], "--photos", photos / "day 2" / ".hidden",
+                              "--output", tmp_path / "hidden.parquet")  # fmt: skip
+    assert code == 0, log  # named, a hidden folder is meant
+    code, _, log = run_script(
+        "predict", "--model", models["scene"], "--photos", models["scene"], "--output", out / "x"
+    )
+    assert (code, "no photos in" in log) == (2, True)
+
+
+def test_pictures_of_a_stopped_run_are_ours(
+    run_script: Callable, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "a.png"
+    draw_photo(np.random.default_rng(2), "Positive", 2, size=(320, 240))[0].save(photo)
+    call = ("predict", "--model", models["scene"], "--photos", photo, "--output_dir", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(PartialTable, "add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run_script(*call)[0] == 130
+    assert (tmp_path / "out" / "a.png.png").exists()
+    code, _, log = run_script(*call)
+    assert code == 0, log
+
+
+def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    write_cuts(folder / "party.mp4", [40, 90], 130)
+    write_cuts(folder / "more" / "talk.avi", [60], 100, seed=9)
+    (folder / "broken.mp4").write_bytes(b"no video at all")
+    call = ("predict", "--model", models["scene"], "--videos", folder, "--device", "cpu", "--output")
+    code, figures, log = run_script(*call, tmp_path / "key.parquet")
+    assert code == 0, log
+    assert [video["file"] for video in figures["quarantined"]] == ["broken.mp4"]
+    table = read_predictions(tmp_path / "key.parquet")
+    assert set(table.splits) == {"videos"}
+    names = ("more/talk.avi", "party.mp4")
+    expected = [f"{name}/frame_{number:06d}" for name in names for number in key_frames(folder / name)]
+    assert table.image_ids == expected
+    assert len(expected) > 2
+
+    assert run_script(*call, tmp_path / "every.parquet", "--every", 50)[0] == 0
+    assert read_predictions(tmp_path / "every.parquet").image_ids == [
+        "more/talk.avi/frame_000000", "more/talk.avi/frame_000050",
+        "party.mp4/frame_000000", "party.mp4/frame_000050", "party.mp4/frame_000100",
+    ]  # fmt: skip
+
+
+def test_a_damaged_photo_of_a_dataset_is_set_aside(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path
+) -> None:
+    import datasets
+
+    data = datasets.load_dataset(str(drawn_dataset), split="test").cast_column("image", datasets.Image(decode=False))
+    broken = data.map(lambda row, i: {"image": {**row["image"], "bytes": b"no photo"} if i == 2 else row["image"]},
+                      with_indices=True, features=data.features).cast_column("image", datasets.Image())  # fmt: skip
+    broken.to_parquet(tmp_path / "data" / "data" / "test-00000-of-00001.parquet")
+    code, figures, log = run_script(
+        "predict", "--model", models["scene"], "--dataset", tmp_path / "data", "--output", tmp_path / "t.parquet"
+    )
+    assert code == 0, log
+    assert figures["photos"] == 5
+    assert [photo["file"] for photo in figures["quarantined"]] == [data[2]["image_id"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--dataset d --output a b", "--output needs a file for each model: 1, found 2"),
+        ("--dataset d --output a --output_dir b", "not both"),
+        ("--photos p --output a --every 3", "--every is for --videos"),
+        ("--videos v --output a --every 0", "--every must be 1 or more, not 0"),
+        ("--dataset d --photos p --output a", "give either --dataset"),
+        ("--dataset d --output a --device tpu9x", "--device must be auto"),
+    ],
+)
+def test_wrong_options(options: str, words: str, run_script: Callable, models: dict[str, Path]) -> None:
+    code, _, log = run_script("predict", "--model", models["scene"], *options.split())
+    assert code == 2
+    assert words in log
+
+
+def test_two_models_of_one_name(run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path):
+    twice = ("--model", models["scene"], models["scene"])
+    code, _, log = run_script("predict", *twice, "--dataset", drawn_dataset, "--output_dir", tmp_path / "out")
+    assert (code, "two models are called the same" in log) == (2, True)
