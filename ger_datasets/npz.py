@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,40 @@ def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> list[np.ndarr
     Raises:
         BadPhoto: missing, too large, damaged, or other content. The message holds no path.
     """
+    with _opened(path, max_bytes) as archive:
+        first, second = (_array(archive, names, max_bytes, pickled) for names in NAMES)
+        names = archive.namelist()
+    if first is None:
+        raise BadPhoto(f"no array {' or '.join(NAMES[0])} in it, but {listing(map(ascii, names), 3)}")
+    return [first, second]
+
+
+def read_named_arrays(path: Path, max_bytes: int, name: re.Pattern[str]) -> dict[str, np.ndarray]:
+    """Every array of the file `path` whose whole name `name` matches, in the order of the file.
+
+    Args:
+        path: a file that `np.savez` or `np.savez_compressed` has written.
+        max_bytes: the most that the file, and all these arrays together when decompressed, may have.
+
+    Returns:
+        name -> an array of booleans, numbers or strings; one of objects is read where they are numbers or strings.
+
+    Raises:
+        BadPhoto: as `read_npz`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    left = max_bytes
+    with _opened(path, max_bytes) as archive:
+        for info in archive.infolist():
+            if info.filename.endswith(".npy") and name.fullmatch(info.filename[:-4]):
+                content = _member(archive, info, left)
+                left -= len(content)
+                arrays[info.filename[:-4]] = _npy(content, info.filename[:-4], pickled=True, strings=True)
+    return arrays
+
+
+@contextmanager
+def _opened(path: Path, max_bytes: int) -> Iterator[zipfile.ZipFile]:
     try:
         if not path.is_file():
             raise BadPhoto("no file")
@@ -46,14 +83,11 @@ def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> list[np.ndarr
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # headers written by Python 2, and what damage makes of them
-            first, second = (_array(archive, names, max_bytes, pickled) for names in NAMES)
+            yield archive
     except BadPhoto:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
         raise BadPhoto(f"damaged, or no .npz file: {' '.join(str(error).split())[:100] or 'cut short'}") from error
-    if first is None:
-        raise BadPhoto(f"no array {' or '.join(NAMES[0])} in it, but {listing(map(ascii, archive.namelist()), 3)}")
-    return [first, second]
 
 
 def _array(archive: zipfile.ZipFile, names: tuple[str, ...], max_bytes: int, pickled: bool) -> np.ndarray | None:
@@ -78,7 +112,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, max_bytes: int) -> 
     return content
 
 
-def _npy(content: bytes, name: str, pickled: bool) -> np.ndarray:
+def _npy(content: bytes, name: str, pickled: bool, strings: bool = False) -> np.ndarray:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version not in _HEADERS:
@@ -86,11 +120,11 @@ def _npy(content: bytes, name: str, pickled: bool) -> np.ndarray:
     shape, fortran_order, dtype = _HEADERS[version](stream)
     data = content[stream.tell() :]
     if dtype.kind == "O" and pickled:
-        array = read_pickled_array(data)
+        array = read_pickled_array(data, strings)
         if array.shape != shape:
             raise BadPhoto(f"array {name}: a header of shape {shape} before an array of shape {array.shape}")
         return array
-    if dtype.kind not in "biuf" or dtype.subdtype is not None:
+    if dtype.kind not in ("biufSU" if strings else "biuf") or dtype.subdtype is not None:
         kind = "objects" if dtype.hasobject else str(dtype)[:40]
         raise BadPhoto(f"array {name} holds {kind} instead of numbers, and nothing in it was executed")
     if any(side < 0 for side in shape) or len(data) != math.prod(shape) * dtype.itemsize:

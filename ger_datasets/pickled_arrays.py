@@ -62,20 +62,20 @@ class _Array:
     content: Any = None
 
 
-def read_pickled_array(content: bytes) -> np.ndarray:
+def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
     """The array in `content`: numbers, or objects of which each is an array of numbers.
 
     `pickle` is not used: an unpickler, even one that admits NumPy's classes alone, hands NumPy's `__setstate__` states
     that it trusts. Here the opcodes are read one by one, the dozen that arrays are made of are interpreted, and the
     numbers are taken from their bytes; whatever else stands there refuses the whole. Protocols 2 to 4 are read, those
     that `np.savez` has used. An array of Python numbers (which is what `np.array(faces, dtype=object)` makes of one
-    face, or of faces of one size) is returned as an array of numbers.
+    face, or of faces of one size) is returned as an array of numbers. Where `strings`, one of strings is read too.
 
     Raises:
         BadPhoto: no pickled array, damaged, or more than one.
     """
     try:
-        return _finished(_interpreted(content), objects=True)
+        return _finished(_interpreted(content), objects=True, strings=strings)
     except BadPhoto:
         raise
     except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
@@ -190,8 +190,8 @@ def _is_shape(shape: Any) -> bool:
     )
 
 
-def _finished(array: Any, objects: bool) -> np.ndarray:
-    """The NumPy array that `array` describes; one of objects only where `objects` are admitted."""
+def _finished(array: Any, objects: bool, strings: bool = False) -> np.ndarray:
+    """The NumPy array that `array` describes; one of objects, or strings, only where they are admitted."""
     if not isinstance(array, _Array) or array.dtype is None:
         raise BadPhoto(f"the pickle is no array of numbers, and {_NOTHING_RAN}")
     order = "F" if array.fortran_order else "C"
@@ -200,6 +200,8 @@ def _finished(array: Any, objects: bool) -> np.ndarray:
             raise BadPhoto(f"the pickle nests arrays of objects, and {_NOTHING_RAN}")
         if len(array.content) != math.prod(array.shape):
             raise ValueError("as many objects as the shape says")
+        if strings and array.content and all(type(item) is str for item in array.content):
+            return np.array(array.content, dtype=object).reshape(array.shape, order=order)
         return _of_objects(array.content).reshape(array.shape, order=order)
     if isinstance(array.content, list):
         raise ValueError("numbers are stored as bytes")

@@ -7,7 +7,13 @@
 | label | ClassLabel | the truth; -1 where it is withheld |
 | logits | List(float32) | one number per class, in the order of the label's names, before any softmax |
 | model | string | the model that made them: the same in every row |
+| model_revision | string | its commit or another mark of the weights; empty, or no column, where it is not known |
+| dataset_revision | string | the same of the dataset |
 | faces | int32 or None | how many faces the photo had; the column may be missing |
+| group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
+
+Rows of different tables belong together by image_id, never by position: `joining.py`. Outputs that carry neither ids
+nor file names get the ids that `position_ids` makes, which say so.
 
 The class names travel in the file's schema, as `datasets` writes them, so `load_dataset("parquet", data_files=...)`
 and pandas both open it. The schema may also carry a note under `ger_note`: what a reader must know before believing
@@ -16,6 +22,7 @@ any figure made from the table.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +41,8 @@ from ger_datasets.schema import NO_LABEL
 UNKNOWN_FACES = -1
 NOTE_KEY = b"ger_note"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
+OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group")
+_POSITION = re.compile(r"row \d+ of .+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,10 @@ class Predictions:
         class_names: (classes), in the order of the logits.
         faces: (rows) int32, the number of faces of each photo, -1 where it is not known; or None.
         note: what a reader must know before believing the figures; shown wherever they are.
+        groups: (rows), what each photo must be drawn together with, such as its video; or None.
+        model_revision: the commit or another mark of the model's weights; empty where it is not known.
+        dataset_revision: the same of the dataset.
+        source: what tells the file that this was read from; not written.
 
     Raises:
         UserError: on construction, where the parts do not fit together; the message says which and how.
@@ -62,6 +75,10 @@ class Predictions:
     class_names: Sequence[str]
     faces: np.ndarray | None = None
     note: str = ""
+    groups: Sequence[str] | None = None
+    model_revision: str = ""
+    dataset_revision: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen
@@ -72,6 +89,8 @@ class Predictions:
         put(self, "logits", _matrix(self.logits))
         if self.faces is not None:
             put(self, "faces", _integers("faces", self.faces, np.int32))
+        if self.groups is not None:
+            put(self, "groups", [str(group) for group in self.groups])
         self._check()
 
     def _check(self) -> None:
@@ -81,6 +100,7 @@ class Predictions:
         if classes == 0 or len(set(self.class_names)) != classes:
             raise UserError(f"class names must be distinct and at least one, found {listing(self.class_names)}")
         columns = {"splits": self.splits, "labels": self.labels, "logits": self.logits, "faces": self.faces}
+        columns["groups"] = self.groups
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -125,14 +145,29 @@ class Predictions:
         rows = [row for row, name in enumerate(self.splits) if name == split]
         if not rows:
             raise UserError(f"no predictions for the split {split!r}; the table has {listing(self.split_names)}")
+        return self.take(rows)
+
+    def take(self, rows: Sequence[int]) -> Predictions:
+        """The rows at these positions, in this order."""
         return replace(
             self,
             image_ids=[self.image_ids[row] for row in rows],
-            splits=[split] * len(rows),
+            splits=[self.splits[row] for row in rows],
             labels=self.labels[rows],
             logits=self.logits[rows],
             faces=None if self.faces is None else self.faces[rows],
+            groups=None if self.groups is None else [self.groups[row] for row in rows],
         )
+
+
+def position_ids(rows: int, split: str) -> list[str]:
+    """Ids for rows of which nothing is known but where they stand: `row 0 of test` and so on."""
+    return [f"row {row} of {split}" for row in range(rows)]
+
+
+def is_position(image_id: str) -> bool:
+    """Whether this is one of `position_ids`: it names a place, not a photo."""
+    return _POSITION.fullmatch(image_id) is not None
 
 
 def write_predictions(path: str | Path, predictions: Predictions) -> None:
@@ -149,6 +184,8 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         "label": pa.array(predictions.labels),
         "logits": pa.ListArray.from_arrays(offsets, pa.array(predictions.logits.reshape(-1))),
         "model": pa.array([predictions.model] * rows, pa.string()),
+        "model_revision": pa.array([predictions.model_revision] * rows, pa.string()),
+        "dataset_revision": pa.array([predictions.dataset_revision] * rows, pa.string()),
     }
     types = {
         "image_id": Value("string"),
@@ -156,10 +193,15 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         "label": ClassLabel(names=list(predictions.class_names)),
         "logits": List(Value("float32")),
         "model": Value("string"),
+        "model_revision": Value("string"),
+        "dataset_revision": Value("string"),
     }
     if predictions.faces is not None:
         columns["faces"] = pa.array(predictions.faces, mask=predictions.faces == UNKNOWN_FACES)
         types["faces"] = Value("int32")
+    if predictions.groups is not None:
+        columns["group"] = pa.array(predictions.groups, pa.string())
+        types["group"] = Value("string")
     schema = Features(types).arrow_schema
     if predictions.note:
         schema = schema.with_metadata({**schema.metadata, NOTE_KEY: predictions.note.encode()})
@@ -202,7 +244,7 @@ def _columns(names: Sequence[str]) -> list[str]:
             f"not a predictions table: the columns {listing(missing)} are missing, there are {listing(names)}; "
             "write it with predict.py"
         )
-    return [*REQUIRED_COLUMNS, *(["faces"] if "faces" in names else [])]
+    return [*REQUIRED_COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in names)]
 
 
 def _class_names(schema: pa.Schema) -> list[str]:
@@ -224,9 +266,7 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
     for name in ("image_id", "split", "logits", "model"):
         if table[name].null_count:
             raise UserError(f"{table[name].null_count} of {table.num_rows} rows have no {name}; fill them in")
-    models = pc.unique(_cast(table, "model", pa.string())).to_pylist()
-    if len(models) > 1:
-        raise UserError(f"one model per table, found {len(models)}: {listing(models)}; write each to its own file")
+    model = _only(table, "model")
     image_ids = _cast(table, "image_id", pa.string()).to_pylist()
     faces = None
     if "faces" in table.column_names:
@@ -236,11 +276,32 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
         splits=_cast(table, "split", pa.string()).to_pylist(),
         labels=pc.fill_null(_cast(table, "label", pa.int64()), NO_LABEL).to_numpy(),
         logits=_logits(_cast(table, "logits", pa.list_(pa.float32())), image_ids),
-        model=models[0],
+        model=model,
         class_names=class_names,
         faces=faces,
         note=note,
+        groups=_groups(table, image_ids),
+        model_revision=_only(table, "model_revision"),
+        dataset_revision=_only(table, "dataset_revision"),
     )
+
+
+def _only(table: pa.Table, name: str) -> str:
+    """The one value of a column that is the same in every row; empty where there is no such column."""
+    if name not in table.column_names:
+        return ""
+    values = pc.unique(pc.fill_null(_cast(table, name, pa.string()), "")).to_pylist()
+    if len(values) > 1:
+        raise UserError(f"one {name} per table, found {len(values)}: {listing(values)}; write each to its own file")
+    return values[0]
+
+
+def _groups(table: pa.Table, image_ids: list[str]) -> list[str] | None:
+    """The groups; a photo without one stands alone."""
+    if "group" not in table.column_names:
+        return None
+    groups = _cast(table, "group", pa.string()).to_pylist()
+    return [image_id if group is None else group for group, image_id in zip(groups, image_ids, strict=True)]
 
 
 def _cast(table: pa.Table, name: str, to: pa.DataType) -> pa.ChunkedArray:

@@ -10,7 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ger_datasets.errors import UserError
-from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
+from ger_models.evaluation.predictions import (
+    REQUIRED_COLUMNS,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
 
 NAMES = ("Negative", "Neutral", "Positive")
 
@@ -41,7 +46,13 @@ def table(tmp_path):
 
 
 def test_round_trip(tmp_path):
-    written = predictions(faces=np.array([3, -1, 0, 12]), note="drawn – not real")
+    written = predictions(
+        faces=np.array([3, -1, 0, 12]),
+        note="drawn – not real",
+        groups=["a", "a", "b", "c"],
+        model_revision="1f3",
+        dataset_revision="77e",
+    )
     path = tmp_path / "new folder" / "odd [name] *?.parquet"
     write_predictions(path, written)
     read = read_predictions(path)
@@ -51,6 +62,7 @@ def test_round_trip(tmp_path):
     for name, dtype in (("labels", np.int64), ("logits", np.float32), ("faces", np.int32)):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
         assert getattr(read, name).dtype == dtype
+    assert (read.groups, read.model_revision, read.dataset_revision) == (["a", "a", "b", "c"], "1f3", "77e")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     assert pq.read_table(path)["faces"].to_pylist() == [3, None, 0, 12]
 
@@ -69,7 +81,7 @@ def test_datasets_and_pandas_open_it(tmp_path):
     assert rows.features["label"].names == list(NAMES)
     assert rows[1]["logits"] == [0.5, 1.5, 0.0]
     frame = pd.read_parquet(path)
-    assert list(frame.columns) == ["image_id", "split", "label", "logits", "model", "faces"]
+    assert list(frame.columns) == [*REQUIRED_COLUMNS, "model_revision", "dataset_revision", "faces"]
     assert frame["label"].tolist() == [0, 1, -1, 2]
 
 
@@ -90,6 +102,20 @@ def test_a_table_written_by_datasets_is_read(tmp_path):
     assert read.labels.tolist() == [-1]
     assert read.logits.tolist() == [[0.25, 1.0]]
     assert read.class_names == ("a", "b")
+
+
+def test_a_table_of_before_there_were_revisions_is_read(table):
+    rewritten(table, lambda rows: rows.drop_columns(["model_revision", "dataset_revision"]))
+    read = read_predictions(table)
+    assert (read.model_revision, read.dataset_revision, read.groups) == ("", "", None)
+
+
+def test_a_photo_without_a_group_stands_alone(tmp_path):
+    path = tmp_path / "test.parquet"
+    write_predictions(path, predictions(groups=["a", "a", "b", "b"]))
+    rewritten(path, lambda rows: rows.set_column(7, "group", pa.array(["a", "a", None, "b"])))
+    assert read_predictions(path).groups == ["a", "a", "val/x", "b"]
+    assert read_predictions(path).select("test").groups == ["a", "a", "b"]
 
 
 def test_select(table):
@@ -125,6 +151,7 @@ def test_a_failed_write_leaves_the_old_table(table):
         ({"labels": np.array([0, 1])}, "4 image_ids, 2 labels"),
         ({"splits": ["test"]}, "4 image_ids, 1 splits"),
         ({"faces": np.array([1])}, "4 image_ids, 1 faces"),
+        ({"groups": ["a"]}, "4 image_ids, 1 groups"),
         ({"class_names": ("a", "a", "b")}, "distinct"),
         ({"image_ids": [], "splits": [], "labels": [], "logits": []}, "no rows"),
     ],
