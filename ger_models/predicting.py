@@ -146,6 +146,7 @@ class Run:
             raise UserError(f"none of the {given} can be used: {listing(reasons)}")
         logits = np.array([row for part in parts for row in part.logits], np.float32)
         image_ids = [image_id for part in parts for image_id in part.image_ids]
+        attention = [shares for part in parts for shares in part.face_attention]
         table, note, names = self.tables[member], self.notes[member], self.class_names[member]
         predictions = Predictions(
             image_ids,
@@ -156,6 +157,10 @@ class Run:
             class_names=names,
             faces=np.array([count for part in parts for count in part.faces]),
             note=note,
+            groups=[group for part in parts for group in part.groups],
+            model_revision=self.revisions[member],
+            dataset_revision=self.source.revision,
+            face_attention=attention if any(shares is not None for shares in attention) else None,
         )
         write_predictions(table, predictions)
         if quarantined:

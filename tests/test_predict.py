@@ -69,6 +69,10 @@ def same(one: Predictions, other: Predictions) -> None:
     np.testing.assert_array_equal(one.labels, other.labels)
     np.testing.assert_array_equal(one.faces, other.faces)
     assert one.note == other.note
+    assert one.groups == other.groups
+    assert one.face_attention == other.face_attention
+    assert (one.model_revision, one.dataset_revision) == (other.model_revision, other.dataset_revision)
+    assert len(one.model_revision) == 16
 
 
 def test_several_models_and_splits_in_one_pass(
@@ -89,6 +93,13 @@ def test_several_models_and_splits_in_one_pass(
         same(together, read_predictions(table))
         assert together.split_names == ["validation", "test"]
         assert ("made up" in together.note) == (name == "scene")
+        assert together.groups == together.image_ids
+        if name == "scene":
+            assert together.face_attention is None
+        else:
+            for shares, count in zip(together.face_attention, together.faces, strict=True):
+                assert len(shares) == count
+                assert not count or 0 < sum(shares) <= 1.001
 
 
 def test_two_processes_give_what_one_gives(
@@ -244,6 +255,7 @@ def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -
     expected = [f"{name}/frame_{number:06d}" for name in names for number in key_frames(folder / name)]
     assert table.image_ids == expected
     assert len(expected) > 2
+    assert set(table.groups) == set(names)
 
     assert run_script(*call, tmp_path / "every.parquet", "--every", 50)[0] == 0
     assert read_predictions(tmp_path / "every.parquet").image_ids == [

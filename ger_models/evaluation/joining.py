@@ -75,6 +75,12 @@ def stacked(joined: Sequence[Predictions]) -> np.ndarray:
     return np.stack([member.logits for member in joined])
 
 
+def photo_name(image_id: str) -> str:
+    """`val/Positive/pos_1.jpg` -> `pos_1`."""
+    path = PurePosixPath(image_id.replace("\\", "/").rsplit("/", 1)[-1])
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
 def _in_order_of(first: Predictions, other: Predictions, split: str) -> Predictions:
     nameless = [any(map(is_position, each.image_ids)) for each in (first, other)]
     if any(nameless):
@@ -82,7 +88,7 @@ def _in_order_of(first: Predictions, other: Predictions, split: str) -> Predicti
         return other
     keys, others = first.image_ids, other.image_ids
     if set(keys) != set(others) and (_are_file_names(keys) or _are_file_names(others)):
-        stems, other_stems = _stems(keys), _stems(others)
+        stems, other_stems = [photo_name(key) for key in keys], [photo_name(key) for key in others]
         if set(stems) == set(other_stems) and len(set(stems)) == len(stems) == len(other_stems):
             keys, others = stems, other_stems
     places = {image_id: row for row, image_id in enumerate(others)}
@@ -140,13 +146,6 @@ def _check_labels(labels: np.ndarray, first: Predictions, other: Predictions, sp
 
 def _are_file_names(ids: Sequence[str]) -> bool:
     return all("/" not in name or PurePosixPath(name).suffix.lower() in SUFFIXES for name in ids)
-
-
-def _stems(ids: Sequence[str]) -> list[str]:
-    """`val/Positive/pos_1.jpg` -> `pos_1`."""
-    names = [image_id.replace("\\", "/").rsplit("/", 1)[-1] for image_id in ids]
-    paths = [PurePosixPath(name) for name in names]
-    return [path.stem if path.suffix.lower() in SUFFIXES else path.name for path in paths]
 
 
 def _told_apart(names: Sequence[str], marks: Sequence[str] | None = None) -> list[str]:

@@ -11,6 +11,7 @@
 | dataset_revision | string | the same of the dataset |
 | faces | int32 or None | how many faces the photo had; the column may be missing |
 | group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
+| face_attention | List(float32) or None | the shares of the most confident faces in the answer; it may be missing |
 
 Rows of different tables belong together by image_id, never by position: `joining.py`. Outputs that carry neither ids
 nor file names get the ids that `position_ids` makes, which say so.
@@ -41,7 +42,7 @@ from ger_datasets.schema import NO_LABEL
 UNKNOWN_FACES = -1
 NOTE_KEY = b"ger_note"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
-OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group")
+OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention")
 _POSITION = re.compile(r"row \d+ of .+")
 
 
@@ -61,6 +62,8 @@ class Predictions:
         groups: (rows), what each photo must be drawn together with, such as its video; or None.
         model_revision: the commit or another mark of the model's weights; empty where it is not known.
         dataset_revision: the same of the dataset.
+        face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
+            not tell; or None.
         source: what tells the file that this was read from; not written.
 
     Raises:
@@ -78,6 +81,7 @@ class Predictions:
     groups: Sequence[str] | None = None
     model_revision: str = ""
     dataset_revision: str = ""
+    face_attention: Sequence[Sequence[float] | None] | None = None
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -100,7 +104,7 @@ class Predictions:
         if classes == 0 or len(set(self.class_names)) != classes:
             raise UserError(f"class names must be distinct and at least one, found {listing(self.class_names)}")
         columns = {"splits": self.splits, "labels": self.labels, "logits": self.logits, "faces": self.faces}
-        columns["groups"] = self.groups
+        columns |= {"groups": self.groups, "face_attention": self.face_attention}
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -157,6 +161,7 @@ class Predictions:
             logits=self.logits[rows],
             faces=None if self.faces is None else self.faces[rows],
             groups=None if self.groups is None else [self.groups[row] for row in rows],
+            face_attention=None if self.face_attention is None else [self.face_attention[row] for row in rows],
         )
 
 
@@ -202,6 +207,9 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.groups is not None:
         columns["group"] = pa.array(predictions.groups, pa.string())
         types["group"] = Value("string")
+    if predictions.face_attention is not None:
+        columns["face_attention"] = pa.array(predictions.face_attention, pa.list_(pa.float32()))
+        types["face_attention"] = List(Value("float32"))
     schema = Features(types).arrow_schema
     if predictions.note:
         schema = schema.with_metadata({**schema.metadata, NOTE_KEY: predictions.note.encode()})
@@ -271,6 +279,9 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
     faces = None
     if "faces" in table.column_names:
         faces = pc.fill_null(_cast(table, "faces", pa.int32()), UNKNOWN_FACES).to_numpy()
+    attention = None
+    if "face_attention" in table.column_names:
+        attention = _cast(table, "face_attention", pa.list_(pa.float32())).to_pylist()
     return Predictions(
         image_ids=image_ids,
         splits=_cast(table, "split", pa.string()).to_pylist(),
@@ -283,6 +294,7 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
         groups=_groups(table, image_ids),
         model_revision=_only(table, "model_revision"),
         dataset_revision=_only(table, "dataset_revision"),
+        face_attention=attention,
     )
 
 

@@ -243,3 +243,14 @@ def test_empty_table(table):
     rewritten(table, lambda rows: rows.slice(0, 0))
     with pytest.raises(UserError, match="no rows"):
         read_predictions(table)
+
+
+def test_face_attention_is_kept(tmp_path):
+    shares = [[0.25, 0.5], None, []]
+    parts = {"image_ids": ["a", "b", "c"], "splits": ["test"] * 3, "labels": np.zeros(3, int)}
+    given = Predictions(**parts, logits=np.eye(3), model="m", class_names=["x", "y", "z"], face_attention=shares)
+    write_predictions(tmp_path / "t.parquet", given)
+    assert read_predictions(tmp_path / "t.parquet").face_attention == shares
+    assert given.take([2, 0]).face_attention == [[], [0.25, 0.5]]
+    with pytest.raises(UserError, match="face_attention must have one entry per image_id"):
+        Predictions(**parts, logits=np.eye(3), model="m", class_names=["x", "y", "z"], face_attention=shares[:2])
