@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -17,6 +17,8 @@ from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH
 SPHEREFACE_TEMPLATE = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]]
 )
+
+BATCH_PIXELS = 4_000_000  # of the photo's parts that are read in one go; more go one after the other
 
 
 def similarity_transform(points: np.ndarray, template: np.ndarray = SPHEREFACE_TEMPLATE) -> np.ndarray:
@@ -95,33 +97,86 @@ def align_faces(image: Image.Image, landmarks: np.ndarray, template: str = "sphe
     matrices[lost, :, :2] = np.eye(2)
     matrices[lost, :, 2] = target.places.mean(0) - points[lost].mean(1)
 
-    # where in the photo each pixel of the result comes from
-    backward = np.linalg.inv(matrices[:, :, :2])  # (faces, 2, 2)
-    y, x = np.mgrid[: target.height, : target.width]
-    places = np.stack([x, y], -1).reshape(-1, 2) - matrices[:, None, :, 2]  # (faces, height * width, 2)
-    places = places @ backward.transpose(0, 2, 1)
-    return [_sampled(image, own, target) for own in places]
+    parts = [_part(image, backward, target) for backward in _inverted(matrices)]
+    return [face for batch in _batches(parts) for face in _sampled(batch, target)]
 
 
-def _sampled(image: Image.Image, places: np.ndarray, target: Template) -> Image.Image:
-    """`image` read at `places` (height * width, 2), from the part of it around them: a photo is never copied whole."""
-    step = np.hypot(*(places[1] - places[0]))  # pixels of the photo per pixel of the template
+@dataclass(frozen=True)
+class Part:
+    """What of the photo lies around one face, and where in it the pixels of the template come from.
+
+    Attributes:
+        pixels: (height, width, 3) uint8; empty where the face lies outside the photo.
+        backward: (2, 3): the pixel x y of the template shows the place `backward @ [x, y, 1]` of `pixels`, counted
+            from the middle of their first.
+    """
+
+    pixels: np.ndarray
+    backward: np.ndarray
+
+
+def _inverted(matrices: np.ndarray) -> np.ndarray:
+    """The inverses (faces, 2, 3) of affine maps (faces, 2, 3)."""
+    turn = np.linalg.inv(matrices[:, :, :2])
+    return np.concatenate([turn, -turn @ matrices[:, :, 2:]], 2)
+
+
+def _part(image: Image.Image, backward: np.ndarray, target: Template) -> Part:
+    """The part of `image` around one face: a photo is never copied whole.
+
+    Args:
+        backward: (2, 3), template -> photo.
+    """
+    step = np.hypot(*backward[:, 0])  # pixels of the photo per pixel of the template
     shrink = max(1, int(step)) if target.smooth else 1
     margin = 3 * shrink  # more than cubic interpolation reads beyond a place
-    corners = places[[0, target.width - 1, -target.width, -1]]  # all other places lie between them
+    right, bottom = target.width - 1, target.height - 1
+    corners = np.array([[0, 0, 1], [right, 0, 1], [0, bottom, 1], [right, bottom, 1]]) @ backward.T  # (4, 2)
     first = np.clip(np.floor(corners.min(0)) - margin, 0, image.size)
     last = np.clip(np.ceil(corners.max(0)) + margin, 0, image.size)
     if (last <= first).any():
-        return Image.new("RGB", (target.width, target.height))
+        return Part(np.zeros((0, 0, 3), np.uint8), backward)
     size = np.maximum(1, (last - first) // shrink).astype(int)
     part = image.crop((*first.astype(int), *(first + size * shrink).astype(int)))
     if shrink > 1:
         part = part.reduce(shrink)
-    grid = (places - first + 0.5) * 2 / (size * shrink) - 1
-    pixels = torch.from_numpy(np.array(part)).permute(2, 0, 1)[None].float()
-    grid = torch.from_numpy(grid.astype(np.float32)).view(1, target.height, target.width, 2)
-    face = F.grid_sample(pixels, grid, target.interpolation, align_corners=False)[0]  # (3, height, width)
-    return Image.fromarray(face.round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
+    within = (backward - np.array([[0, 0, edge] for edge in first])) / shrink
+    within[:, 2] += 0.5 / shrink - 0.5  # places are counted from the middle of a pixel, which is now larger
+    return Part(np.asarray(part), within)
+
+
+def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """`parts` in batches that take at most `BATCH_PIXELS` when all are as large as the largest, or are one part."""
+    batch: list[Part] = []
+    for part in parts:
+        height, width = _size([*batch, part])
+        if batch and (len(batch) + 1) * height * width > BATCH_PIXELS:
+            yield batch
+            batch = []
+        batch.append(part)
+    yield batch
+
+
+def _size(parts: Sequence[Part]) -> tuple[int, int]:
+    """Height and width that hold every part; at least 1."""
+    return max(1, *(len(part.pixels) for part in parts)), max(1, *(part.pixels.shape[1] for part in parts))
+
+
+def _sampled(parts: Sequence[Part], target: Template) -> list[Image.Image]:
+    """All faces read in one go, each from its own part, black beside it."""
+    height, width = _size(parts)
+    pixels = np.zeros((len(parts), height, width, 3), np.uint8)
+    for place, part in zip(pixels, parts, strict=True):
+        place[: part.pixels.shape[0], : part.pixels.shape[1]] = part.pixels
+    backward = torch.from_numpy(np.stack([part.backward for part in parts]))[:, :, :, None, None]  # (faces, 2, 3, 1, 1)
+    x, y = torch.arange(target.width), torch.arange(target.height)[:, None]
+    places = backward[:, :, 0] * x + (backward[:, :, 1] * y + backward[:, :, 2])  # (faces, 2, height, width)
+    size = torch.tensor([width, height])[:, None, None]
+    grid = ((places + 0.5) * 2 / size - 1).float().permute(0, 2, 3, 1)
+    source = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
+    faces = F.grid_sample(source, grid, target.interpolation, align_corners=False)  # (faces, 3, height, width)
+    whole = faces.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return [Image.fromarray(face) for face in whole]
 
 
 def crop_faces(image: Image.Image, boxes: np.ndarray) -> list[Image.Image]:
