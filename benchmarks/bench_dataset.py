@@ -6,7 +6,7 @@ python benchmarks/bench_dataset.py                    # on drawn group photos
 | figure | meaning |
 |---|---|
 | prepare_to_faces | photos per second of preparing, one process, over those of FaceExtractor alone on decoded photos |
-| faces_to_facenet | photos per second of FaceExtractor over those of facenet-pytorch with a second pass for the features |
+| faces_to_facenet | photos per second of FaceExtractor over facenet-pytorch with a second pass for the features |
 | prepare_to_facenet | photos per second of preparing, over preparing with facenet-pytorch so used in its place |
 | two_processes | photos per second of preparing with two processes over one, one thread each, start-up left out |
 | pruned_bytes | share of the dataset's bytes that reading face_features alone touches |

@@ -168,7 +168,8 @@ def _sampled(parts: Sequence[Part], target: Template) -> list[Image.Image]:
     pixels = np.zeros((len(parts), height, width, 3), np.uint8)
     for place, part in zip(pixels, parts, strict=True):
         place[: part.pixels.shape[0], : part.pixels.shape[1]] = part.pixels
-    backward = torch.from_numpy(np.stack([part.backward for part in parts]))[:, :, :, None, None]  # (faces, 2, 3, 1, 1)
+    backward = torch.from_numpy(np.stack([part.backward for part in parts]))  # (faces, 2, 3)
+    backward = backward[..., None, None]
     x, y = torch.arange(target.width), torch.arange(target.height)[:, None]
     places = backward[:, :, 0] * x + (backward[:, :, 1] * y + backward[:, :, 2])  # (faces, 2, height, width)
     size = torch.tensor([width, height])[:, None, None]
