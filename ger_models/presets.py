@@ -15,28 +15,7 @@ from ger_datasets.errors import UserError
 from .auto import MODELS
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .processing_ger import GerProcessor
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained.
-
-    Attributes:
-        optimizer: a name in `training.OPTIMIZERS`.
-        schedule: a name in `training.SCHEDULES`: `step` divides the learning rate by 10 every `step_epochs`; `cosine`
-            warms up over the first tenth of the steps and falls to 0.
-        batch_size: photos per process and step.
-        max_grad_norm: gradients are clipped to this norm; 0 leaves them alone.
-    """
-
-    optimizer: str
-    learning_rate: float
-    epochs: int
-    batch_size: int
-    schedule: str = "step"
-    step_epochs: int = 7
-    weight_decay: float = 0.0
-    max_grad_norm: float = 0.0
+from .recipes import Recipe, modern
 
 
 @dataclass(frozen=True)
@@ -46,7 +25,8 @@ class Preset:
     Attributes:
         config_class: its architecture.
         columns: what it reads of a prepared dataset; those in `optional` only where the dataset has them filled.
-        recipe: how it is trained.
+        recipe: how it is trained, if nothing else is said.
+        more: other recipes, by name.
         source: where the configuration and the recipe come from.
         config: fields of the configuration that differ from the class's defaults.
         imagenet: whether training may start from timm's ImageNet weights.
@@ -61,12 +41,21 @@ class Preset:
     optional: Sequence[str] = ()
     imagenet: bool = False
     processor: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Recipe] = field(default_factory=dict)
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """All recipes by name, the default first; `modern` is AdamW, cosine, balanced classes and averaged weights."""
+        rate = 0.0003 if self.imagenet else 0.001
+        return {"default": self.recipe, **self.more, "modern": modern(self.recipe, rate)}
 
 
 def _sgd(learning_rate: float, epochs: int, batch_size: int = 16, step_epochs: int = 7) -> Recipe:
     """The original's recipe: SGD with momentum 0.9, the learning rate divided by 10 every few epochs."""
     return Recipe("sgd", learning_rate, epochs, batch_size, step_epochs=step_epochs)
 
+
+_FINE_TUNE = {"fine_tune": _sgd(0.001, epochs=8, step_epochs=4)}  # the original's second stage
 
 _SMALL = {
     "hidden_size": 64,
@@ -89,6 +78,7 @@ PRESETS: dict[str, Preset] = {
         GerFaceConfig,
         columns=("aligned_faces",),
         recipe=_sgd(0.01, epochs=25),
+        more=_FINE_TUNE,
         source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
     ),
     "densenet_emotic": Preset(
@@ -145,6 +135,7 @@ PRESETS: dict[str, Preset] = {
         columns=("aligned_faces",),
         config={"margin": 4},
         recipe=_sgd(0.01, epochs=25),
+        more=_FINE_TUNE,
         source=f"{_ATTENTION}: SphereFace-20 with the large-margin softmax",
     ),
     "fusion_average": Preset(
@@ -191,12 +182,14 @@ PRESETS: dict[str, Preset] = {
         recipe=Recipe(
             "adamw",
             learning_rate=0.001,
-            epochs=30,
+            epochs=24,
             batch_size=16,
             schedule="cosine",
+            warmup=0.1,
             weight_decay=0.05,
             max_grad_norm=1.0,
         ),
+        more={"original": _sgd(0.001, epochs=24)},
         # The original's has 40 million weights; this one, of 0.2 million, learns from a few hundred photos.
         source="the original's pretraining stage of model 5, at a width that a few hundred photos can train",
     ),

@@ -1,0 +1,321 @@
+"""The folder of a training run: whose it is, its checkpoints, and the best model so far.
+
+    run.json             what is trained, on what, with which seed: a run that is resumed must be the same
+    recipe.yaml          the effective recipe, which is a recipe file again
+    checkpoints/NAME/    the whole state of a moment: weights, optimizer, average, position; `whole.json` is written last
+    config.json, model.safetensors, preprocessor_config.json
+                         the best epoch's model, as `from_pretrained` opens it
+    metrics.json, curves.png, README.md
+                         the end: figures, curves and card
+
+Everything is written beside its place and renamed when it lies on the disk, so that a run that is killed, or whose disk
+is full, leaves what was whole as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, broadcast
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import Optimizer
+
+from ger_datasets.errors import UserError, listing
+from ger_datasets.files import write_text
+
+from .optimization import MovingAverage
+
+logger = logging.getLogger(__name__)
+
+RUN, RECIPE, METRICS, CHECKPOINTS, WHOLE = "run.json", "recipe.yaml", "metrics.json", "checkpoints", "whole.json"
+
+
+@dataclass
+class Position:
+    """Where a run stands; all of it is JSON.
+
+    Attributes:
+        epoch: that is under way, from 1.
+        batch: batches of it that each process has finished.
+        step: steps that the optimizer has made in the whole run.
+        loss_sum, batches, right, rows: of the epoch so far, over all processes: the sum of its batches' losses, how
+            many batches, rows told right and rows.
+        history: one entry for each finished epoch.
+        best: the entry of the best epoch, with all its validation figures.
+        processes: how many trained it.
+        finished: whether the run is at its end.
+    """
+
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    batches: int = 0
+    right: int = 0
+    rows: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    processes: int = 1
+    finished: bool = False
+
+    def next_epoch(self) -> None:
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum, self.batches, self.right, self.rows = 0.0, 0, 0, 0
+
+
+class RunFolder:
+    """The folder `path` of a run.
+
+    Args:
+        path: on a file system that all processes share.
+        accelerator: only its main process writes, except for what is sharded.
+        keep: how many checkpoints stay; the newest.
+    """
+
+    def __init__(self, path: Path, accelerator: Accelerator, keep: int = 2) -> None:
+        self.path, self.accelerator, self.keep = path, accelerator, keep
+        self.sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+
+    def begin(self, run: Mapping[str, Any], recipe: str, resume: bool) -> None:
+        """Make the folder for a new run, or find the same run in it.
+
+        Args:
+            run: what the run is, JSON.
+            recipe: the text of its recipe.yaml.
+            resume: whether to go on with the run in the folder, if there is one.
+
+        Raises:
+            UserError: the folder holds something else, or another run; the message names what differs.
+        """
+        taken = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        described = self.path / RUN
+        if taken and not (resume and described.exists()):
+            way = "--resume goes on with it; or " if described.exists() else ""
+            raise UserError(f"{self.path} is not empty: {way}choose another --output_dir, or move what is there away")
+        if taken:
+            self._refuse_another(run)
+        self.accelerator.wait_for_everyone()  # before the first process writes there, all have looked
+        if taken:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made: {error.strerror}") from error
+        if self.accelerator.is_main_process:
+            write_text(self.path / RECIPE, recipe)
+            write_text(described, json.dumps(run, indent=1) + "\n")
+
+    def _refuse_another(self, run: Mapping[str, Any]) -> None:
+        try:
+            there = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / RUN} cannot be read, so what ran there is unknown") from error
+        before, now = _flat(there), _flat(json.loads(json.dumps(run)))
+        changes = [
+            f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
+        ]
+        if changes:
+            raise UserError(
+                f"the run in {self.path} is another: {listing(changes, 4)}; resume it with the same options, or choose "
+                "another --output_dir"
+            )
+
+    def save(self, position: Position, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> None:
+        """Write a checkpoint, then drop the oldest beyond `keep`. All processes call it.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written; earlier checkpoints stay whole.
+        """
+        parent = self.path / CHECKPOINTS
+        name = f"checkpoint_{1 + max((_number(path) for path in self._all()), default=0):06d}"
+        made, final = parent / f".{name}.tmp", parent / name
+        self.accelerator.wait_for_everyone()  # all have counted what there is
+        with self.writing(made):
+            if self.accelerator.is_main_process:
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir(parents=True)
+            if self.sharded:
+                self.accelerator.wait_for_everyone()
+                self.accelerator.save_state(str(made))
+                if average.decay:
+                    rank = self.accelerator.process_index
+                    save_file(_local(average.average), made / f"average_{rank}.safetensors")
+                self.accelerator.wait_for_everyone()
+            elif self.accelerator.is_main_process:
+                state = self.accelerator.unwrap_model(model).state_dict()
+                save_file({key: value.contiguous() for key, value in state.items()}, made / "model.safetensors")
+                scaler = self.accelerator.scaler
+                torch.save(
+                    {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict() if scaler else None},
+                    made / "optimizer.pt",
+                )
+                if average.decay:
+                    save_file(average.average, made / "average.safetensors")
+            if self.accelerator.is_main_process:
+                (made / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
+                _seal(made)
+                os.replace(made, final)
+                _to_disk(parent)
+        if self.accelerator.is_main_process:
+            for old in self._all()[: -self.keep]:
+                (old / WHOLE).unlink(missing_ok=True)  # from here on it is passed over, however far deleting comes
+                shutil.rmtree(old, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def load(self, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> Position | None:
+        """Give all of them the state of the newest whole checkpoint; None where there is none.
+
+        One that is half written or damaged is passed over, with a warning.
+
+        Raises:
+            UserError: the checkpoint is whole but of another kind of training, such as of FSDP.
+        """
+        found = 0
+        if self.accelerator.is_main_process:
+            for path in reversed(self._all()):
+                fault = _fault(path)
+                if not fault:
+                    found = _number(path)
+                    break
+                logger.warning("passing over the checkpoint %s: %s", path.name, fault)
+        found = int(broadcast(torch.tensor([found], device=self.accelerator.device)).item())
+        if not found:
+            return None
+        path = self.path / CHECKPOINTS / f"checkpoint_{found:06d}"
+        position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
+        if self.sharded == (path / "optimizer.pt").exists():
+            raise UserError(
+                f"{path} was written {'without' if self.sharded else 'with'} FSDP or DeepSpeed: resume it the same way"
+            )
+        if self.sharded:
+            self.accelerator.load_state(str(path))
+            averages = path / f"average_{self.accelerator.process_index}.safetensors"
+            if average.decay and position.processes == self.accelerator.num_processes:
+                average.load(load_file(averages))
+            elif average.decay:
+                logger.warning("the moving average starts anew: it was sharded over %d processes", position.processes)
+                average.restart()
+        else:
+            self.accelerator.unwrap_model(model).load_state_dict(load_file(path / "model.safetensors"))
+            state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+            optimizer.load_state_dict(state["optimizer"])
+            if self.accelerator.scaler and state["scaler"]:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
+            if average.decay:
+                average.load(load_file(path / "average.safetensors"))
+        logger.info("going on from %s: epoch %d, step %d", path.name, position.epoch, position.step)
+        return position
+
+    def _all(self) -> list[Path]:
+        """Every checkpoint, whole or not, the oldest first."""
+        return sorted((self.path / CHECKPOINTS).glob("checkpoint_*"), key=_number)
+
+    @contextlib.contextmanager
+    def writing(self, made: Path) -> Iterator[None]:
+        """What goes wrong with the disk as a UserError; the unfinished folder `made` is taken away."""
+        try:
+            yield
+        except (OSError, RuntimeError, SafetensorError) as error:
+            if not isinstance(error, OSError) and not _is_of_the_disk(error):
+                raise
+            shutil.rmtree(made, ignore_errors=True)
+            free = shutil.disk_usage(self.path).free / 1e6
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
+            raise UserError(
+                f"a checkpoint cannot be written to {self.path}: {reason} ({free:,.0f} MB free); what was whole there "
+                "is whole: make room and go on with --resume"
+            ) from error
+
+    def put_model(self, write: Callable[[Path], None]) -> None:
+        """What `write` writes into an empty folder takes its place in the run's, file by file. Main process only."""
+        made = self.path / ".model.tmp"
+        with self.writing(made):
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            write(made)
+            for path in sorted(made.iterdir()):
+                _to_disk(path)
+                os.replace(path, self.path / path.name)
+            made.rmdir()
+
+
+def _number(path: Path) -> int:
+    digits = path.name.removeprefix("checkpoint_")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(value, dict):
+        return {name: value}
+    inner = (_flat(each, f"{name}.{key}" if name else key) for key, each in value.items())
+    return {key: each for part in inner for key, each in part.items()}
+
+
+def _local(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """This process's part of each tensor."""
+    return {name: t.to_local() if hasattr(t, "to_local") else t for name, t in tensors.items()}
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """torch and safetensors tell a full disk in errors of their own."""
+    words = str(error).lower()
+    return any(word in words for word in ("no space", "os error", "file write failed", "unexpected pos", "i/o error"))
+
+
+def _checksum(path: Path) -> int:
+    total = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until `path`, a file or a folder's list of files, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _seal(folder: Path) -> None:
+    """Write the sizes and checksums of all files in `folder`, when they are on the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        _to_disk(path)
+    sums = {str(path.relative_to(folder)): [path.stat().st_size, _checksum(path)] for path in files}
+    (folder / WHOLE).write_text(json.dumps(sums), encoding="utf-8")
+    _to_disk(folder / WHOLE)
+    _to_disk(folder)
+
+
+def _fault(folder: Path) -> str:
+    """Why the checkpoint in `folder` is not whole; empty if it is."""
+    try:
+        sums = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
+        for name, (size, checksum) in sums.items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size or _checksum(path) != checksum:
+                return f"{name} is damaged"
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return f"it is half written ({' '.join(str(error).split())[:100]})"
+    return ""
