@@ -20,7 +20,8 @@ PREFETCHED = 4  # batches that each worker makes ahead
 
 
 class Collator:
-    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own.
+    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own, and with
+    the rows' `image_ids`.
 
     They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
 
@@ -40,13 +41,15 @@ class Collator:
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         generators = None
         if self.train_seed is not None:
             generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
         batch = dict(self.processor(rows, generators=generators))
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
+        if self.train_seed is not None:
+            batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is no number
         return batch
 
     def _seed(self, row: Mapping[str, Any]) -> int:

@@ -62,9 +62,7 @@ def loss_of(outputs: Mapping[str, Any], labels: torch.Tensor, label_smoothing: f
     """The model's own loss, or the one with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
     if not label_smoothing:
         return outputs["loss"]
-    return F.cross_entropy(
-        outputs["logits"].float(), labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing
-    )
+    return F.cross_entropy(outputs["logits"].float(), labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
 
 
 class MovingAverage:
@@ -82,7 +80,7 @@ class MovingAverage:
         self.decay = decay
         # frozen weights are the same in the average
         self.live = {name: p for name, p in model.named_parameters() if p.requires_grad} if decay else {}
-        self.live |= {name: b for name, b in model.named_buffers()} if decay else {}
+        self.live |= dict(model.named_buffers()) if decay else {}
         self.average = {name: tensor.detach().clone() for name, tensor in self.live.items()}
 
     @torch.no_grad()

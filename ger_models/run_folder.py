@@ -2,14 +2,14 @@
 
     run.json             what is trained, on what, with which seed: a run that is resumed must be the same
     recipe.yaml          the effective recipe, which is a recipe file again
-    checkpoints/NAME/    the whole state of a moment: weights, optimizer, average, position; `whole.json` is written last
+    checkpoints/NAME/    the whole state of a moment: weights, optimizer, average, position; `whole.json` comes last
     config.json, model.safetensors, preprocessor_config.json
                          the best epoch's model, as `from_pretrained` opens it
     metrics.json, curves.png, README.md
                          the end: figures, curves and card
 
-Everything is written beside its place and renamed when it lies on the disk, so that a run that is killed, or whose disk
-is full, leaves what was whole as it was.
+Everything is written beside its place and renamed when it lies on the disk, so that a run that is killed, or whose
+disk is full, leaves what was whole as it was.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Position:
         history: one entry for each finished epoch.
         best: the entry of the best epoch, with all its validation figures.
         processes: how many trained it.
+        seconds: that training took, validation included.
         finished: whether the run is at its end.
     """
 
@@ -69,6 +70,7 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Any] | None = None
     processes: int = 1
+    seconds: float = 0.0
     finished: bool = False
 
     def next_epoch(self) -> None:
@@ -131,8 +133,8 @@ class RunFolder:
         ]
         if changes:
             raise UserError(
-                f"the run in {self.path} is another: {listing(changes, 4)}; resume it with the same options, or choose "
-                "another --output_dir"
+                f"the run in {self.path} is another: {listing(changes, 4)}; resume it with the same options, or "
+                "choose another --output_dir"
             )
 
     def save(self, position: Position, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> None:
@@ -275,7 +277,9 @@ def _local(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _is_of_the_disk(error: BaseException) -> bool:
     """torch and safetensors tell a full disk in errors of their own."""
     words = str(error).lower()
-    return any(word in words for word in ("no space", "os error", "file write failed", "unexpected pos", "i/o error"))
+    return any(
+        word in words for word in ("no space", "os error", "writing file", "unexpected pos", "iostream", "i/o error")
+    )
 
 
 def _checksum(path: Path) -> int:

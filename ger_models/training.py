@@ -2,62 +2,233 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs, find_executable_batch_size
 from datasets import Dataset
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
-from ger_datasets.errors import UserError
+from ger_datasets.errors import UserError, listing
 from ger_datasets.files import write_text
+from ger_datasets.schema import NO_LABEL
 
-from .cards import model_card
-from .loading import one_line, scene_dim
-from .presets import Preset, Recipe, preset
+from .batches import Collator
+from .evaluation.metrics import compute_metrics
+from .loading import check_trainable, load_splits, one_line, scene_dim
+from .optimization import MovingAverage, make_optimizer
+from .presets import Preset, preset
 from .presets import build as build_preset
 from .processing_ger import GerProcessor
+from .recipes import Recipe
+from .run_folder import RUN, Position, RunFolder
+from .stages import GRAFTS, continue_from, graft
 
 logger = logging.getLogger(__name__)
 
-VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "datasets", "numpy")
+# What the best epoch may be chosen by: whether more is better
+SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
 
 
-def _sgd(parameters: Iterable[torch.nn.Parameter], recipe: Recipe) -> Optimizer:
-    return torch.optim.SGD(parameters, recipe.learning_rate, momentum=0.9, weight_decay=recipe.weight_decay)
+def make_accelerator(recipe: Recipe, trackers: Sequence[str], output: Path) -> Accelerator:
+    """The accelerator that everything goes through.
+
+    Raises:
+        UserError: a tracker that there is not, or that is not installed.
+    """
+    available = {tracker.value if hasattr(tracker, "value") else str(tracker) for tracker in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise UserError(f"unknown tracker {name!r}: there are {listing(LOGGER_TYPE_TO_CLASS, 20)}")
+        if name not in available:
+            raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
+    disable_progress_bar()  # transformers' own, of writing one file
+    return Accelerator(
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+        log_with=list(trackers) or None,
+        project_dir=str(output),
+        # a batch without a face, or without a faceless photo, leaves a part of some models unused
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
 
-def _adamw(parameters: Iterable[torch.nn.Parameter], recipe: Recipe) -> Optimizer:
-    return torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Dataset]:
+    """The splits `train` and `validation` as train.py's arguments want them: only the columns that the model reads.
+
+    Raises:
+        UserError: the dataset cannot train the model.
+    """
+    dataset, limit_train = arguments.dataset, arguments.limit_train
+    data = load_splits(dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator)
+    if arguments.drop_unlabelled:
+        for name, split in data.items():
+            labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
+            if not len(labelled):
+                raise UserError(f"no photo in the split {name!r} of {dataset} has a label")
+            if len(labelled) < len(split):
+                logger.warning(
+                    "%d photos in the split %r have no label and are left out", len(split) - len(labelled), name
+                )
+                data[name] = split.select(labelled)
+    check_trainable(dataset, data, chosen.columns)
+    for name, split in data.items():
+        labels, classes = np.asarray(split["label"]), len(split.features["label"].names)
+        if labels.min() < 0 or labels.max() >= classes:
+            raise UserError(
+                f"the split {name!r} of {dataset} has labels from {labels.min()} to {labels.max()}, but there are "
+                f"{classes} classes: prepare it again"
+            )
+    if limit_train is not None and limit_train < len(data["train"]):
+        kept = np.linspace(0, len(data["train"]) - 1, max(limit_train, 1)).round().astype(int)
+        data["train"] = data["train"].select(kept)
+    return data
 
 
-def _step(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    return lambda step: 0.1 ** (step * recipe.epochs // steps // recipe.step_epochs)
+def build(arguments: Any, train: Dataset, accelerator: Accelerator) -> tuple[PreTrainedModel, GerProcessor, dict]:
+    """The model and processor that train.py's arguments ask for, and what its weights began as.
+
+    Raises:
+        UserError: the preset or its configuration is refused, the ImageNet weights that were asked for are out of
+            reach, or a checkpoint to begin from does not fit.
+    """
+    wanted = arguments.initial_weights
+    if wanted not in ("auto", "imagenet", "random"):
+        raise UserError(f"unknown initial weights {wanted!r}: there are auto, imagenet, random")
+    chosen = preset(arguments.model)
+    if wanted == "imagenet" and not chosen.imagenet:
+        raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
+    names = train.features["label"].names
+    stages = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
+    stages = {option: checkpoint for option, checkpoint in stages.items() if checkpoint}
+    brought = "init_from" in stages or "scene_from" in stages  # what ImageNet's weights would be overwritten by
+
+    def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
+        return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
+
+    model, began = None, {"weights": "random"}
+    if chosen.imagenet and wanted != "random" and not brought:
+        logger.info("looking for ImageNet weights in the cache and on the Hub")
+        try:
+            with accelerator.main_process_first():
+                (model, processor), began = made(pretrained=True), {"weights": "imagenet"}
+        except (OSError, RuntimeError) as error:  # RuntimeError: timm has none for this backbone
+            reason = f"no ImageNet weights for {arguments.model} ({one_line(error)})"
+            if wanted == "imagenet":
+                raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error
+            logger.warning("%s: starting from RANDOM weights, which takes far more photos to train", reason)
+    if model is None:
+        model, processor = made(pretrained=False)
+    for option, checkpoint in stages.items():
+        took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
+        began[option] = took
+    return model, processor, began
 
 
-def _cosine(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    warmup = max(1, steps // 10)
-    return lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1)))
+def fitting(
+    recipe: Recipe,
+    arguments: Any,
+    model: PreTrainedModel,
+    train: Dataset,
+    processor: GerProcessor,
+    accelerator: Accelerator,
+) -> Recipe:
+    """`recipe` with the largest batch size, of its own, its half, a quarter, ..., whose steps fit into memory.
+
+    The gradients of as many batches are added up as make the recipe's batch, so that the training stays the same.
+
+    Raises:
+        UserError: not even one photo fits.
+    """
+    if arguments.resume and (found := _recipe_of(arguments.output_dir)):
+        accelerator.gradient_accumulation_steps = found.gradient_accumulation
+        return dataclasses.replace(
+            recipe, batch_size=found.batch_size, gradient_accumulation=found.gradient_accumulation
+        )
+    tried = recipe.batch_size
+    collator = Collator(processor, train_seed=0)
+
+    def halved() -> int:
+        nonlocal tried
+        logger.info("batches of %d photos do not fit into memory", tried)
+        tried //= 2
+        return tried
+
+    @find_executable_batch_size(starting_batch_size=tried, reduce_batch_size_fn=halved)
+    def step(batch_size: int) -> None:
+        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not learn from this
+        optimizer = make_optimizer(trial, recipe)
+        rows = [train[at % len(train)] for at in range(batch_size)]
+        batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
+        for _ in range(2):  # the second has the optimizer's state too
+            with accelerator.autocast():
+                loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
+            loss.backward()
+            optimizer.step()
+
+    try:
+        step()
+    except RuntimeError as error:
+        if tried:
+            raise
+        raise UserError("not even one photo at a time fits into memory: choose a smaller model") from error
+    tried = int(accelerator.gather(torch.tensor([tried], device=accelerator.device)).min())
+    parts = math.ceil(recipe.batch_size / tried)
+    logger.info("batches of %d photos fit", tried)
+    accelerator.gradient_accumulation_steps = recipe.gradient_accumulation * parts
+    return dataclasses.replace(recipe, batch_size=tried, gradient_accumulation=recipe.gradient_accumulation * parts)
 
 
-OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
-SCHEDULES = {"step": _step, "cosine": _cosine}
+def _recipe_of(output: Path) -> Recipe | None:
+    """The recipe of the run in `output`, if there is one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return Recipe(**json.loads((output / RUN).read_text(encoding="utf-8"))["recipe"])
+    return None
 
 
-def make_optimizer(model: PreTrainedModel, recipe: Recipe, steps: int) -> tuple[Optimizer, LambdaLR]:
-    """The recipe's optimizer, and its schedule over `steps` optimizer steps."""
-    optimizer = OPTIMIZERS[recipe.optimizer]([p for p in model.parameters() if p.requires_grad], recipe)
-    return optimizer, LambdaLR(optimizer, SCHEDULES[recipe.schedule](recipe, steps))
+def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
+    return math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
+
+
+def starting_position(
+    folder: RunFolder, model: Any, optimizer: Any, average: MovingAverage, loader: Any, resume: bool
+) -> Position:
+    """The beginning, or where the newest whole checkpoint of `folder` left off, whose state everything is given."""
+    accelerator = folder.accelerator
+    position = folder.load(model, optimizer, average) if resume else None
+    if position is None:
+        if resume:
+            logger.info("no checkpoint in %s to go on from: starting at the beginning", folder.path)
+        return Position(processes=accelerator.num_processes)
+    if position.processes != accelerator.num_processes:
+        logger.warning(
+            "the run went on %d processes and goes on with %d: it continues, but not bit for bit as it would have",
+            position.processes, accelerator.num_processes,
+        )  # fmt: skip
+        done = position.batch * position.processes // accelerator.num_processes
+        whole = done // accelerator.gradient_accumulation_steps * accelerator.gradient_accumulation_steps
+        position.batch = min(whole, len(loader))
+        before = steps_per_epoch(loader, accelerator) * (position.epoch - 1)
+        position.step = before + math.ceil(position.batch / accelerator.gradient_accumulation_steps)
+        position.processes = accelerator.num_processes
+    return position
+
+
+def seed_step(seed: int, position: Position, process: int) -> None:
+    """Make dropout depend on the seed, the epoch, the batch and the process alone: no state of it need be kept."""
+    words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
+    torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
 @torch.inference_mode()
@@ -67,87 +238,75 @@ def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) 
     logits, labels = [], []
     for batch in loader:
         wanted = batch.pop("labels")
+        batch.pop("image_ids", None)
         outputs = accelerator.gather_for_metrics((model(**batch).logits, wanted))
         logits.append(outputs[0].float().cpu().numpy())
         labels.append(outputs[1].cpu().numpy())
     return np.concatenate(logits), np.concatenate(labels)
 
 
-def new_run_folder(output: Path, accelerator: Accelerator) -> None:
-    """Make `output`, or refuse it if it holds anything: a run never overwrites another."""
-    taken = output.exists() and (not output.is_dir() or any(output.iterdir()))
-    accelerator.wait_for_everyone()  # before the first process writes there, all have looked
-    if taken:
-        raise UserError(f"{output} is not empty: choose another --output_dir, or move what is there away")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output} cannot be made: {error.strerror}") from error
+def finish_epoch(
+    position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset, arguments: Any, recipe: Recipe
+) -> bool:
+    """Take the validation split's figures into the history, and move on to the next epoch or to the end.
 
-
-def overridden(recipe: Recipe, arguments: Any) -> Recipe:
-    """`recipe` with those of its fields that the command line gives.
-
-    Raises:
-        UserError: a value below what makes sense.
+    Returns:
+        whether this epoch is the best yet.
     """
-    given = {f.name: getattr(arguments, f.name, None) for f in dataclasses.fields(Recipe)}
-    for name, value in given.items():
-        if value is not None and not value > 0:
-            raise UserError(f"{name} must be more than 0, not {value}")
-    return dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    figures = compute_metrics(labels, logits, train.features["label"].names)
+    position.history.append(
+        {
+            "epoch": position.epoch,
+            "step": position.step,
+            "batches": position.batch,
+            "loss": position.loss_sum / max(position.batches, 1),
+            "accuracy": position.right / max(position.rows, 1),
+            **{f"validation_{name}": figures[name] for name in SCORES},
+        }
+    )
+    sign, by = (1 if SCORES[arguments.best_by] else -1), arguments.best_by
+    better = position.best is None or sign * figures[by] > sign * position.best["validation"][by]
+    if better:
+        position.best = {"epoch": position.epoch, "validation": figures}
+    waited = position.epoch - position.best["epoch"]
+    if position.epoch >= recipe.epochs or (arguments.max_steps and position.step >= arguments.max_steps):
+        position.finished = True
+    elif arguments.patience and waited >= arguments.patience:
+        logger.info("stopping early: no better epoch in %d", waited)
+        position.finished = True
+    else:
+        position.next_epoch()
+    return better
 
 
-def build(arguments: Any, train: Dataset, accelerator: Accelerator) -> tuple[PreTrainedModel, GerProcessor, str]:
-    """The model and processor that train.py's arguments ask for, and what its weights began as.
+def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor) -> None:
+    """The model and its processor into the run's folder, as `from_pretrained` opens them. All processes call it."""
+    accelerator = folder.accelerator
+    state = accelerator.get_state_dict(model)  # gathers what is sharded
+    if accelerator.is_main_process:
 
-    Raises:
-        UserError: the preset or its configuration is refused, or the ImageNet weights that were asked for are out of
-            reach.
-    """
-    wanted = arguments.initial_weights
-    if wanted not in ("auto", "imagenet", "random"):
-        raise UserError(f"unknown initial weights {wanted!r}: there are auto, imagenet, random")
-    chosen = preset(arguments.model)
-    if wanted == "imagenet" and not chosen.imagenet:
-        raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
-    names = train.features["label"].names
+        def write(path: Path) -> None:
+            accelerator.unwrap_model(model).save_pretrained(path, state_dict=state)
+            processor.save_pretrained(path)
 
-    def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
-        return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
-
-    if chosen.imagenet and wanted != "random":
-        logger.info("looking for ImageNet weights in the cache and on the Hub")
-        try:
-            with accelerator.main_process_first():
-                return *made(pretrained=True), "imagenet"
-        except (OSError, RuntimeError) as error:  # RuntimeError: timm has none for this backbone
-            reason = f"no ImageNet weights for {arguments.model} ({one_line(error)})"
-            if wanted == "imagenet":
-                raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error
-            logger.warning("%s: starting from RANDOM weights, which takes far more photos to train", reason)
-    return *made(pretrained=False), "random"
+        folder.put_model(write)
+    accelerator.wait_for_everyone()
 
 
-def check_loss(loss: float, epoch: int) -> None:
-    """Stop a run whose loss is no number any more."""
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss became {loss} in epoch {epoch}: try a lower --learning_rate; the best epoch so far is kept"
-        )
+@contextlib.contextmanager
+def profiled(wanted: bool, output: Path, accelerator: Accelerator) -> Iterator[Callable[[], None]]:
+    """What to call after each step; if `wanted`, steps 3 to 7 are measured and written to `output`/profile."""
+    if not wanted:
+        yield lambda: None
+        return
 
+    def write(profiler: Any) -> None:
+        folder = output / "profile"
+        table = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
+        write_text(folder / f"table_{accelerator.process_index}.txt", table + "\n")
+        profiler.export_chrome_trace(str(folder / f"trace_{accelerator.process_index}.json"))
+        logger.info("wrote the profile of steps 3 to 7 to %s", folder)
 
-def save_checkpoint(output: Path, model: PreTrainedModel, processor: GerProcessor) -> None:
-    """The model and its processor, as `from_pretrained` opens them."""
-    model.save_pretrained(output)
-    processor.save_pretrained(output)
-
-
-def write_run(
-    output: Path, chosen: Preset, run: Mapping[str, Any], history: Sequence[Mapping[str, Any]], notice: str
-) -> None:
-    """`metrics.json`, with the versions of what made it, and the model card."""
-    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
-    content = {**run, "notice": notice, "versions": versions, "history": list(history)}
-    write_text(output / "metrics.json", json.dumps(content, indent=1) + "\n")
-    write_text(output / "README.md", model_card(run["model"], chosen, content))
+    schedule = torch.profiler.schedule(wait=1, warmup=1, active=5, repeat=1)
+    with torch.profiler.profile(schedule=schedule, on_trace_ready=write, acc_events=True) as profiler:
+        yield profiler.step

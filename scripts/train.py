@@ -1,126 +1,163 @@
-"""Train a model on a prepared dataset; the best epoch by validation accuracy stays.
+"""Train a model on a prepared dataset; the best epoch stays, and a run that was stopped goes on with --resume.
 
 accelerate launch scripts/train.py --model densenet_emotic --dataset ger_datasets/gaf3 --output_dir runs/emotic
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
-from tqdm import tqdm
+from accelerate import skip_first_batches
+from accelerate.utils import set_seed
 
-from ger_datasets.cards import read_card
 from ger_datasets.cli import run
-from ger_models import batches, loading, training
-from ger_models.evaluation.metrics import compute_metrics
+from ger_datasets.errors import UserError, listing
+from ger_models import recipes, run_report, training
+from ger_models.batches import Collator, make_loader, set_epoch
+from ger_models.optimization import MovingAverage, loss_of, make_optimizer, rate_at, set_rate
 from ger_models.presets import PRESETS, preset
+from ger_models.progress import Stop, Watch
+from ger_models.run_folder import RunFolder
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass
-class Arguments:
+@dataclass(kw_only=True)
+class Arguments(recipes.RecipeOptions):
     model: str = field(metadata={"help": f"Which model: {', '.join(PRESETS)}."})
     dataset: str = field(metadata={"help": "Prepared dataset: a folder that prepare.py wrote, or a Hub repository."})
     output_dir: Path = field(metadata={"help": "New folder for the checkpoint, its processor, card and metrics.json."})
-    epochs: int | None = field(default=None, metadata={"help": "Default: the model's recipe."})
-    batch_size: int | None = field(
-        default=None, metadata={"help": "Photos per process and step. Default: the recipe."}
+    recipe: str | None = field(
+        default=None, metadata={"help": "default, modern, another of the model's recipes, or a YAML file."}
     )
-    learning_rate: float | None = field(default=None, metadata={"help": "Default: the model's recipe."})
-    seed: int = field(default=0, metadata={"help": "Of the weights, the order and the augmentation."})
-    num_workers: int = field(
-        default=0, metadata={"help": "Processes that decode photos, beside each training process."}
+    resume: bool = field(default=False, metadata={"help": "Go on with the run in --output_dir, if there is one."})
+    init_from: str | None = field(
+        default=None, metadata={"help": "Run or checkpoint of the same architecture whose weights to begin with."}
+    )
+    scene_from: str | None = field(
+        default=None, metadata={"help": "fusion_*: scene run whose backbone to begin with."}
+    )
+    faces_from: str | None = field(
+        default=None, metadata={"help": "fusion_*: face_aligned run whose network to begin with."}
+    )
+    pooling_from: str | None = field(
+        default=None, metadata={"help": "fusion_*: fusion run whose pooling to begin with."}
     )
     initial_weights: str = field(
         default="auto",
         metadata={"help": "imagenet, random, or auto: ImageNet where they can be had, else random with a warning."},
     )
     config_overrides: str = field(default="", metadata={"help": "Configuration fields, such as backbone=resnet18."})
+    seed: int = field(default=0, metadata={"help": "Of the weights, the order, the augmentation and dropout."})
+    num_workers: int = field(
+        default=0, metadata={"help": "Processes that decode photos, beside each training process."}
+    )
+    drop_unlabelled: bool = field(
+        default=False, metadata={"help": "Leave photos without a label out, instead of refusing them."}
+    )
+    save_steps: int | None = field(
+        default=None, metadata={"help": "Steps between checkpoints, beside the one each epoch."}
+    )
+    keep: int = field(default=2, metadata={"help": "How many checkpoints stay, the newest."})
+    best_by: str = field(
+        default="accuracy", metadata={"help": f"What the best epoch is chosen by: {', '.join(training.SCORES)}."}
+    )
+    patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many epochs that were not better. Default: never."}
+    )
+    max_steps: int | None = field(
+        default=None, metadata={"help": "Stop after so many steps of the optimizer: a quick look."}
+    )
+    limit_train: int | None = field(default=None, metadata={"help": "Train on so many photos: a quick look."})
+    find_batch_size: bool = field(
+        default=False, metadata={"help": "Halve the batch until it fits into memory, and add gradients up."}
+    )
+    profile: bool = field(
+        default=False, metadata={"help": "Measure steps 3 to 7, and write a table and a trace to profile/."}
+    )
+    trackers: list[str] = field(
+        default_factory=list, metadata={"help": "tensorboard, or another of Accelerate's trackers, by name."}
+    )
+    push_to_hub: str | None = field(
+        default=None, metadata={"help": "ORG/NAME on the Hub that each epoch's best model goes to."}
+    )
+    public: bool = field(
+        default=False, metadata={"help": "Show the pushed model to everyone; it is private otherwise."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
+        if self.best_by not in training.SCORES:
+            raise UserError(f"--best_by must be one of {listing(training.SCORES)}, not {self.best_by!r}")
 
 
 def main(arguments: Arguments) -> dict | None:
-    # a batch without a face, or without a faceless photo, leaves a part of some models unused
-    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-    set_seed(arguments.seed)
     chosen = preset(arguments.model)
-    recipe = training.overridden(chosen.recipe, arguments)
-    data = loading.load_splits(
-        arguments.dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator
-    )
-    loading.check_trainable(arguments.dataset, data, chosen.columns)
+    recipe = recipes.effective(chosen.recipes, arguments.recipe, arguments)
+    accelerator = training.make_accelerator(recipe, arguments.trackers, arguments.output_dir)
+    set_seed(arguments.seed)
+    data = training.load_data(arguments, chosen, accelerator)
     model, processor, began = training.build(arguments, data["train"], accelerator)
-    card = read_card(arguments.dataset)
-    model.config.notice = str(card.get("notice", ""))
-    training.new_run_folder(arguments.output_dir, accelerator)
+    if arguments.find_batch_size:
+        recipe = training.fitting(recipe, arguments, model, data["train"], processor, accelerator)
+    about_run = run_report.describe(arguments, recipe, data)
+    folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
+    folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume)
+    report = run_report.Report(arguments, chosen, about_run, began, folder)
+    model.config.notice = report.run["notice"]
 
-    collator = batches.Collator(processor, train_seed=arguments.seed)
-    loader = batches.make_loader(
-        data["train"], collator, recipe.batch_size, arguments.num_workers, seed=arguments.seed
-    )
-    validation = batches.make_loader(
-        data["validation"], batches.Collator(processor), recipe.batch_size, arguments.num_workers
-    )
-    model, loader, validation = accelerator.prepare(model, loader, validation)
-    optimizer, schedule = training.make_optimizer(model, recipe, steps=recipe.epochs * len(loader))
-    optimizer = accelerator.prepare(optimizer)
+    sizes = (recipe.batch_size, arguments.num_workers)
+    collator = Collator(processor, train_seed=arguments.seed)
+    loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
+    validation = make_loader(data["validation"], Collator(processor), *sizes)
+    optimizer = make_optimizer(model, recipe)
+    model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
+    average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
+    position = training.starting_position(folder, model, optimizer, average, loader, arguments.resume)
+    steps = recipe.epochs * training.steps_per_epoch(loader, accelerator)
 
-    history, best = [], None
-    bar = tqdm(total=recipe.epochs * len(loader), unit="step", disable=not accelerator.is_main_process)
-    for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        batches.set_epoch(loader, epoch)
-        losses = []
-        for batch in loader:
-            loss = model(**batch).loss
-            accelerator.backward(loss)
-            if recipe.max_grad_norm:
-                accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(accelerator.gather(loss.detach()).mean().item())
-            training.check_loss(losses[-1], epoch)
-            bar.update()
-        logits, labels = training.predict(model, validation, accelerator)
-        accuracy = float((logits.argmax(1) == labels).mean())
-        history.append({"epoch": epoch, "loss": sum(losses) / len(losses), "validation_accuracy": accuracy})
-        bar.set_postfix(epoch=epoch, loss=f"{history[-1]['loss']:.3f}", validation=f"{accuracy:.3f}")
-        if best is None or accuracy > history[best]["validation_accuracy"]:
-            best, best_logits = epoch - 1, logits
-            if accelerator.is_main_process:
-                training.save_checkpoint(arguments.output_dir, accelerator.unwrap_model(model), processor)
-    bar.close()
-
-    if not accelerator.is_main_process:
-        return None
-    model = accelerator.unwrap_model(model)
-    class_names = data["train"].features["label"].names
-    figures = {
-        "model": arguments.model,
-        "dataset": loading.public_name(arguments.dataset),
-        "best_epoch": best + 1,
-        "validation": compute_metrics(labels, best_logits, class_names),
-        "license": str(card.get("license", "other")),
-        "train_photos": len(data["train"]),
-        "class_names": class_names,
-        "initial_weights": began,
-        "seed": arguments.seed,
-        "processes": accelerator.num_processes,
-    }
-    training.write_run(
-        arguments.output_dir, chosen, {**figures, "recipe": asdict(recipe)}, history, model.config.notice
-    )
-    logger.info("wrote %s: validation accuracy %.3f", arguments.output_dir, figures["validation"]["accuracy"])
-    return {
-        **figures,
-        "validation": {"accuracy": figures["validation"]["accuracy"]},
-        "output_dir": str(arguments.output_dir),
-    }
+    with Stop() as stop, training.profiled(arguments.profile, folder.path, accelerator) as profile_step:
+        watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
+        while not position.finished:
+            model.train()
+            set_epoch(loader, position.epoch)
+            for batch in skip_first_batches(loader, position.batch):
+                photos = batch.pop("image_ids")
+                training.seed_step(arguments.seed, position, accelerator.process_index)
+                with accelerator.accumulate(model):
+                    outputs = model(**batch)
+                    loss = loss_of(outputs, batch["labels"], recipe.label_smoothing)
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients and recipe.max_grad_norm:
+                        accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+                    set_rate(optimizer, rate_at(recipe, position.step, steps))
+                    optimizer.step()
+                    optimizer.zero_grad()
+                watch.add(loss, outputs.logits, batch["labels"], photos)
+                if accelerator.sync_gradients:
+                    position.step += 1
+                    average.update(position.step)
+                    profile_step()
+                    if watch.stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
+                        watch.look()
+                        folder.save(position, model, optimizer, average)
+                    if watch.stopping:
+                        stop.leave()
+                    if position.step == arguments.max_steps:
+                        break
+            watch.look()
+            with average.in_place():
+                logits, labels = training.predict(model, validation, accelerator)
+                if training.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
+                    training.save_best(folder, model, processor)
+            folder.save(position, model, optimizer, average)
+            report.epoch(position)
+            if watch.stopping and not position.finished:
+                stop.leave()
+        watch.bar.close()
+    accelerator.end_training()
+    return report.end(position) if accelerator.is_main_process else None
 
 
 if __name__ == "__main__":

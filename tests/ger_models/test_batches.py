@@ -37,7 +37,9 @@ def loader_of(split: Dataset, columns: Sequence[str] = ("image", "aligned_faces"
 
 
 def equal(one: Batch, other: Batch) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    if one.keys() != other.keys() or one.get("image_ids") != other.get("image_ids"):
+        return False
+    return all(torch.equal(one[name], other[name]) for name in one if name != "image_ids")
 
 
 def same(some: Iterable[Batch], others: Iterable[Batch]) -> bool:

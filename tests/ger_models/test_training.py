@@ -10,16 +10,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
 from accelerate import Accelerator
 from transformers import AutoModelForImageClassification
 
 from ger_datasets.errors import UserError
 from ger_models import training
 from ger_models.loading import check_classes, check_trainable, load_splits, public_name, scene_dim
-from ger_models.presets import PRESETS, Recipe, build, parse_overrides, preset
+from ger_models.presets import PRESETS, build, parse_overrides, preset
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY_SCENE = "backbone=test_resnet"
@@ -101,46 +99,12 @@ def test_presets_build_for_any_classes(name: str) -> None:
     assert set(processor.columns) <= {*PRESETS[name].columns, *PRESETS[name].optional}
 
 
-def test_schedules() -> None:
-    def rates(recipe: Recipe, steps: int) -> list[float]:
-        parameter = torch.nn.Parameter(torch.zeros(1))
-        optimizer, schedule = training.make_optimizer(SimpleNamespace(parameters=lambda: [parameter]), recipe, steps)
-        found = []
-        for _ in range(steps):
-            found.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            schedule.step()
-        return found
-
-    step = rates(Recipe("sgd", 0.001, epochs=16, batch_size=1, step_epochs=7), 16 * 5)
-    np.testing.assert_allclose(step, [0.001] * 35 + [0.0001] * 35 + [0.00001] * 10)
-    cosine = rates(Recipe("adamw", 1.0, epochs=1, batch_size=1, schedule="cosine"), 100)
-    assert cosine[0] == pytest.approx(0.1)
-    assert max(cosine) == pytest.approx(1.0, abs=0.03)
-    assert cosine[-1] < 0.001
-    assert np.argmax(cosine) == 9
-
-
-def test_overridden_recipes() -> None:
-    recipe = PRESETS["features_crossvit"].recipe
-    changed = training.overridden(recipe, SimpleNamespace(epochs=3, learning_rate=None, batch_size=2))
-    assert (changed.epochs, changed.batch_size, changed.learning_rate) == (3, 2, recipe.learning_rate)
-    with pytest.raises(UserError, match="epochs must be more than 0, not 0"):
-        training.overridden(recipe, SimpleNamespace(epochs=0))
-
-
-def test_a_loss_that_is_no_number_stops_the_run() -> None:
-    training.check_loss(1.0, 1)
-    with pytest.raises(UserError, match="nan in epoch 3"):
-        training.check_loss(float("nan"), 3)
-
-
 def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
     train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])
     arguments = SimpleNamespace(model="densenet_emotic", config_overrides=TINY_SCENE, initial_weights="auto")
     _, _, began = training.build(arguments, train, Accelerator())
-    assert began == "random"
+    assert began == {"weights": "random"}
     assert "starting from RANDOM weights" in caplog.text
     arguments.initial_weights = "imagenet"
     with pytest.raises(UserError, match="use --initial_weights random"):
@@ -162,7 +126,8 @@ def test_training_writes_a_whole_run(run_script: object, drawn_dataset: Path, tm
     code, figures, log = train_once(run_script, drawn_dataset, tmp_path / "run")
     assert code == 0, log
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        "config.json", "model.safetensors", "preprocessor_config.json", "metrics.json", "README.md",
+        "config.json", "model.safetensors", "preprocessor_config.json", "metrics.json", "README.md", "curves.png",
+        "recipe.yaml", "run.json", "checkpoints",
     }  # fmt: skip
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["validation"]["accuracy"] == figures["validation"]["accuracy"]

@@ -1,0 +1,60 @@
+"""Trains a model undisturbed, and again killed at random moments and resumed; prints one line of JSON.
+
+python kill_train.py DATASET FOLDER KILLS -- MODEL OPTIONS...
+
+One interpreter imports everything, and each training is a fork of it: what is killed is a process as any other.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import train
+
+from ger_datasets.cli import run
+
+
+def start(output: Path, *more: str) -> int:
+    """A child that trains; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    with open(f"{output}.log", "a") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        run(train.main, train.Arguments, [*OPTIONS, "--output_dir", str(output), *more])
+
+
+def checkpoints(output: Path) -> set[str]:
+    return {path.name for path in (output / "checkpoints").glob("checkpoint_*")}
+
+
+def wait(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+dataset, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+OPTIONS = ["--model", *sys.argv[5:], "--dataset", dataset]
+chance = random.Random(os.environ.get("KILL_SEED", "0"))
+
+codes = [wait(start(folder / "undisturbed"))]
+places, killed = [], folder / "killed"
+for _ in range(kills):
+    had, child = checkpoints(killed), start(killed, "--save_steps", "1", "--resume")
+    while not checkpoints(killed) - had:
+        time.sleep(0.005)
+        if os.waitpid(child, os.WNOHANG)[0]:
+            raise SystemExit("it ended before it could be killed: " + Path(f"{killed}.log").read_text()[-2000:])
+    time.sleep(chance.random() * 0.2)
+    os.kill(child, signal.SIGKILL)
+    codes.append(wait(child))
+    newest = max(checkpoints(killed))
+    position = json.loads((killed / "checkpoints" / newest / "position.json").read_text())
+    places.append([position["epoch"], position["batch"], position["step"]])
+codes.append(wait(start(killed, "--save_steps", "1", "--resume")))
+print(json.dumps({"codes": codes, "places": places}))

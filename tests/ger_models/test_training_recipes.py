@@ -1,0 +1,176 @@
+"""Recipes: the original's values, what overrides what, schedules, optimizers and averaged weights."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from ger_datasets.errors import UserError
+from ger_models.optimization import (
+    OPTIMIZERS,
+    SCHEDULES,
+    MovingAverage,
+    loss_of,
+    make_optimizer,
+    rate_at,
+)
+from ger_models.orders import ORDERS
+from ger_models.presets import PRESETS
+from ger_models.recipes import CHOICES, Recipe, RecipeOptions, effective, to_yaml
+
+
+@pytest.mark.parametrize(
+    ("name", "learning_rate", "epochs", "step_epochs", "batch_size"),
+    [
+        ("face_aligned", 0.01, 25, 7, 16),
+        ("densenet_emotic", 0.001, 16, 7, 32),
+        ("resnet_places", 0.001, 25, 7, 16),
+        ("densenet_skeleton", 0.001, 25, 7, 16),
+        ("efficientnet_skeleton", 0.001, 25, 7, 16),
+        ("fusion_crossvit", 0.001, 27, 9, 16),
+        ("fusion_attention_score", 0.01, 27, 9, 16),
+    ],
+)
+def test_the_recipes_of_the_original(
+    name: str, learning_rate: float, epochs: int, step_epochs: int, batch_size: int
+) -> None:
+    expected = Recipe("sgd", learning_rate, epochs, batch_size, step_epochs=step_epochs)
+    assert PRESETS[name].recipe == expected
+    assert (expected.momentum, expected.schedule, expected.weight_decay) == (0.9, "step", 0)
+
+
+def test_other_recipes() -> None:
+    fine_tune = PRESETS["face_aligned"].recipes["fine_tune"]
+    assert (fine_tune.learning_rate, fine_tune.epochs, fine_tune.step_epochs) == (0.001, 8, 4)
+    features = PRESETS["features_crossvit"]
+    assert (features.recipe.learning_rate, features.recipe.epochs) == (0.001, 24)
+    assert features.recipes["original"].optimizer == "sgd"
+    for chosen in PRESETS.values():
+        modern = chosen.recipes["modern"]
+        assert (modern.optimizer, modern.schedule, modern.sampling) == ("adamw", "cosine", "balanced")
+        assert min(modern.warmup, modern.label_smoothing, modern.ema) > 0
+        assert (modern.epochs, modern.batch_size) == (chosen.recipe.epochs, chosen.recipe.batch_size)
+
+
+def test_what_overrides_what(tmp_path: Path) -> None:
+    """Preset, then file, then command line."""
+    recipes = PRESETS["features_crossvit"].recipes
+    file = tmp_path / "mine.yaml"
+    file.write_text("learning_rate: 1e-4\nepochs: 5\nsampling: balanced\n")
+    options = RecipeOptions(epochs=7)
+    recipe = effective(recipes, str(file), options)
+    assert recipe == replace(recipes["default"], learning_rate=1e-4, epochs=7, sampling="balanced")
+    assert effective(recipes, "modern", options) == replace(recipes["modern"], epochs=7)
+    assert effective(recipes, None) == recipes["default"]
+
+    file.write_text(to_yaml(recipe))
+    assert effective(recipes, str(file)) == recipe, "a recipe that was written is a recipe file again"
+    assert set(yaml.safe_load(to_yaml(recipe))) == set(asdict(recipe)) == set(RecipeOptions.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "learning_rat: 1\nmomentun: 2",
+            "has learning_rat, momentun, which no recipe has: there are optimizer, learning",
+        ),
+        ("epochs: 2.5", "epochs in FILE must be a whole number, not 2.5"),
+        ("epochs: many", "epochs in FILE must be a whole number, not 'many'"),
+        ("ema: true", "ema in FILE must be a number, not True"),
+        ("learning_rate: .nan", "learning_rate"),
+        ("optimizer: lion", "optimizer must be one of sgd, adamw, not 'lion'"),
+        ("label_smoothing: 1.5", "label_smoothing must be from 0 to 0.95, not 1.5"),
+        ("- epochs", "must hold NAME: VALUE lines, found list"),
+        ("a: [", "is no YAML"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_recipe_files_that_are_refused(content: str | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError) as caught:
+        effective(PRESETS["face_aligned"].recipes, str(file))
+    assert words.replace("FILE", str(file)) in str(caught.value)
+
+
+def test_options_that_are_refused() -> None:
+    recipes = PRESETS["resnet_places"].recipes
+    with pytest.raises(UserError, match="unknown recipe 'fine_tune': this model has default, modern, or name a file"):
+        effective(recipes, "fine_tune")
+    for field, value in (("epochs", 0), ("learning_rate", 0.0), ("batch_size", -1)):
+        with pytest.raises(UserError, match=f"{field} must be more than 0, not {value}"):
+            effective(recipes, None, SimpleNamespace(**{field: value}))
+
+
+def test_every_choice_has_its_function() -> None:
+    assert tuple(OPTIMIZERS) == CHOICES["optimizer"]
+    assert tuple(SCHEDULES) == CHOICES["schedule"]
+    assert set(ORDERS) == set(CHOICES["sampling"])
+
+
+def test_schedules() -> None:
+    step = Recipe("sgd", 0.001, epochs=16, batch_size=1, step_epochs=7)
+    rates = [rate_at(step, at, 16 * 5) for at in range(16 * 5)]
+    np.testing.assert_allclose(rates, [0.001] * 35 + [0.0001] * 35 + [0.00001] * 10)
+    cosine = Recipe("adamw", 1.0, epochs=1, batch_size=1, schedule="cosine", warmup=0.1)
+    rates = [rate_at(cosine, at, 100) for at in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0, abs=0.03)
+    assert rates[-1] < 0.001
+    assert np.argmax(rates) == 9
+    assert rate_at(replace(cosine, warmup=0.0), 0, 100) == 1.0
+
+
+def test_only_weights_decay() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    model[0].weight.requires_grad_(True)
+    optimizer = make_optimizer(model, Recipe("adamw", 0.1, 1, 1, weight_decay=0.5))
+    decays = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert decays[model[0].weight] == 0.5
+    assert {decays[p] for p in (model[0].bias, model[1].weight, model[1].bias)} == {0.0}
+    momentum = make_optimizer(model, Recipe("sgd", 0.1, 1, 1, momentum=0.7)).param_groups[0]["momentum"]
+    assert momentum == 0.7
+
+
+def test_smoothed_labels() -> None:
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, -1, 1])
+    own = torch.tensor(5.0)
+    assert loss_of({"loss": own, "logits": logits}, labels, 0.0) is own
+    known = labels >= 0
+    targets = torch.nn.functional.one_hot(labels[known], 3) * 0.9 + 0.1 / 3
+    expected = -(targets * logits[known].log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(loss_of({"loss": own, "logits": logits}, labels, 0.1), expected)
+
+
+def test_the_moving_average() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.BatchNorm1d(1, affine=False))
+    model[0].weight.data.fill_(1.0)
+    average = MovingAverage(model, 0.9)
+    expected = 1.0
+    for step in range(1, 40):
+        model[0].weight.data.fill_(float(step))
+        model[1].num_batches_tracked.fill_(step)
+        average.update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    with average.in_place():
+        assert model[0].weight.item() == pytest.approx(expected, rel=1e-5)
+        assert model[1].num_batches_tracked == 39
+    assert model[0].weight.item() == 39
+
+    again = MovingAverage(model, 0.9)
+    again.load(average.average)
+    with again.in_place():
+        assert model[0].weight.item() == pytest.approx(expected, rel=1e-5)
+    off = MovingAverage(model, 0.0)
+    off.update(1)
+    with off.in_place():
+        assert model[0].weight.item() == 39
