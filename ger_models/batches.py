@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler
@@ -53,16 +55,18 @@ class Collator:
         return batch
 
     def _seed(self, row: Mapping[str, Any]) -> int:
-        entropy = [self.train_seed, self.epoch, row.get("draw", 0), *row["image_id"].encode()]
-        words = np.random.SeedSequence(entropy).generate_state(2)
-        return int(words[0]) << 31 ^ int(words[1])
+        parts = f"{self.train_seed} {self.epoch} {row.get('draw', 0)} {row['image_id']}"
+        return int.from_bytes(hashlib.blake2b(parts.encode(), digest_size=7).digest(), "big")
 
 
 class Rows:
-    """The rows of a dataset by the keys of `orders`; `draw` tells how often this epoch has had the row before."""
+    """The rows of a dataset by the keys of `orders`; `draw` tells how often this epoch has had the row before.
+
+    They are read from Arrow, a batch at a time; images are not decoded: the processor does that.
+    """
 
     def __init__(self, split: Dataset) -> None:
-        self.split = split
+        self.split = split.with_format("arrow")
 
     def __len__(self) -> int:
         return len(self.split)
@@ -71,8 +75,31 @@ class Rows:
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[int]) -> list[dict[str, Any]]:
-        count = len(self.split)
-        return [{**self.split[key % count], "draw": key // count} for key in keys]
+        draws, numbers = np.divmod(keys, len(self.split))
+        rows = rows_of(self.split[numbers.tolist()])
+        return [{**row, "draw": draw} for row, draw in zip(rows, draws.tolist(), strict=True)]
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of an Arrow table, images as `{"bytes": ..., "path": ...}` and lists of numbers as numpy arrays."""
+    columns = [_values(column) for column in table.columns]
+    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    kind, size = column.type, 1
+    if not pa.types.is_list(kind):
+        return column.to_pylist()
+    inner = kind.value_type
+    if pa.types.is_fixed_size_list(inner):
+        size, inner = inner.list_size, inner.value_type
+    if not pa.types.is_floating(inner):
+        return column.to_pylist()
+    lists = [scalar.values for scalar in column]
+    if size > 1:
+        lists = [None if values is None else values.flatten() for values in lists]
+    arrays = [None if values is None else np.array(values) for values in lists]
+    return arrays if size == 1 else [None if array is None else array.reshape(-1, size) for array in arrays]
 
 
 class Order(Sampler[int]):

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
-from torchvision.transforms.v2 import functional as tvF
+from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
+from .processing_pixels import cut, normalized, pixels_of
+
 FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
+PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
+FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -110,6 +113,7 @@ class GerProcessor(BaseImageProcessor):
 
         Args:
             images: rows of a prepared dataset (mappings with the columns the model reads), or PIL images; one or many.
+                The images of a row are PIL images, or `{"bytes": ..., "path": ...}`, not decoded yet.
             generators: one for each row: training augmentation with the random numbers it draws. None: evaluation.
             return_tensors: only "pt".
 
@@ -145,64 +149,53 @@ class GerProcessor(BaseImageProcessor):
         return self._pixel_values([row["skeleton"] or black for row in rows], generators)
 
     def _pixel_values(
-        self, images: Sequence[Image.Image], generators: Sequence[torch.Generator] | None
+        self, images: Sequence[Any], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
-        pixels = []
+        pixels = torch.empty(len(images), 3, self.crop_size, self.crop_size, dtype=torch.uint8)
         for i, image in enumerate(images):
-            image = ImageOps.exif_transpose(image).convert("RGB")
-            image = self._centre(image) if generators is None else self._augmented(image, generators[i])
-            pixels.append(tvF.pil_to_tensor(image))
-        return {"pixel_values": self._normalized(torch.stack(pixels))}
+            photo = pixels_of(image)
+            pixels[i] = self._centre(photo) if generators is None else self._augmented(photo, generators[i])
+        return {"pixel_values": self._normalized(pixels)}
 
     def _normalized(self, pixels: torch.Tensor) -> torch.Tensor:
-        return tvF.normalize(tvF.to_dtype(pixels, torch.float32, scale=True), self.image_mean, self.image_std)
+        mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
+        return normalized(pixels, mean, std)
 
     def _aligned_faces(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
-        """Faces packed, scaled as SphereFace takes them, (x - 127.5) / 128; in training mirrored half the time."""
+        """Faces packed; in training mirrored half the time."""
         per_row = [row["aligned_faces"][: self.max_faces] for row in rows]
-        pixels = []
-        for i, faces in enumerate(per_row):
-            for face in faces:
-                face = face.convert("RGB")
-                if face.size != (FACE_WIDTH, FACE_HEIGHT):
-                    face = face.resize((FACE_WIDTH, FACE_HEIGHT), Image.Resampling.BILINEAR)
-                if generators is not None and torch.rand((), generator=generators[i]) < 0.5:
-                    face = ImageOps.mirror(face)
-                pixels.append(tvF.pil_to_tensor(face))
-        packed = torch.stack(pixels) if pixels else torch.zeros(0, 3, FACE_HEIGHT, FACE_WIDTH)
-        return {"face_pixels": (packed.float() - 127.5) / 128, "face_counts": torch.tensor([len(f) for f in per_row])}
+        mirrored = None if generators is None else _coins(generators, per_row)
+        return {
+            "face_pixels": normalized(_packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored), FACE_MEAN, FACE_STD),
+            "face_counts": torch.tensor([len(faces) for faces in per_row]),
+        }
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]
-        pixels = [tvF.pil_to_tensor(patch.convert("RGB")) for patches in per_row for patch in patches]
-        packed = torch.stack(pixels) if pixels else torch.zeros(0, 3, 96, 112, dtype=torch.uint8)
+        packed = _packed(per_row, PATCH_WIDTH, PATCH_HEIGHT)
         return {"patch_pixels": self._normalized(packed), "patch_counts": torch.tensor([len(p) for p in per_row])}
 
-    def _centre(self, image: Image.Image) -> Image.Image:
+    def _centre(self, photo: torch.Tensor) -> torch.Tensor:
+        height, width = photo.shape[1:]
         if not self.keep_aspect:
-            return self._cut(image, (0, 0, image.width, image.height))
-        scale = self.resize_shorter / min(image.size)
-        side = self.crop_size / scale  # of the square in the photo, so that only what is kept is resampled
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        return self._cut(image, (left, top, left + side, top + side))
+            return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size)
+        # the square in the photo, so that only what is kept is resampled
+        side = self.crop_size * min(width, height) / self.resize_shorter
+        left, top = (width - side) / 2, (height - side) / 2
+        return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size)
 
-    def _augmented(self, image: Image.Image, generator: torch.Generator) -> Image.Image:
+    def _augmented(self, photo: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time."""
+        photo_height, photo_width = photo.shape[1:]
         area_share, log_aspect, x, y, flip = torch.rand(5, generator=generator).tolist()
-        area = image.width * image.height * (self.crop_scale + (1 - self.crop_scale) * area_share)
+        area = photo_width * photo_height * (self.crop_scale + (1 - self.crop_scale) * area_share)
         aspect = math.exp(math.log(3 / 4) + log_aspect * (math.log(4 / 3) - math.log(3 / 4)))
-        width, height = min(math.sqrt(area * aspect), image.width), min(math.sqrt(area / aspect), image.height)
-        left, top = x * (image.width - width), y * (image.height - height)
-        image = self._cut(image, (left, top, left + width, top + height))
-        return ImageOps.mirror(image) if flip < 0.5 else image
-
-    def _cut(self, image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-        """`box` of the photo at the model's size, anti-aliased."""
-        left, top, right, bottom = box
-        box = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
-        return image.resize((self.crop_size, self.crop_size), Image.Resampling.BILINEAR, box=box)
+        width, height = min(math.sqrt(area * aspect), photo_width), min(math.sqrt(area / aspect), photo_height)
+        left, top = x * (photo_width - width), y * (photo_height - height)
+        square = cut(photo, (left, top, left + width, top + height), self.crop_size, self.crop_size)
+        return square.flip(-1) if flip < 0.5 else square
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.max_faces] for row in rows]
@@ -230,3 +223,22 @@ class GerProcessor(BaseImageProcessor):
                     )
                 scenes[i], mask[i] = feature, True
         return {"scene_feature": scenes, "scene_mask": mask}
+
+
+def _packed(
+    per_row: Sequence[Sequence[Any]], width: int, height: int, mirrored: Sequence[bool] | None = None
+) -> torch.Tensor:
+    """The images of all rows, one after the other: (images, 3, height, width) uint8."""
+    count = sum(map(len, per_row))
+    pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
+    for i, image in enumerate(image for images in per_row for image in images):
+        photo = pixels_of(image)
+        photo = cut(photo, (0, 0, photo.shape[2], photo.shape[1]), width, height)
+        pixels[i] = photo.flip(-1) if mirrored and mirrored[i] else photo
+    return pixels
+
+
+def _coins(generators: Sequence[torch.Generator], per_row: Sequence[Sequence[Any]]) -> list[bool]:
+    """Heads or tails for each image of each row, from the row's generator."""
+    rows = zip(per_row, generators, strict=True)
+    return [coin < 0.5 for images, generator in rows for coin in torch.rand(len(images), generator=generator).tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,35 @@ def test_the_number_of_workers_changes_nothing(faces: Dataset) -> None:
             assert same(loader, epochs[-1])
     assert [len(batch["labels"]) for batch in epochs[0]] == [4, 4, 4, 4, 2]
     assert not any(equal(*pair) for pair in zip(*epochs, strict=True))
+
+
+def test_batches_hold_what_the_processor_makes_of_the_decoded_rows(drawn_dataset: Path) -> None:
+    columns = ["image", "aligned_faces", "face_features", "sampled_patches", "skeleton", "scene_feature"]
+    split = load_splits(str(drawn_dataset), columns, ["train"])["train"].select([5, 2, 11, 7])
+    processor = small(*columns[:5])
+    (batch,) = make_loader(split, Collator(processor), 4)
+    expected = processor(list(split))
+    assert {*batch} == {*expected, "labels"}
+    assert equal({name: batch[name] for name in expected}, dict(expected))
+    assert batch["labels"].tolist() == split["label"]
+
+
+def test_lists_of_numbers_come_as_arrays() -> None:
+    features = datasets.Features(
+        {"face_features": datasets.List(datasets.List(datasets.Value("float32"), length=2)),
+         "scene_feature": datasets.List(datasets.Value("float32")), "people": [{"age": datasets.Value("int32")}]}
+    )  # fmt: skip
+    rows = [
+        {"face_features": [[1, 2], [3, 4]], "scene_feature": None, "people": [{"age": 3}]},
+        {"face_features": [], "scene_feature": [5.0], "people": []},
+        {"face_features": None, "scene_feature": [], "people": None},
+    ]
+    found = batches.Rows(Dataset.from_list(rows, features=features)).__getitems__([0, 1, 2])
+    assert found[0]["face_features"].tolist() == [[1, 2], [3, 4]]
+    assert found[1]["face_features"].shape == (0, 2)
+    assert found[2]["face_features"] is found[0]["scene_feature"] is None
+    assert found[1]["scene_feature"].tolist() == [5]
+    assert [row["people"] for row in found] == [[{"age": 3}], [], None]
 
 
 def test_the_order_depends_on_the_seed_and_the_epoch_alone() -> None:
