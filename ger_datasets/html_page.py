@@ -1,10 +1,14 @@
-"""The frame of a page that a person opens: one file, styles inline, no scripts, nothing fetched, light and dark.
+"""The frame of a page that a person opens: one file, styles inline, nothing fetched, light and dark.
+
+A page may have one script of our own: its hash is what the browser is told to run, and nothing else is.
 
 What comes from the data goes through `text` before it is put into a page.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 from collections.abc import Iterable, Sequence
 
@@ -48,7 +52,7 @@ footer { margin-top: 18px; } footer p { margin-bottom: 8px; }
 """
 
 
-def whole_page(title: str, parts: Iterable[str], style: str = "", marker: str = "") -> str:
+def whole_page(title: str, parts: Iterable[str], style: str = "", marker: str = "", script: str = "") -> str:
     """The page.
 
     Args:
@@ -56,21 +60,27 @@ def whole_page(title: str, parts: Iterable[str], style: str = "", marker: str = 
         parts: HTML.
         style: CSS of this page's own, after the common one.
         marker: a comment near the top, by which a program knows its own pages.
+        script: JavaScript that runs when the page is there; the page must be readable without it.
     """
+    allowed = "style-src 'unsafe-inline'; img-src data:"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        allowed += f"; script-src 'sha256-{digest}'"
+    code = f"<script>{script}</script>\n" if script else ""
     comment = f"<!-- {marker} -->\n" if marker else ""
     return f"""<!doctype html>
 {comment}<html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; {allowed}">
 <title>{text(title)}</title>
 <style>{STYLE}{style}</style>
 </head>
 <body>
 <main>
 {"".join(parts)}</main>
-</body>
+{code}</body>
 </html>
 """
 

@@ -1,52 +1,121 @@
-"""Score a predictions table against its labels: a report as JSON, one HTML page and two figures."""
+"""Score predictions against their labels: a report as one HTML page, JSON, a model card's figures and two plots.
+
+python scripts/evaluate_predictions.py --predictions test.parquet --output_dir report
+python scripts/evaluate_predictions.py --predictions a.parquet b.npz --split test --weights 0.3 0.7 --output_dir report
+python scripts/evaluate_predictions.py --predictions challenge.parquet --split challenge --submission upload
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError, listing
-from ger_models.evaluation.predictions import Predictions, read_predictions
+from ger_models.evaluation.joining import read_members
+from ger_models.evaluation.predictions import Predictions
 from ger_models.evaluation.report import write_report
+from ger_models.evaluation.submission import write_submission
+from ger_models.evaluation.weighted import read_ensemble, weighted
+from ger_models.loading import public_name
+from ger_models.shown_photos import read_pictures
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Arguments:
-    predictions: Path = field(metadata={"help": "The predictions table that predict.py wrote: a Parquet file."})
-    output_dir: Path = field(metadata={"help": "Folder for the report; an earlier report in it is replaced."})
-    split: str | None = field(
-        default=None, metadata={"help": "The split to score; may be left out where the table holds only one."}
+    predictions: list[Path] = field(
+        metadata={"help": "Predictions tables that predict.py wrote (Parquet), or the original system's npz archives."}
     )
+    output_dir: Path | None = field(
+        default=None, metadata={"help": "Folder for the report; an earlier report in it is replaced."}
+    )
+    split: list[str] | None = field(
+        default=None, metadata={"help": "The splits to score; may be left out where the tables hold only one."}
+    )
+    weights: list[float] | None = field(
+        default=None, metadata={"help": "Score the ensemble too: how much each model's logits count, one for each."}
+    )
+    ensemble: Path | None = field(
+        default=None,
+        metadata={"help": "The same with the weights in the ensemble.json that ensemble.py wrote."},
+    )
+    dataset: str | None = field(
+        default=None, metadata={"help": "Prepared dataset that the photos of the mistakes are taken from."}
+    )
+    without_images: bool = field(default=False, metadata={"help": "Leave photos out of the page."})
     most_mistakes: int = field(
         default=20, metadata={"help": "How many of the most confident mistakes the report lists."}
     )
+    submission: Path | None = field(
+        default=None, metadata={"help": "New folder for NAME.txt files with the classes, as the 2018 challenge wants."}
+    )
+
+    def __post_init__(self) -> None:
+        if self.output_dir is None and self.submission is None:
+            raise UserError("give --output_dir, the folder for the report, or --submission")
+        if self.weights is not None and self.ensemble is not None:
+            raise UserError("give --weights or --ensemble, not both")
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
-    predictions = read_predictions(arguments.predictions)
-    split = arguments.split or only_split(predictions)
-    report = write_report(arguments.output_dir, predictions, split, most_mistakes=arguments.most_mistakes)
+    members = read_members(arguments.predictions)
+    splits = arguments.split or only_split(members)
+    ensemble = made_of(arguments, members)
+    models = members if ensemble is None else [weighted(members, ensemble["weights"], splits), *members]
+    figures: dict[str, Any] = {}
+    if arguments.output_dir is not None:
+        show = None
+        if arguments.dataset is not None and not arguments.without_images:
+            show = partial(read_pictures, arguments.dataset, splits)
+        dataset = "" if arguments.dataset is None else public_name(arguments.dataset)
+        report = write_report(
+            arguments.output_dir, models, splits, None, arguments.most_mistakes, ensemble, dataset, show
+        )
+        figures = told(report, arguments.output_dir / "report.html")
+    if arguments.submission is not None:
+        write_submission(arguments.submission, models[0].select(splits[0]))
+        figures |= {"model": models[0].model, "split": splits[0], "submission": str(arguments.submission)}
+    return figures
+
+
+def only_split(members: Sequence[Predictions]) -> list[str]:
+    """The one split of the tables; several are the user's to choose from."""
+    names = list(dict.fromkeys(split for member in members for split in member.split_names))
+    if len(names) > 1:
+        raise UserError(f"the table holds the splits {listing(names)}; choose one with --split")
+    return names
+
+
+def made_of(arguments: Arguments, members: Sequence[Predictions]) -> dict[str, Any] | None:
+    """How the ensemble that is asked for is made of the members; None if none is."""
+    if arguments.weights is not None:
+        return {"method": "given", "members": [member.model for member in members], "weights": arguments.weights}
+    return None if arguments.ensemble is None else read_ensemble(arguments.ensemble)
+
+
+def told(report: dict[str, Any], page: Path) -> dict[str, Any]:
+    """The figures of the last line: those of the first result, then the accuracy of every other."""
     if report["note"]:
         logger.warning("note: %s", report["note"])
-    page = arguments.output_dir / "report.html"
-    logger.info("%s on %s: %.1f%% accuracy; %s", report["model"], split, 100 * report["metrics"]["accuracy"], page)
-    metrics = {
-        name: value for name, value in report["metrics"].items() if name not in ("confusion_matrix", "per_class")
-    }
-    told = {"model": report["model"], "split": split, "note": report["note"], "report": str(page)}
-    return {**metrics, **report["baselines"], **told}
-
-
-def only_split(predictions: Predictions) -> str:
-    """The one split of the table; several are the user's to choose from."""
-    if len(predictions.split_names) > 1:
-        raise UserError(f"the table holds the splits {listing(predictions.split_names)}; choose one with --split")
-    return predictions.split_names[0]
+    for result in (report, *report["others"]):
+        accuracy = 100 * result["metrics"]["accuracy"]
+        logger.info("%s on %s: %.1f%% accuracy", result["model"], result["split"], accuracy)
+    logger.info("%s", page)
+    left_out = ("confusion_matrix", "per_class", "reliability")
+    metrics = {name: value for name, value in report["metrics"].items() if name not in left_out}
+    others = [
+        {"model": result["model"], "split": result["split"], "accuracy": result["metrics"]["accuracy"]}
+        for result in report["others"]
+    ]
+    about = {"model": report["model"], "split": report["split"], "note": report["note"], "report": str(page)}
+    marked = {"selection_on_report": True} if report["selection_on_report"] else {}
+    return {**metrics, **report["baselines"], **about, **marked, **({"others": others} if others else {})}
 
 
 if __name__ == "__main__":

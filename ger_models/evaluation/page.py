@@ -1,15 +1,23 @@
-"""The report as one HTML page. Every name from the data is escaped."""
+"""The report as one HTML page. Every name from the data is escaped.
+
+Without scripts the page shows every result, one after the other; where there are several, a short script shows the one
+that is chosen by model and split.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ger_datasets.html_page import note, photos, section, table, text, tiles, whole_page
 
+from . import charts
+from .charts import percent, percent_range, share_cell
+from .mistakes import STYLE as MISTAKES_STYLE
+from .mistakes import Picture, mistakes_section, picture_store
+
 STYLE = """
-:root { --cell: 0, 114, 178; }
-@media (prefers-color-scheme: dark) { :root { --cell: 26, 125, 190; } }
+main.many { max-width: 900px; }
 .hero { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 14px; }
 .hero b { font-size: 3rem; line-height: 1.1; letter-spacing: -.02em; }
 .scale { position: relative; height: 74px; margin: 10px 8px 0; font-size: .8rem; color: var(--quiet); }
@@ -18,77 +26,268 @@ STYLE = """
 .scale .range { top: 22px; height: 18px; border-radius: 4px; background: var(--blue); opacity: .4; }
 .scale .tick { top: 20px; width: 2px; height: 22px; margin-left: -1px; background: var(--quiet); }
 .scale .here { top: 18px; width: 4px; height: 26px; margin-left: -2px; border-radius: 2px; background: var(--blue); }
-.confusion { border-collapse: separate; border-spacing: 3px; table-layout: fixed; min-width: var(--least); }
-.confusion th, .confusion td { border: 0; text-align: center; vertical-align: middle; overflow-wrap: anywhere; }
-.confusion tbody th { text-align: right; } .confusion thead th { vertical-align: bottom; }
-.confusion thead th, .confusion tbody th { color: var(--ink); font-size: .9rem; font-weight: 500; padding: 4px; }
-.confusion td { border-radius: 6px; padding: 12px 4px; font-size: 1.1rem;
-  background: rgba(var(--cell), var(--share)); }
-.confusion td small { color: inherit; font-size: .8rem; } .confusion .hit { font-weight: 700; }
-.confusion thead .axis { color: var(--quiet); font-weight: 400; text-align: center; }
-.bar { position: relative; display: block; height: 6px; border-radius: 3px; background: var(--track); margin-top: 7px;
-  min-width: 84px; }
-.bar i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px; background: var(--blue); }
-.bar u { position: absolute; top: -3px; bottom: -3px; border: solid var(--ink); border-width: 0 1.5px; }
-.bar u::after { content: ""; position: absolute; left: 0; right: 0; top: 5.25px; height: 1.5px;
-  background: var(--ink); }
-@media (max-width: 560px) { .classes { font-size: .875rem; } .classes .bar { min-width: 64px; } }
+[hidden] { display: none !important; }
+a { color: inherit; text-decoration-color: var(--blue); text-underline-offset: 3px; }
+#picker { position: sticky; top: 0; z-index: 2; background: var(--page); padding: 10px 0; margin-top: 14px;
+  display: flex; flex-wrap: wrap; gap: 8px 20px; border-bottom: 1px solid var(--line); }
+#picker label { display: flex; gap: 8px; align-items: center; font-size: .9rem; color: var(--quiet); min-width: 0; }
+#picker select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px; padding: 7px 10px; max-width: min(100%, 22em); text-overflow: ellipsis; }
+.result { scroll-margin-top: 60px; margin-top: 34px; } .result > h2 { font-size: 1.3rem; overflow-wrap: anywhere; }
+summary { cursor: pointer; padding: 8px 0; color: var(--quiet); font-size: .9rem; }
+a.chosen { font-weight: 600; }
+@media (min-width: 700px) { .models .bar { min-width: 150px; } }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 18px 28px; }
+.difference { position: relative; display: block; height: 8px; border-radius: 4px; background: var(--track);
+  margin-top: 7px; min-width: 90px; }
+.difference u { position: absolute; top: 0; bottom: 0; border-radius: 4px; background: var(--blue); opacity: .45; }
+.difference i { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1.5px;
+  background: var(--blue); }
+.difference s { position: absolute; left: 50%; top: -4px; bottom: -4px; width: 1px; background: var(--quiet); }
+@media (max-width: 560px) { .classes { font-size: .9rem; } .classes td:not(:first-child) { padding-bottom: 6px; } }
 """
 
-
-def render_page(report: dict[str, Any]) -> str:
-    """The page for a report, as `report.make_report` returns it."""
-    metrics = report["metrics"]
-    parts = [
-        note(report["note"]),
-        _header(report),
-        _headline(metrics, report["baselines"]),
-        _confusion(metrics["confusion_matrix"], report["class_names"]),
-        _classes(metrics["per_class"]),
-        _faces(report["by_faces"]),
-        _mistakes(report["mistakes"], wrong=metrics["rows"] - sum(_diagonal(metrics["confusion_matrix"]))),
-        FOOTER,
-    ]
-    title = f"{report['model']} on {report['split']}: {_percent(metrics['accuracy'])} accuracy"
-    return whole_page(title, parts, STYLE)
-
+SCRIPT = """
+(() => {
+  const picker = document.getElementById("picker"), { model, split } = picker.elements;
+  const parts = document.querySelectorAll("[data-model], [data-split]");
+  const show = () => {
+    for (const part of parts) {
+      const { model: ofModel, split: ofSplit } = part.dataset;
+      part.hidden = (model && ofModel && ofModel !== model.value) || (split && ofSplit && ofSplit !== split.value);
+    }
+    for (const row of document.querySelectorAll("[data-row]")) {
+      row.classList.toggle("chosen", Boolean(model) && row.dataset.row === model.value);
+    }
+  };
+  const follow = () => {
+    const asked = location.hash && document.getElementById(location.hash.slice(1));
+    if (!asked || !asked.dataset.model) return;
+    if (model) model.value = asked.dataset.model;
+    if (split) split.value = asked.dataset.split;
+    show();
+    asked.scrollIntoView();
+  };
+  picker.addEventListener("change", show);
+  window.addEventListener("hashchange", follow);
+  picker.hidden = false;
+  show();
+  follow();
+})();
+"""
 
 FOOTER = """<footer class="quiet">
-<p>Accuracy, balanced accuracy and macro-F1: 95% percentile bootstrap intervals over 2,000 resamples of the photos.
-Recall: Wilson's 95% score interval. Both take the photos to be independent; where several are frames of one video,
-the true uncertainty is larger.</p>
+<p>Intervals hold the middle 95% of 2,000 bootstrap resamples{units}; recall has Wilson's 95% score interval{but}.
+{caution}</p>
 <p>Balanced accuracy is the mean recall of the classes that occur; macro-F1 the mean F1 of the classes that occur or
-are predicted; log-loss is in nats. A ratio whose divisor is 0 counts as 0.</p>
+are predicted; log-loss is in nats; calibration error (ECE) is the mean distance, over 15 bins of probability, from
+what was given to what was right; AUC is one class against the rest. A ratio whose divisor is 0 counts as 0.</p>
 </footer>
 """
+CAUTION = (
+    "Both take the photos to be independent; where several are frames of one video, the true uncertainty is larger."
+)
 
 
-def _header(report: dict[str, Any]) -> str:
-    metrics = report["metrics"]
-    left_out = f" · {metrics['unlabelled']:,} without a label left out" if metrics["unlabelled"] else ""
+def render_page(report: Mapping[str, Any], pictures: Mapping[str, Picture] | None = None) -> str:
+    """The page for a report, as `report.make_report` returns it.
+
+    Args:
+        report: the report.
+        pictures: of the mistakes, by image_id; those that are missing are told in words.
+    """
+    results = [report, *report["others"]]
+    models = list(dict.fromkeys(result["model"] for result in results))
+    splits = list(dict.fromkeys(result["split"] for result in results))
+    several = len(results) > 1
+    parts = [note(report["note"]), picture_store(pictures or {})]
+    if several:
+        parts += [_title(models, splits), _picker(models, splits)]
+        for number, split in enumerate(splits):
+            among = [result for result in results if result["split"] == split]
+            shown = [_overview(among, models, number), _comparisons(report, split), _agreement(report, split)]
+            parts.append(f'<div data-split="{number}">\n{"".join(shown)}</div>\n')
+    parts.append(_ensemble(report["ensemble"]))
+    for result in results:
+        body = _result(result, pictures or {}, several)
+        if several:
+            place = (models.index(result["model"]), splits.index(result["split"]))
+            data = f'id="{_anchor(*place)}" data-model="{place[0]}" data-split="{place[1]}"'
+            body = f'<article class="result" {data}>\n{body}</article>\n'
+        parts.append(body)
+    parts.append(_footer(results))
+    title = f"{report['model']} on {report['split']}: {percent(report['metrics']['accuracy'])} accuracy"
+    style = charts.STYLE + STYLE + MISTAKES_STYLE
+    return whole_page(title, parts, style, script=SCRIPT if several else "")
+
+
+def _anchor(model: int, split: int) -> str:
+    return f"result-{model}-{split}"
+
+
+def _title(models: Sequence[str], splits: Sequence[str]) -> str:
+    told = f"{len(models)} models" if len(models) > 1 else models[0]
     return f"""<header>
 <p class="quiet" style="margin:0">Group emotion recognition</p>
-<h1>{text(report["model"])}</h1>
-<p class="quiet">Split <strong>{text(report["split"])}</strong> · {photos(metrics["rows"])} scored{left_out}</p>
+<h1>{text(told)}</h1>
+<p class="quiet">{"Split" if len(splits) == 1 else "Splits"} <strong>{text(", ".join(splits))}</strong></p>
 </header>
 """
 
 
-def _headline(metrics: dict[str, Any], baselines: dict[str, Any]) -> str:
+def _picker(models: Sequence[str], splits: Sequence[str]) -> str:
+    """What to show; without scripts it stays hidden, and everything is shown."""
+    choices = ""
+    for name, label, values in (("model", "Model", models), ("split", "Split", splits)):
+        if len(values) > 1:
+            options = "".join(f'<option value="{i}">{text(value)}</option>' for i, value in enumerate(values))
+            choices += f'<label>{label} <select name="{name}" autocomplete="off">{options}</select></label>\n'
+    return f'<form id="picker" hidden>\n{choices}</form>\n'
+
+
+def _overview(results: Sequence[Mapping[str, Any]], models: Sequence[str], split: int) -> str:
+    rows = []
+    for result in results:
+        figures, model = result["metrics"], models.index(result["model"])
+        name = f'<a href="#{_anchor(model, split)}" data-row="{model}">{text(result["model"])}</a>'
+        rows.append(
+            (
+                name,
+                share_cell(figures["accuracy"], figures["accuracy_interval"]),
+                _with_range(figures, "balanced_accuracy"),
+                _with_range(figures, "macro_f1"),
+                f"{figures['log_loss']:.3f}",
+                percent(figures["ece"]),
+            )
+        )
+    heads = ("Model", "Accuracy", "Balanced accuracy", "Macro-F1", "Log-loss", "ECE")
+    name, rows_there = results[0]["split"], results[0]["metrics"]["rows"]
+    return section(f"Models on {text(name)}", photos(rows_there), table(heads, rows, kind="models stack"))
+
+
+def _with_range(figures: Mapping[str, Any], name: str) -> str:
+    return f"{percent(figures[name])}<small>{percent_range(figures[f'{name}_interval'])}</small>"
+
+
+def _comparisons(report: Mapping[str, Any], split: str) -> str:
+    """Differences in accuracy of each two models on the same photos; those that leave the first out are folded."""
+    pairs = [pair for pair in report["comparisons"] if pair["split"] == split]
+    if not pairs:
+        return ""
+    furthest = max(abs(edge) for pair in pairs for edge in (*pair["difference_interval"], pair["difference"]))
+    first, others = [], []
+    for pair in pairs:
+        (first if report["model"] in pair["models"] else others).append(_comparison(pair, furthest))
+    about = (
+        "One model's accuracy less another's on the same photos, in percentage points, with a paired 95% bootstrap "
+        "interval; the photos that only the one, or only the other, gets right; McNemar's test (mid-p)."
+    )
+    heads = ("Models", "Difference", "Only one right", "p")
+    body = table(heads, first, kind="stack")
+    if others:
+        folded = table(heads, others, kind="stack")
+        body += f"<details><summary>{len(others)} more</summary>\n{folded}</details>\n"
+    return section("Differences", about, body)
+
+
+def _comparison(pair: Mapping[str, Any], furthest: float) -> tuple[str, ...]:
+    low, high = pair["difference_interval"]
+    at, start, end = (0.5 + 0.48 * value / max(furthest, 1e-12) for value in (pair["difference"], low, high))
+    line = f'<u style="left:{start:.2%};right:{1 - end:.2%}"></u><s></s><i style="left:{at:.2%}"></i>'
+    told = f"{100 * pair['difference']:+.1f}<small>{100 * low:+.1f} to {100 * high:+.1f}</small>"
+    p = pair["mcnemar_mid_p"]
+    base, gained = map(text, pair["models"])
+    return (
+        f"{gained} <small>less {base}</small>",
+        f'{told}<span class="difference">{line}</span>',
+        f"{pair['only_second_right']:,} / {pair['only_first_right']:,}",
+        "&lt; 0.001" if p < 0.001 else f"{p:.3f}",
+    )
+
+
+def _agreement(report: Mapping[str, Any], split: str) -> str:
+    told = [agreement for agreement in report["agreement"] if agreement["split"] == split]
+    if not told:
+        return ""
+    about = (
+        "On how many of the photos two models give the same answer, and how many both get wrong; members of an "
+        "ensemble help each other where they are wrong on different photos."
+    )
+    return section("Agreement", about, charts.agreement_table(told[0]))
+
+
+def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
+    if not ensemble or not ensemble.get("weights"):
+        return ""
+    members, weights = ensemble["members"], ensemble["weights"]
+    body = charts.weight_bars(members, weights)
+    method = ensemble.get("method")
+    about = f"Found by {text(method)}" if method and method != "given" else "Weights as given"
+    if ensemble.get("select"):
+        about += f" on the split {text(ensemble['select'])}"
+    landscape = ensemble.get("landscape")
+    if landscape and len(members) == 3 and 3 <= len(landscape["weights"]) <= charts.TRIANGLE_MOST:
+        triangle = charts.weight_triangle(members, landscape["weights"], landscape["accuracy"], weights)
+        where = f" on {text(landscape['split'])}" if landscape.get("split") else ""
+        body = (
+            f'<div class="pair"><div>{body}</div><div><p class="quiet">Accuracy of every weighting{where}: the nearer '
+            f"a corner, the heavier that model. ○ chosen, ◇ the first of the best.</p>{triangle}</div></div>\n"
+        )
+    return section("Ensemble", f"{about}.", body)
+
+
+def _result(result: Mapping[str, Any], pictures: Mapping[str, Picture], several: bool) -> str:
+    metrics = result["metrics"]
+    parts = [
+        _header(result, several),
+        _headline(metrics, result["baselines"]),
+        _confusion(metrics["confusion_matrix"], result["class_names"]),
+        _classes(metrics["per_class"]),
+        _reliability(metrics),
+        _faces(result["by_faces"]),
+        mistakes_section(result["mistakes"], metrics["rows"] - _right(metrics["confusion_matrix"]), pictures),
+    ]
+    return "".join(parts)
+
+
+def _header(result: Mapping[str, Any], several: bool) -> str:
+    metrics = result["metrics"]
+    left_out = f" · {metrics['unlabelled']:,} without a label left out" if metrics["unlabelled"] else ""
+    groups = f" in {metrics['groups']:,} groups" if metrics["groups"] else ""
+    about = f"Split <strong>{text(result['split'])}</strong> · {photos(metrics['rows'])}{groups} scored{left_out}"
+    if result.get("model_revision"):
+        about += f" · revision {text(result['model_revision'][:16])}"
+    if several:
+        own = note(result["note"]) if result["note"] else ""
+        return f'<h2>{text(result["model"])}</h2>\n<p class="quiet">{about}</p>\n{own}'
+    return f"""<header>
+<p class="quiet" style="margin:0">Group emotion recognition</p>
+<h1>{text(result["model"])}</h1>
+<p class="quiet">{about}</p>
+</header>
+"""
+
+
+def _headline(metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> str:
+    shares = {"Balanced accuracy": "balanced_accuracy", "Macro-F1": "macro_f1", "Calibration error": "ece"}
     shown = [
-        ("Balanced accuracy", _percent(metrics["balanced_accuracy"]), _range(metrics["balanced_accuracy_interval"])),
-        ("Macro-F1", _percent(metrics["macro_f1"]), _range(metrics["macro_f1_interval"])),
-        ("Log-loss", f"{metrics['log_loss']:.3f}", "lower is better"),
+        (label, percent(metrics[name]), percent_range(metrics[f"{name}_interval"])) for label, name in shares.items()
+    ]
+    edges = "–".join(f"{edge:.3f}" for edge in metrics["log_loss_interval"])
+    shown.insert(2, ("Log-loss", f"{metrics['log_loss']:.3f}", f"{edges}, lower is better"))
+    if metrics["auc"] is not None:
+        shown.append(("AUC", f"{metrics['auc']:.3f}", "–".join(f"{edge:.3f}" for edge in metrics["auc_interval"])))
+    shown.append(
         (
             "Baselines",
-            _percent(baselines["majority"]),
-            f"always {text(baselines['majority_class'])}; guessing {_percent(baselines['chance'])}",
-        ),
-    ]
+            percent(baselines["majority"]),
+            f"always {text(baselines['majority_class'])}; guessing {percent(baselines['chance'])}",
+        )
+    )
     return f"""<section>
 <h2>Accuracy</h2>
-<div class="hero"><b>{_percent(metrics["accuracy"])}</b>
-<span class="quiet">95% interval {_range(metrics["accuracy_interval"])}, n = {metrics["rows"]:,}</span></div>
+<div class="hero"><b>{percent(metrics["accuracy"])}</b>
+<span class="quiet">95% interval {percent_range(metrics["accuracy_interval"])}, n = {metrics["rows"]:,}</span></div>
 {_no_spread(metrics["accuracy"])}{_scale(metrics["accuracy"], metrics["accuracy_interval"], baselines)}
 {tiles(shown)}</section>
 """
@@ -101,7 +300,7 @@ def _no_spread(accuracy: float) -> str:
     return f'<p class="quiet">Every photo is {which}, so resampling shows no spread; that is not certainty.</p>\n'
 
 
-def _scale(accuracy: float, interval: Sequence[float], baselines: dict[str, Any]) -> str:
+def _scale(accuracy: float, interval: Sequence[float], baselines: Mapping[str, Any]) -> str:
     """Accuracy on a line from 0 to 100 %, between what guessing and the most frequent class would reach."""
     chance, majority = baselines["chance"], baselines["majority"]
     marks = [("guessing", chance, "top:-2px")]
@@ -120,83 +319,55 @@ def _scale(accuracy: float, interval: Sequence[float], baselines: dict[str, Any]
 
 
 def _confusion(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    rows = []
-    for index, (name, counts) in enumerate(zip(names, confusion, strict=True)):
-        total, cells = sum(counts), []
-        for column, count in enumerate(counts):
-            share = count / total if total else 0.0
-            # at most 0.8, so that the same ink is readable on every cell
-            mark = ' class="hit"' if column == index else ""
-            under = f"{share:.0%}" if total else "–"
-            cells.append(f'<td{mark} style="--share:{0.05 + 0.75 * share:.3f}">{count:,}<small>{under}</small></td>')
-        rows.append(f'<tr><th scope="row">{text(name)}</th>{"".join(cells)}</tr>\n')
-    heads = "".join(f'<th scope="col">{text(name)}</th>' for name in names)
-    return f"""<section>
-<h2>Confusion matrix</h2>
-<p class="quiet">Photos by true class (row) and predicted class (column); the share is of the row.</p>
-<div class="wide"><table class="confusion" style="--least:{64 * (len(names) + 1)}px">
-<thead><tr><th></th><th class="axis" colspan="{len(names)}">Predicted</th></tr>
-<tr><th class="axis" style="text-align:right">True</th>{heads}</tr></thead>
-<tbody>
-{"".join(rows)}</tbody></table></div>
-</section>
-"""
+    about = "Photos by true class (row) and predicted class (column); the share is of the row."
+    return section("Confusion matrix", about, charts.confusion_table(confusion, names))
 
 
-def _classes(per_class: dict[str, dict[str, Any]]) -> str:
+def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, row in per_class.items():
-        recall = "–"
-        if row["support"]:
-            low, high = row["recall_interval"]
-            recall = (
-                f'{_percent(row["recall"])}<small>{_range((low, high))}</small><span class="bar">'
-                f'<i style="width:{row["recall"]:.2%}"></i><u style="left:{low:.2%};right:{1 - high:.2%}"></u></span>'
-            )
-        cells = (_percent(row["precision"]) if row["predicted"] else "–", recall, _percent(row["f1"]))
-        if not row["support"] and not row["predicted"]:
-            cells = ("–", "–", "–")
-        rows.append((text(name), *cells, f"{row['support']:,}"))
-    heads = ("Class", "Precision", "Recall", "F1", "Photos")
-    return section("By class", "", table(heads, rows, kind="classes"))
+        known = {"precision": row["predicted"], "recall": row["support"], "f1": row["support"] + row["predicted"]}
+        cells = [
+            share_cell(row[figure], row.get(f"{figure}_interval")) if there else "–" for figure, there in known.items()
+        ]
+        auc = "–" if row["auc"] is None else f"{row['auc']:.3f}"
+        rows.append((text(name), *cells, auc, f"{row['support']:,}"))
+    heads = ("Class", "Precision", "Recall", "F1", "AUC", "Photos")
+    return section("By class", "", table(heads, rows, kind="classes stack"))
 
 
-def _faces(bins: Sequence[dict[str, Any]]) -> str:
+def _reliability(metrics: Mapping[str, Any]) -> str:
+    about = (
+        "Of the photos whose answer was given such a probability, the share that was right. On the dashed line the "
+        "probabilities mean what they say; below it the model is too sure."
+    )
+    return section("Reliability", about, charts.reliability_chart(metrics["reliability"]))
+
+
+def _faces(bins: Sequence[Mapping[str, Any]]) -> str:
     if not bins:
         return ""
-    rows = [(_bin(each), _percent(each["accuracy"]), f"{each['rows']:,}") for each in bins]
+    rows = [
+        (_bin(each), share_cell(each["accuracy"], each.get("accuracy_interval")), f"{each['rows']:,}") for each in bins
+    ]
     about = "How many faces the detector found in the photo."
     return section("By number of faces", about, table(("Faces", "Accuracy", "Photos"), rows))
 
 
-def _mistakes(mistakes: Sequence[dict[str, Any]], wrong: int) -> str:
-    if not mistakes:
-        return section("Most confident mistakes", "None to show.", "")
-    faces = any("faces" in each for each in mistakes)
-    rows = []
-    for each in mistakes:
-        cells = [text(each["image_id"]), text(each["label"]), text(each["prediction"])]
-        cells += [_percent(each["probability"]), _percent(each["probability_of_label"])]
-        rows.append((*cells, *([str(each.get("faces", "–"))] if faces else [])))
-    heads = ("Photo", "True", "Predicted", "Probability", "Of the truth", *(["Faces"] if faces else []))
-    about = f"{len(mistakes):,} of {wrong:,}, by the softmax probability of the wrong answer."
-    return section("Most confident mistakes", about, table(heads, rows, names=3, kind="stack"))
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
-
-
-def _range(interval: Sequence[float]) -> str:
-    low, high = interval
-    return f"{low * 100:.1f}–{high:.1%}"
-
-
-def _bin(each: dict[str, Any]) -> str:
+def _bin(each: Mapping[str, Any]) -> str:
     if each["to"] is None:
         return f"{each['from']} and more"
     return str(each["from"]) if each["from"] == each["to"] else f"{each['from']}–{each['to']}"
 
 
-def _diagonal(confusion: Sequence[Sequence[int]]) -> list[int]:
-    return [row[index] for index, row in enumerate(confusion)]
+def _footer(results: Sequence[Mapping[str, Any]]) -> str:
+    grouped = any(result["metrics"]["groups"] for result in results)
+    return FOOTER.format(
+        units=" of the groups" if grouped else " of the photos",
+        but=", or the bootstrap's where there are groups" if grouped else "",
+        caution="" if grouped else CAUTION,
+    )
+
+
+def _right(confusion: Sequence[Sequence[int]]) -> int:
+    return sum(row[index] for index, row in enumerate(confusion))

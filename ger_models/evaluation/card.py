@@ -1,0 +1,152 @@
+"""The report as Markdown for a model card. Its metadata is a `model-index`, which the Hub reads figures from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from .charts import percent, percent_range
+
+TASK = "image-classification"
+# figure -> its name on the Hub, and here
+FIGURES = {
+    "accuracy": ("accuracy", "Accuracy"),
+    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
+    "macro_f1": ("f1", "Macro-F1"),
+    "log_loss": ("log_loss", "Log-loss"),
+    "ece": ("expected_calibration_error", "Expected calibration error"),
+    "auc": ("roc_auc", "AUC, one class against the rest"),
+}
+SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+MARKED = " (chosen on this split)"
+
+
+def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
+    """The card's text: the metadata, then the figures of the report's first model on every split, and of the others.
+
+    Args:
+        report: as `report.make_report` returns it.
+        dataset: the dataset's name, or its repository on the Hub.
+    """
+    results = [report, *report["others"]]
+    own = [result for result in results if result["model"] == report["model"]]
+    mark = MARKED if report["selection_on_report"] else ""
+    data = ModelCardData(
+        model_name=report["model"],
+        tags=["group-level emotion recognition"],
+        pipeline_tag=TASK,
+        eval_results=[found for result in own for found in _found(result, dataset, mark)],
+        **({"notice": report["note"]} if report["note"] else {}),
+    )
+    parts = [
+        f"---\n{data}\n---",
+        f"> **{_prose(report['note'])}**" if report["note"] else "",
+        "## Evaluation",
+        *(_result(result) for result in own),
+        _models(results) if len(results) > len(own) else "",
+        _ensemble(report["ensemble"]),
+        "Intervals: the middle 95 % of 2,000 bootstrap resamples"
+        + (" of the groups" if report["metrics"]["groups"] else " of the photos")
+        + ".",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _found(result: Mapping[str, Any], dataset: str, mark: str) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Group-level emotion recognition",
+            dataset_type=dataset or "group-photos",
+            dataset_name=dataset or "group photos",
+            dataset_split=result["split"],
+            dataset_revision=result["dataset_revision"] or None,
+            metric_type=kind,
+            metric_name=name + mark,
+            metric_value=result["metrics"][figure],
+        )
+        for figure, (kind, name) in FIGURES.items()
+        if result["metrics"][figure] is not None
+    ]
+
+
+def _result(result: Mapping[str, Any]) -> str:
+    metrics, names = result["metrics"], result["class_names"]
+    figures = [
+        (label, _value(figure, metrics[figure]), _interval(figure, metrics[f"{figure}_interval"]))
+        for figure, (_, label) in FIGURES.items()
+        if metrics[figure] is not None
+    ]
+    classes = [
+        (
+            _prose(name),
+            *(percent(row[figure]) for figure in ("precision", "recall", "f1")),
+            "–" if row["recall_interval"] is None else percent_range(row["recall_interval"]),
+            f"{row['support']:,}",
+        )
+        for name, row in metrics["per_class"].items()
+    ]
+    confusion = [
+        (_prose(name), *(f"{count:,}" for count in counts))
+        for name, counts in zip(names, metrics["confusion_matrix"], strict=True)
+    ]
+    parts = [
+        f"### {_prose(result['model'])} on {_prose(result['split'])}, {metrics['rows']:,} photos",
+        _table(("figure", "value", "95 % interval"), figures),
+        _table(("class", "precision", "recall", "F1", "95 % interval of the recall", "photos"), classes),
+        _table(("true \\ predicted", *map(_prose, names)), confusion),
+    ]
+    if result["by_faces"]:
+        bins = [
+            (
+                f"{each['from']} and more" if each["to"] is None else f"{each['from']} to {each['to']}",
+                percent(each["accuracy"]),
+                percent_range(each["accuracy_interval"]),
+                f"{each['rows']:,}",
+            )
+            for each in result["by_faces"]
+        ]
+        parts.append(_table(("faces", "accuracy", "95 % interval", "photos"), bins))
+    return "\n\n".join(parts)
+
+
+def _models(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            _prose(result["model"]),
+            _prose(result["split"]),
+            percent(result["metrics"]["accuracy"]),
+            percent_range(result["metrics"]["accuracy_interval"]),
+        )
+        for result in results
+    ]
+    return "### All models\n\n" + _table(("model", "split", "accuracy", "95 % interval"), rows)
+
+
+def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
+    if not ensemble or not ensemble.get("weights"):
+        return ""
+    rows = zip(map(_prose, ensemble["members"]), (f"{weight:.3g}" for weight in ensemble["weights"]), strict=True)
+    return "### Weights\n\n" + _table(("member", "weight"), list(rows))
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _value(figure: str, value: float) -> str:
+    return percent(value) if figure in SHARES else f"{value:.3f}"
+
+
+def _interval(figure: str, interval: Sequence[float]) -> str:
+    return percent_range(interval) if figure in SHARES else "–".join(f"{edge:.3f}" for edge in interval)
+
+
+def _prose(value: str) -> str:
+    """Text from the data, in one line, with nothing in it that Markdown or HTML would act on."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~>])", r"\\\1", " ".join(value.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
