@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .emotic.builder import EmoticBuilder
 from .errors import UserError
@@ -24,10 +23,10 @@ class Builder(Protocol):
         license: the Hub's identifier of the photos' licence; "other" where card.md tells the terms.
     """
 
-    class_names: Sequence[str]
-    extra_features: Mapping[str, Any]
-    notice: str
-    license: str
+    class_names: ClassVar[tuple[str, ...]]
+    extra_features: ClassVar[dict[str, Any]]
+    notice: ClassVar[str]
+    license: ClassVar[str]
 
     def __init__(self, source: Path) -> None:
         """`source`: the raw folder. Options of the dataset's own are keyword arguments with defaults after it."""

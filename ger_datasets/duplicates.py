@@ -90,7 +90,8 @@ def duplicate_summary(
         pairs in alphabetical order).
     """
     rows = sorted(row for row in zip(image_ids, hashes, splits, strict=True) if row[1] is not None)
-    pairs, named = 0, []
+    pairs = 0
+    named: list[tuple[str, str]] = []
     paired = np.zeros(len(rows), bool)
     # chunk by chunk: a thousand copies of one photo in each of two splits are a million pairs
     for chunk in _pairs(np.array([row[1] for row in rows], np.uint64), [row[2] for row in rows], max_distance):

@@ -18,8 +18,8 @@ class BadPhoto(Exception):
 
 def listing(names: Iterable[object], most: int = 8) -> str:
     """The first `most` of `names` for an error message: `a, b, c and 12 more`; `nothing` when there are none."""
-    names = [str(name) for name in names]
-    if not names:
+    words = [str(name) for name in names]
+    if not words:
         return "nothing"
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(words) - most
+    return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")

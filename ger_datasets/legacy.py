@@ -141,17 +141,17 @@ class LegacySource:
         return columns
 
     def _face_columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
-        coordinates, features = self._read(COORDINATES, record), self._read(FEATURES, record)
+        coordinates, described = self._read(COORDINATES, record), self._read(FEATURES, record)
         if coordinates is None:
             return {}
         boxes = _rows(coordinates[0], 5, COORDINATES)
         count = len(boxes)
-        if count and (features is None or coordinates[1] is None):
+        if count and (described is None or coordinates[1] is None):
             return {}
         landmarks = np.zeros((0, 10)) if coordinates[1] is None else _rows(coordinates[1], 10, COORDINATES)
         _agree(count, len(landmarks), "landmarks")
-        if features is not None:
-            features = _rows(features[0], FACE_FEATURE_DIM, FEATURES)
+        if described is not None:
+            features = _rows(described[0], FACE_FEATURE_DIM, FEATURES)
             _agree(count, len(features), "features")
         else:
             features = np.zeros((0, FACE_FEATURE_DIM))
@@ -201,7 +201,7 @@ class LegacySource:
 
     def _read(
         self, name: str, record: Record, max_bytes: int = MAX_BYTES, pickled: bool = False
-    ) -> list[np.ndarray | None] | None:
+    ) -> tuple[np.ndarray, np.ndarray | None] | None:
         """The arrays `a` and `b` of the photo's file in the folder `name`; None where there is no such file."""
         files = self._files(name, record)
         if len(files) != 1:  # more: their names differ in case alone, and none is the photo's for certain

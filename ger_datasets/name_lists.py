@@ -6,6 +6,7 @@ import codecs
 import csv
 import pickletools
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 from .photos import SUFFIXES
@@ -83,6 +84,7 @@ def _pickled_names(path: Path, content: bytes) -> list[str]:
     latest: str | None = None  # the string on top of the stack; None while the list lies there
     lists = 0
     try:
+        argument: Any
         for opcode, argument, _ in pickletools.genops(content):
             if opcode.name in _NAME:
                 latest = argument

@@ -23,7 +23,7 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # savez, savez_compressed
 _ENCRYPTED = 1
 
 
-def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> list[np.ndarray | None]:
+def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
     """The arrays `a` (or `arr_0`) and `b` (or `arr_1`) of the file `path`; None for a `b` that is not there.
 
     Args:
@@ -43,7 +43,7 @@ def read_npz(path: Path, max_bytes: int, pickled: bool = False) -> list[np.ndarr
         names = archive.namelist()
     if first is None:
         raise BadPhoto(f"no array {' or '.join(NAMES[0])} in it, but {listing(map(ascii, names), 3)}")
-    return [first, second]
+    return first, second
 
 
 def read_named_arrays(path: Path, max_bytes: int, name: re.Pattern[str]) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
         # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
         image.draft(None, (int(width / reduction), int(height / reduction)))
     image.load()
-    turn = TURNS.get(image.getexif().get(0x0112))  # after load(): Pillow turns TIFFs itself
+    turn = TURNS.get(image.getexif().get(0x0112, 1))  # after load(): Pillow turns TIFFs itself
     if (
         image.format in ("JPEG", "PNG")
         and image.mode == "RGB"

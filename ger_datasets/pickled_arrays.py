@@ -9,7 +9,7 @@ import pickletools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -194,7 +194,7 @@ def _finished(array: Any, objects: bool, strings: bool = False) -> np.ndarray:
     """The NumPy array that `array` describes; one of objects, or strings, only where they are admitted."""
     if not isinstance(array, _Array) or array.dtype is None:
         raise BadPhoto(f"the pickle is no array of numbers, and {_NOTHING_RAN}")
-    order = "F" if array.fortran_order else "C"
+    order: Literal["F", "C"] = "F" if array.fortran_order else "C"
     if array.dtype.code.startswith("O"):
         if not objects or not isinstance(array.content, list):
             raise BadPhoto(f"the pickle nests arrays of objects, and {_NOTHING_RAN}")

@@ -204,8 +204,10 @@ def _start_worker(work: Work, done: Any) -> None:
 
 def _end_with_the_parent() -> None:
     """End this worker when the parent is killed: left alone it would wait for work for ever."""
-    wait_for_any([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # it is None where nothing was spawned
+        wait_for_any([parent.sentinel])
+        os._exit(1)
 
 
 def _write_in_worker(shard: Shard, entry: dict[str, Any] | None) -> dict[str, Any]:
@@ -220,8 +222,9 @@ def _finish(
     dataset: str, builder: Builder, shards: Sequence[Shard], manifest: Manifest, output: Path, remarks: Sequence[str]
 ) -> dict[str, Any]:
     """Write what concerns all shards, if all are whole."""
-    entries = [manifest.entry(shard.name) for shard in shards]
-    missing = entries.count(None)
+    known = [manifest.entry(shard.name) for shard in shards]
+    entries = [entry for entry in known if entry is not None]
+    missing = len(known) - len(entries)
     if missing:
         logger.info("%d of %d shards are still to be prepared", missing, len(shards))
         return {"dataset": dataset, "complete": False, "missing_shards": missing, "output": str(output)}
@@ -256,7 +259,8 @@ def _finish(
 def _near_duplicates(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Photos that look the same in two splits."""
     hashed = [(name, digest, entry["split"]) for entry in entries for name, digest in entry["hashes"].items()]
-    summary = duplicate_summary(*map(list, zip(*hashed, strict=True)))
+    names, digests, splits = zip(*hashed, strict=True)
+    summary = duplicate_summary(names, digests, splits)
     if summary["pairs"]:
         examples = "; ".join(" and ".join(pair) for pair in summary["examples"][:3])
         logger.warning(

@@ -23,7 +23,10 @@ class ColumnSource(Protocol):
         settings: what its columns depend on, as JSON values without paths of this machine; stands in the manifest.
     """
 
-    settings: Mapping[str, Any]
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See above."""
+        ...
 
     def columns(self, record: Record, image: Image.Image) -> Mapping[str, Any]:
         """The columns of one photo, images as PIL images; columns it leaves out are computed or stay empty.

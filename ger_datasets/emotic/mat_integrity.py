@@ -37,7 +37,9 @@ def check_mat(path: Path) -> None:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
             order = _BYTE_ORDERS.get(header[126:])
-            version = struct.unpack(f"{order}H", header[124:126])[0] if order else None
+            if order is None:
+                raise _Damaged("no such header")
+            version = struct.unpack(f"{order}H", header[124:126])[0]
             if version == _VERSION_73:
                 raise UserError(f"{path.name} is a MATLAB 7.3 file, which is not read: save it with -v7")
             if version != _VERSION_5:

@@ -104,10 +104,11 @@ def _box(value: Any) -> tuple[float, ...]:
 
 def _field(struct: np.void, name: str, required: bool = False) -> Any:
     """The field `name`; None where the struct has no such field."""
-    if name in struct.dtype.names:
+    names = struct.dtype.names or ()
+    if name in names:
         return _plain(struct[name], name)
     if required:
-        raise _WrongField(f"no field {name}, found {listing(struct.dtype.names)}")
+        raise _WrongField(f"no field {name}, found {listing(names)}")
     return None
 
 

@@ -187,4 +187,4 @@ def crop_faces(image: Image.Image, boxes: np.ndarray) -> list[Image.Image]:
         boxes: (faces, 4), x1 y1 x2 y2, pixels of `image`, inside it and not empty.
     """
     whole = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], 1).astype(int)
-    return [image.crop(tuple(int(edge) for edge in box)) for box in whole]
+    return [image.crop((left, top, right, bottom)) for left, top, right, bottom in whole.tolist()]

@@ -72,7 +72,7 @@ class FaceExtractor:
             raise ValueError(f"group_megapixels must be above 0, not {group_megapixels}")
         self.device = torch.device(device)
         self.chunks = CHUNKS.get(self.device.type, CHUNKS["cuda"])
-        self.pnet, self.rnet, self.onet = (net(self.device) for net in (PNet, RNet, ONet))
+        self.pnet, self.rnet, self.onet = PNet(self.device), RNet(self.device), ONet(self.device)
         if self.device.type == "cpu":
             _keep_freed_memory()
 
@@ -160,8 +160,8 @@ class FaceExtractor:
         boxes = _corrected(boxes, corrections)
 
         found = Faces(*(t.float().cpu().numpy() for t in (boxes, scores, points, features)))
-        index, edges = index.cpu().numpy(), np.array([photos.width, photos.height] * 2, np.float32)
-        return [_finished(found.select(np.flatnonzero(index == i)), edges) for i in range(count)]
+        places, edges = index.cpu().numpy(), np.array([photos.width, photos.height] * 2, np.float32)
+        return [_finished(found.select(np.flatnonzero(places == i)), edges) for i in range(count)]
 
     def _propose(self, photos: Photos, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """P-Net over the image pyramid: square candidates (candidates, 4) and the photo of each (candidates,)."""
@@ -279,7 +279,7 @@ def _finished(faces: Faces, edges: np.ndarray) -> Faces:
     """The faces of one photo without doubles, most confident first, their boxes clipped to (width, height) twice."""
     faces = faces.select(_suppressed_by_smaller(faces.boxes, faces.scores, 0.7))
     np.clip(faces.boxes, 0, edges, out=faces.boxes)
-    return faces.select((faces.boxes[:, 2:] > faces.boxes[:, :2]).all(1))
+    return faces.select(np.all(faces.boxes[:, 2:] > faces.boxes[:, :2], axis=1))
 
 
 def _suppressed_by_smaller(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:

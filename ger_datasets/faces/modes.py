@@ -64,7 +64,8 @@ def facenet_levels(height: int, width: int, min_face_pixels: int, factor: float)
 
 def original_levels(height: int, width: int, min_face_pixels: int, factor: float) -> list[Level]:
     """TropComplique/mtcnn-pytorch, src/detector.py and src/first_stage.py: sizes rounded up."""
-    levels, side = [], min(height, width) * (WINDOW / min_face_pixels)
+    levels: list[Level] = []
+    side = min(height, width) * (WINDOW / min_face_pixels)
     while side > WINDOW:
         scale = WINDOW / min_face_pixels * factor ** len(levels)
         levels.append(Level(scale, math.ceil(height * scale), math.ceil(width * scale)))

@@ -43,7 +43,12 @@ class Trunk:
         if self.blocked:
             stages = [_padded(stage, following=i > 0) for i, stage in enumerate(stages)]
         self.stages = [
-            Stage(*(self._placed(part, device) if isinstance(part, torch.Tensor) else part for part in stage))
+            Stage(
+                self._placed(stage.weight, device),
+                self._placed(stage.bias, device),
+                None if stage.slopes is None else self._placed(stage.slopes, device),
+                stage.pool,
+            )
             for stage in stages
         ]
 
@@ -86,14 +91,11 @@ def _stages(net: nn.Module, *pools: tuple[int, int] | None) -> list[Stage]:
         convolution, prelu = getattr(net, f"conv{i}"), getattr(net, f"prelu{i}")
         stages.append(Stage(convolution.weight, convolution.bias, prelu.weight, pool))
     first = stages[0]
-    normalised = {
-        "weight": first.weight / 128,
-        "bias": first.bias - first.weight.sum((1, 2, 3)) * 127.5 / 128,
-    }
-    return [first._replace(**normalised), *stages[1:]]
+    bias = first.bias - first.weight.sum((1, 2, 3)) * 127.5 / 128
+    return [first._replace(weight=first.weight / 128, bias=bias), *stages[1:]]
 
 
-def _face_minus_other(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+def _face_minus_other(layer: nn.Linear | nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of the one logit whose sigmoid is the softmax of `layer`'s second output."""
     return layer.weight[1:] - layer.weight[:1], layer.bias[1:] - layer.bias[:1]
 

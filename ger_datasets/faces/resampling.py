@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Protocol
@@ -114,7 +114,7 @@ class PillowPhotos:
         return torch.from_numpy(np.stack(arrays)).to(self.device).permute(0, 3, 1, 2).float()
 
 
-RESAMPLERS: Mapping[str, type[Photos]] = MappingProxyType({"area": AreaPhotos, "bilinear": PillowPhotos})
+RESAMPLERS: Mapping[str, Callable[[Sequence[np.ndarray], torch.device | str], Photos]] = MappingProxyType({"area": AreaPhotos, "bilinear": PillowPhotos})
 
 
 def _cells(

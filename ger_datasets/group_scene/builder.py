@@ -160,9 +160,9 @@ class GroupSceneBuilder:
             records.append(Record(f"{split}/{name}", path, split, CLASS_NAMES.index(name.split("/")[0]), video))
         return records
 
-    def _key_frames(self, videos: Mapping[str, Path]) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    def _key_frames(self, videos: Mapping[str, Path], work_folder: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
         """`CLASS/VIDEO` -> its key frames, and -> why there are none. Frames of earlier runs are taken as they are."""
-        place = Path(self.work_folder) / self.key_frames
+        place = Path(work_folder) / self.key_frames
         pending = [name for name, path in videos.items() if not _is_of(place / name, path)]
         broken: dict[str, str] = {}
         for name in tqdm(pending, unit="video", desc="key frames", disable=not pending):
@@ -188,10 +188,10 @@ class GroupSceneBuilder:
             if not photos[split]:
                 found = listing(path.name for path in sorted(folder.iterdir()))
                 raise UserError(f"no frames in {folder}: expected {' and '.join(CLASS_NAMES)}, found {found}")
-        found = [(split, name, path) for split, members in photos.items() for name, path in members]
-        counts = Counter(f"{split}/{name}/{printable(path.stem)}" for split, name, path in found)
+        frames = [(split, name, path) for split, members in photos.items() for name, path in members]
+        counts = Counter(f"{split}/{name}/{printable(path.stem)}" for split, name, path in frames)
         records = []
-        for split, name, path in found:
+        for split, name, path in frames:
             image_id = f"{split}/{name}/{printable(path.stem)}"
             if counts[image_id] > 1:  # a.jpg and a.png
                 image_id += path.suffix

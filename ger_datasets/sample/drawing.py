@@ -23,7 +23,7 @@ import pickle
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -270,9 +270,9 @@ def _fill(folder: Path, photos: Mapping[str, int], seed: int, num_proc: int | No
     for split in SPLITS:
         for index in range(photos.get(split, 0)):
             mood = plan_photo(seed, split, index)[0].mood
-            place = FOLDERS[split], mood
-            drawn[place] += 1
-            jobs.append(Job(folder, split, index, place, f"{PREFIXES[mood]}_{drawn[place]}"))
+            corner = FOLDERS[split], mood
+            drawn[corner] += 1
+            jobs.append(Job(folder, split, index, corner, f"{PREFIXES[mood]}_{drawn[corner]}"))
     for split, name in LISTS.items():
         if photos.get(split):
             names = [f"{job.stem}.jpg" for job in jobs if job.split == split]
@@ -281,7 +281,7 @@ def _fill(folder: Path, photos: Mapping[str, int], seed: int, num_proc: int | No
     draw = partial(_draw_job, seed)
     processes = min(num_proc or usable_cores(), -(-len(jobs) // WORTH_A_PROCESS))
     with contextlib.ExitStack() as stack:
-        one_by_one = map
+        one_by_one: Callable[..., Iterable[list[dict]]] = map
         if processes > 1:
             context = multiprocessing.get_context("spawn")
             one_by_one = stack.enter_context(ProcessPoolExecutor(processes, context)).map
@@ -311,6 +311,6 @@ def _truth(person: Person) -> dict:
     seen = person.face is not None and person.visible > 0
     return {
         "mood": person.mood,
-        "face": [round(value, 1) for value in person.face] if seen else None,
+        "face": [round(value, 1) for value in person.face] if seen and person.face else None,
         "visible": round(person.visible, 3),
     }

@@ -96,8 +96,8 @@ def draw_behind(head: Head) -> None:
         head.pen.surface(head.frame.pixels(shape), _shades(head, dark))
     elif look.hair_style == "ponytail":
         side = 1 if head.face.yaw < 0 else -1
-        tail = [(0.3, -0.45), (0.6, -0.4), (0.78, 0.0), (0.72, 0.55), (0.62, 0.8), (0.6, 0.4), (0.5, 0.0)]
-        tail = smooth(np.asarray(tail) * (side, 1), steps=4)
+        knots = [(0.3, -0.45), (0.6, -0.4), (0.78, 0.0), (0.72, 0.55), (0.62, 0.8), (0.6, 0.4), (0.5, 0.0)]
+        tail = smooth(np.asarray(knots) * (side, 1), steps=4)
         head.pen.surface(head.frame.pixels(tail), _shades(head, tint(look.hair, 0.85)))
     elif look.hair_style == "bun":
         head.pen.surface(head.frame.pixels(oval(0, -0.8, 0.24, 0.2)), _shades(head, look.hair))

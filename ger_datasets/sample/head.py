@@ -332,7 +332,7 @@ class Head:
             ring = np.concatenate([ring, ring[:1]])
             self.pen.fill(ring, (225, 235, 245), 0.10)
             self.pen.stroke(ring, 0.024 * unit, colour, 0.95)
-            temple = np.stack([self.at([(side * 0.37, EYE_Y)])[0], self.frame.pixels([(side * 0.475, -0.04)])[0]])
+            temple = np.stack([self.at([(side * 0.37, EYE_Y)])[0], self.frame.pixels(np.array([(side * 0.475, -0.04)]))[0]])
             self.pen.stroke(temple, 0.024 * unit, colour, 0.95)
         bridge = smooth([(-0.065, EYE_Y + 0.01), (0, EYE_Y - 0.015), (0.065, EYE_Y + 0.01)], closed=False)
         self.pen.stroke(self.at(bridge), 0.024 * unit, colour, 0.95)

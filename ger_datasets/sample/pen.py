@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,16 +61,22 @@ def mirrored(points: list | np.ndarray) -> np.ndarray:
     return np.concatenate([right, right[::-1] * (-1, 1)])
 
 
+def colour_of(channels: Iterable[float]) -> Colour:
+    """Three numbers from 0 to 255, rounded down."""
+    red, green, blue = (int(channel) for channel in channels)
+    return red, green, blue
+
+
 def tint(colour: Colour, factor: float) -> Colour:
     """Darker (factor < 1) or lighter (factor > 1)."""
     if factor <= 1:
-        return tuple(int(c * factor) for c in colour)
-    return tuple(int(c + (255 - c) * min(factor - 1, 1)) for c in colour)
+        return colour_of(c * factor for c in colour)
+    return colour_of(c + (255 - c) * min(factor - 1, 1) for c in colour)
 
 
 def blend(one: Colour, other: Colour, share: float) -> Colour:
     """`share` of `other` mixed into `one`."""
-    return tuple(int(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return colour_of(a + (b - a) * share for a, b in zip(one, other, strict=True))
 
 
 class Pen:

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageFilter
 from . import hair
 from .body import JOINTS, POSES, TELLING_POSES, Body, Build, Clothes
 from .head import IRISES, SKINS, Expression, Head, Look, express
-from .pen import Colour, Frame, Pen
+from .pen import Colour, Frame, Pen, colour_of
 
 HAIRS: tuple[Colour, ...] = ((28, 22, 22), (46, 32, 26), (74, 48, 32), (104, 68, 40), (142, 98, 56), (196, 156, 96),
                              (134, 60, 34))  # fmt: skip
@@ -56,12 +56,12 @@ def _any_colour(rng: np.random.Generator) -> Colour:
     """A cloth colour: any hue, seldom garish."""
     hue, depth, value = rng.uniform(0, 1), rng.uniform(0.05, 0.52), rng.uniform(0.25, 0.9)
     rgb = value * (1 - depth * np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1))
-    return tuple(int(255 * c) for c in rgb)
+    return colour_of(255 * c for c in rgb)
 
 
 def _look(rng: np.random.Generator, age: str, long_hair: bool) -> Look:
     skin = SKINS[rng.integers(len(SKINS))]
-    skin = tuple(int(np.clip(c * k, 0, 255)) for c, k in zip(skin, rng.uniform(0.96, 1.04, 3), strict=True))
+    skin = colour_of(np.clip(c * k, 0, 255) for c, k in zip(skin, rng.uniform(0.96, 1.04, 3), strict=True))
     dark = sum(skin) < 420
     hairs = GREYS if age == "old" and rng.random() < 0.85 else HAIRS[: 3 if dark else len(HAIRS)]
     styles = LONG_STYLES if long_hair else SHORT_STYLES
@@ -197,7 +197,7 @@ def draw_person(photo: Image.Image, person: Person, light: np.ndarray, rng: np.r
         if person.facing:
             low, high = outline.min(axis=0), outline.max(axis=0)
             brow = low[1] + 0.16 * (high[1] - low[1])  # the hairline, about
-            person.face = tuple(float(v) for v in (low[0], brow, high[0], high[1]))
+            person.face = float(low[0]), float(brow), float(high[0]), float(high[1])
     for index, name in enumerate(JOINTS):
         point = named.get(name)
         if point is not None and (point >= 0).all() and (point < size).all():

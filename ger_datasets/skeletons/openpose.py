@@ -62,7 +62,8 @@ def _content(path: Path) -> Any:
 def _people(content: Any) -> list[Any]:
     """The people's lists of numbers, unchecked."""
     if isinstance(content, dict) and isinstance(content.get("people"), list):
-        people, keys = content["people"], ("pose_keypoints_2d", "pose_keypoints")
+        people = content["people"]
+        keys: tuple[str, ...] = ("pose_keypoints_2d", "pose_keypoints")
     elif isinstance(content, list):
         people, keys = content, ("keypoints",)
         photos = {str(person.get("image_id")) for person in people if isinstance(person, dict)}
