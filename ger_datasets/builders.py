@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from .emotic.builder import EmoticBuilder
 from .errors import UserError
@@ -16,17 +17,28 @@ from .sample.builder import SampleBuilder
 class Builder(Protocol):
     """A raw download -> records.
 
-    Attributes:
-        class_names: the names of the labels 0, 1, ...
-        extra_features: the columns that only this dataset has, as `datasets` features; `Record.extras` fills them.
-        notice: what must stand wherever figures on this dataset appear; empty for real data.
-        license: the Hub's identifier of the photos' licence; "other" where card.md tells the terms.
+    All but the two methods may be plain class attributes.
     """
 
-    class_names: ClassVar[tuple[str, ...]]
-    extra_features: ClassVar[dict[str, Any]]
-    notice: ClassVar[str]
-    license: ClassVar[str]
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the labels 0, 1, ..."""
+        ...
+
+    @property
+    def extra_features(self) -> Mapping[str, Any]:
+        """The columns that only this dataset has, as `datasets` features; `Record.extras` fills them."""
+        ...
+
+    @property
+    def notice(self) -> str:
+        """What must stand wherever figures on this dataset appear; empty for real data."""
+        ...
+
+    @property
+    def license(self) -> str:
+        """The Hub's identifier of the photos' licence; "other" where card.md tells the terms."""
+        ...
 
     def __init__(self, source: Path) -> None:
         """`source`: the raw folder. Options of the dataset's own are keyword arguments with defaults after it."""

@@ -66,7 +66,7 @@ def write_card(
         license=builder.license,
         task_categories=["image-classification"],
         tags=["group-level emotion recognition", "faces"],
-        **({"notice": builder.notice} if builder.notice else {}),  # type: ignore[arg-type]  # a key of our own
+        **({"notice": builder.notice} if builder.notice else {}),
     )
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]

@@ -34,7 +34,7 @@ def run(
     from transformers import HfArgumentParser
 
     class Parser(HfArgumentParser):
-        def error(self, message: str) -> NoReturn:
+        def error(self, message: str) -> None:
             self.exit(2, f"error: {message} (--help lists the options)\n")
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)

@@ -22,7 +22,7 @@ from .errors import BadPhoto, UserError
 from .photos import decode_photo
 
 PICTURE_SIDE = 360  # pixels; shown at about half of it, sharp on a phone
-JPEG = {"format": "JPEG", "quality": 80}
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 80}
 BOX_COLOUR, LANDMARK_COLOUR, RIM_COLOUR = "#FFFFFF", "#F0E442", "#000000"
 COLUMNS = ("image_id", "image", "face_boxes", "face_landmarks", "skeleton")
 

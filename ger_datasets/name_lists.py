@@ -89,8 +89,8 @@ def _pickled_names(path: Path, content: bytes) -> list[str]:
             if opcode.name in _NAME:
                 latest = argument
                 names.append(latest)
-            elif opcode.name in _GET and remembered.get(argument) is not None:
-                latest = remembered[argument]
+            elif opcode.name in _GET and (known := remembered.get(argument)) is not None:
+                latest = known
                 names.append(latest)
             elif opcode.name in _PUT or opcode.name == "MEMOIZE":
                 remembered[len(remembered) if argument is None else argument] = latest

@@ -7,6 +7,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,7 +24,7 @@ MAX_PIXELS = 178_956_970  # what Pillow itself calls a decompression bomb; 12,00
 STORED_PIXELS = 25_000_000  # larger photos are reduced to this: 25 million pixels show every face MTCNN can use
 MAX_BYTES = 256 * 2**20
 
-JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 
 # EXIF orientation -> what makes the photo upright

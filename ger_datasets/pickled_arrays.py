@@ -89,6 +89,7 @@ def _interpreted(content: bytes) -> Any:
     memo: dict[int, Any] = {}
     values = 0
     stream = io.BytesIO(content)
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         name, before = opcode.name, len(stack)
         if count > MAX_INSTRUCTIONS or values > MAX_VALUES:

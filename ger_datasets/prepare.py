@@ -194,6 +194,10 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+_worker: ShardWriter  # of this worker process, and the photos that all have done
+_done: Any
+
+
 def _start_worker(work: Work, done: Any) -> None:
     global _worker, _done
     torch.set_num_threads(1)

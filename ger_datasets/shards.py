@@ -137,7 +137,14 @@ class ShardWriter:
         """Write the rows of `shard`; returns what the manifest and the card need to know of them."""
         labels: dict[str, int] = {}
         faces: dict[str, int] = {}
-        entry: dict[str, Any] = {"split": shard.split, "rows": 0, "labels": labels, "faces": faces, "quarantined": [], "hashes": {}}
+        entry: dict[str, Any] = {
+            "split": shard.split,
+            "rows": 0,
+            "labels": labels,
+            "faces": faces,
+            "quarantined": [],
+            "hashes": {},
+        }
         for group in _groups(self._photos(shard, entry["quarantined"], advance)):
             rows = self._rows(group, entry["quarantined"])
             for row in rows:

@@ -18,14 +18,11 @@ class ColumnSource(Protocol):
 
     A source is made in the parent process and pickled into each worker, so it opens files and loads models on first
     use, not when it is made.
-
-    Attributes:
-        settings: what its columns depend on, as JSON values without paths of this machine; stands in the manifest.
     """
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """See above."""
+        """What its columns depend on, as JSON values without paths of this machine; stands in the manifest."""
         ...
 
     def columns(self, record: Record, image: Image.Image) -> Mapping[str, Any]:

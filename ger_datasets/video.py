@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 # FFmpeg's demuxers that are tried, whatever the suffix. Playlists (HLS, concat, ...) open other files and addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 # Before PyAV 19 a tag that is no UTF-8 stops the reading of a video; from 19 on it does not, and this is not known.
-TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 MAX_FRAME_PIXELS = 8192 * 4320  # 8K; a larger frame is no photo of people but a way to fill the memory
 
 DIFFERENCE_SIDE = 256  # pixels; frames are reduced to this longer side before they are compared
@@ -276,7 +277,7 @@ def _check_size(width: int, height: int) -> None:
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
     """(height, width, 3) uint8: a frame as a player shows it."""
     pixels = frame.to_ndarray(format="rgb24")
-    side_data = frame.side_data.get(Type.DISPLAYMATRIX)
+    side_data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if side_data is None:
         return pixels
     # libavutil/display.h: x' = a x + c y and y' = b x + d y, in fixed point; turns and flips differ by signs alone

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.image_processing_utils import BaseImageProcessor
 
 from .configuration_ensemble import GerEnsembleConfig
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
@@ -13,13 +20,15 @@ from .modeling_scene import GerSceneForImageClassification
 from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
 
-MODELS = {
+MODELS: dict[type[PreTrainedConfig], type[PreTrainedModel]] = {
     GerSceneConfig: GerSceneForImageClassification,
     GerFaceConfig: GerFaceForImageClassification,
     GerFusionConfig: GerFusionForImageClassification,
     GerEnsembleConfig: GerEnsembleForImageClassification,
 }
-PROCESSORS = {GerEnsembleConfig: GerEnsembleProcessor}  # of the others: GerProcessor
+PROCESSORS: dict[type[PreTrainedConfig], type[BaseImageProcessor]] = {
+    GerEnsembleConfig: GerEnsembleProcessor
+}  # of the others: GerProcessor
 
 for _config, _model in MODELS.items():
     AutoConfig.register(_config.model_type, _config, exist_ok=True)

@@ -26,6 +26,11 @@ def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 
+def feature_width(backbone: nn.Module) -> int:
+    """The width of what `create_backbone`'s models return."""
+    return backbone.head_hidden_size  # type: ignore[return-value]  # timm's models all have it
+
+
 def keep_own_weights(module: nn.Module) -> None:
     """Mark `module` as initialised, so that `post_init` does not draw its weights anew.
 
@@ -35,10 +40,11 @@ def keep_own_weights(module: nn.Module) -> None:
     if any(parameter.is_meta for parameter in module.parameters()):
         return  # from_pretrained builds on the meta device and fills in the checkpoint's weights
     for part in module.modules():
-        part._is_hf_initialized = True
+        part._is_hf_initialized = True  # type: ignore[assignment]  # a flag of transformers'
 
 
 def init_non_persistent_buffers(module: nn.Module) -> None:
     """Recompute the buffers of a timm layer that no checkpoint holds, where it has any."""
-    if hasattr(module, "init_non_persistent_buffers"):
-        module.init_non_persistent_buffers()
+    recompute = getattr(module, "init_non_persistent_buffers", None)
+    if callable(recompute):
+        recompute()

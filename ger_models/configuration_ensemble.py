@@ -34,7 +34,7 @@ class GerEnsembleConfig(PreTrainedConfig):
         weights: Sequence[float] | None = None,
         combination: str = "logits",
         groups: Sequence[int] | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.members = [_as_dict(member, i) for i, member in enumerate(members)]  # a list of configs is not JSON
         self.weights = _normalised([1.0] * len(members) if weights is None else weights, len(members))

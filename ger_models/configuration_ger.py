@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transformers import PreTrainedConfig
 
 NO_LABEL = -1  # a photo whose label is withheld
@@ -34,7 +36,7 @@ class GerSceneConfig(PreTrainedConfig):
 
     model_type = "ger_scene"
 
-    def __init__(self, backbone: str = "densenet161", dropout: float = 0.0, **kwargs) -> None:
+    def __init__(self, backbone: str = "densenet161", dropout: float = 0.0, **kwargs: Any) -> None:
         self.backbone = backbone
         self.dropout = dropout
         super().__init__(**kwargs)
@@ -53,7 +55,7 @@ class GerFaceConfig(PreTrainedConfig):
 
     model_type = "ger_face"
 
-    def __init__(self, channels: int = 64, margin: int = 1, dropout: float = 0.0, **kwargs) -> None:
+    def __init__(self, channels: int = 64, margin: int = 1, dropout: float = 0.0, **kwargs: Any) -> None:
         self.channels = channels
         self.margin = margin
         self.dropout = dropout
@@ -114,7 +116,7 @@ class GerFusionConfig(PreTrainedConfig):
         mlp_dim: int = 2048,
         dropout: float = 0.1,
         feature_dropout: float = 0.0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.faces = faces
         self.scene = scene

@@ -124,7 +124,7 @@ def fill(model: PreTrainedModel, old: OldCheckpoint, file: str) -> Conversion:
             if reason:
                 conversion.dropped[name] = reason
                 continue
-        if target not in wanted or target in weights:
+        if target is None or target not in wanted or target in weights:
             astray.append(name)
         elif wanted[target].shape != tensor.shape or wanted[target].is_floating_point() != tensor.is_floating_point():
             misfits.append(f"{name} {_shape(tensor)} where the model has {_shape(wanted[target])}")

@@ -109,7 +109,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_member_logits: bool = False,
         return_dict: bool | None = None,
-        **inputs,
+        **inputs: Any,
     ) -> GerEnsembleOutput:
         """Classify photos.
 

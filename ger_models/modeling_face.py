@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,6 +45,7 @@ class GerFaceForImageClassification(PreTrainedModel):
         self.net = SphereFace20(config.channels)
         keep_own_weights(self.net)
         self.dropout = nn.Dropout(config.dropout)
+        self.head: nn.Linear
         if config.margin > 1:
             self.head = LargeMarginLinear(EMBEDDING, config.num_labels, int(config.margin))
         else:
@@ -63,7 +65,7 @@ class GerFaceForImageClassification(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_face_logits: bool = False,
         return_dict: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> GerFaceOutput:
         """Classify photos by their faces.
 

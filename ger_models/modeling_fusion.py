@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,13 +13,13 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from .backbones import create_backbone, init_non_persistent_buffers, keep_own_weights
+from .backbones import create_backbone, feature_width, init_non_persistent_buffers, keep_own_weights
 from .configuration_ger import NO_LABEL, GerFusionConfig
-from .pooling import AveragePooling, CrossAttentionPooling, SceneQueryPooling, ScorePooling, unpack
+from .pooling import AveragePooling, CrossAttentionPooling, Pooling, SceneQueryPooling, ScorePooling, unpack
 from .sphereface import EMBEDDING, SphereFace20
 
 
-def _cross_attention(config: GerFusionConfig, width: int) -> nn.Module:
+def _cross_attention(config: GerFusionConfig, width: int) -> Pooling:
     return CrossAttentionPooling(
         width=width,
         depth=config.depth,
@@ -31,7 +33,7 @@ def _cross_attention(config: GerFusionConfig, width: int) -> nn.Module:
     )
 
 
-POOLINGS = {
+POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
     "average": lambda config, width: AveragePooling(width),
     "attention_scene": lambda config, width: SceneQueryPooling(width),
     "attention_intermediate": lambda config, width: SceneQueryPooling(width, inner_width=64),
@@ -56,7 +58,7 @@ class MaskedStandardize(nn.BatchNorm1d):
     def __init__(self, width: int) -> None:
         super().__init__(width, affine=False)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """x (batch, tokens, width), mask (batch, tokens) bool, True where a token counts."""
         there = x[mask]  # (tokens there are, width)
         if self.training and len(there) < 2:
@@ -96,7 +98,7 @@ class GerFusionForImageClassification(PreTrainedModel):
             self.scene_backbone = create_backbone(config.backbone, pretrained)
             keep_own_weights(self.scene_backbone)
             self.scene_backbone.requires_grad_(not config.freeze_scene)
-            scene_width = self.scene_backbone.head_hidden_size
+            scene_width = feature_width(self.scene_backbone)
         elif config.scene == "feature":
             self.scene_norm = MaskedStandardize(scene_width)
 
@@ -146,7 +148,7 @@ class GerFusionForImageClassification(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_face_attention: bool = False,
         return_dict: bool | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> GerFusionOutput:
         """Classify photos by their faces and scene; what the configuration does not name may be left out.
 

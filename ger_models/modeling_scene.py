@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from .backbones import create_backbone, init_non_persistent_buffers, keep_own_weights
+from .backbones import create_backbone, feature_width, init_non_persistent_buffers, keep_own_weights
 from .configuration_ger import NO_LABEL, GerSceneConfig
 
 
@@ -29,7 +31,7 @@ class GerSceneForImageClassification(PreTrainedModel):
         self.backbone = create_backbone(config.backbone, pretrained)
         keep_own_weights(self.backbone)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(self.backbone.head_hidden_size, config.num_labels)
+        self.head = nn.Linear(feature_width(self.backbone), config.num_labels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -41,7 +43,11 @@ class GerSceneForImageClassification(PreTrainedModel):
         return self.backbone(pixel_values)
 
     def forward(
-        self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None, return_dict: bool | None = None, **kwargs
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
     ) -> ImageClassifierOutput:
         """Classify photos.
 

@@ -162,6 +162,7 @@ def _interpreted(stream: BinaryIO, storages: dict[str, Storage]) -> Any:
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
+    argument: Any
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         name = opcode.name
         if count > MAX_INSTRUCTIONS:
@@ -195,7 +196,8 @@ def _interpreted(stream: BinaryIO, storages: dict[str, Storage]) -> Any:
         elif name == "STACK_GLOBAL":
             stack.append(_named(*_popped(stack, len(stack) - 2)))
         elif name in ("REDUCE", "NEWOBJ"):
-            stack.append(_made(*_popped(stack, len(stack) - 2), new=name == "NEWOBJ"))
+            function, arguments = _popped(stack, len(stack) - 2)
+            stack.append(_made(function, arguments, new=name == "NEWOBJ"))
         elif name == "BUILD":
             (state,) = _popped(stack, len(stack) - 1)
             _build(stack[-1], state)

@@ -8,9 +8,9 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -21,6 +21,9 @@ from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from ger_datasets.errors import BadPhoto, UserError
 from ger_datasets.photos import MAX_PIXELS, decode_photo, printable, read_photo
+
+if TYPE_CHECKING:
+    from ger_datasets.faces import FaceExtractor
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ class FaceColumns:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = device
-        self.extractor = None
+        self.extractor: FaceExtractor | None = None
 
     def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
         from ger_datasets.columns import photo_columns
@@ -87,7 +90,7 @@ class GroupEmotionPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = False
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not hasattr(self.image_processor, "columns"):
             raise UserError(
@@ -111,7 +114,7 @@ class GroupEmotionPipeline(Pipeline):
             {},
         )
 
-    def __call__(self, inputs: Any, **kwargs) -> Any:
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping)):
             return super().__call__(inputs, **kwargs)
         if isinstance(inputs, (list, tuple)):
@@ -120,12 +123,26 @@ class GroupEmotionPipeline(Pipeline):
             inputs = (photo for photo in inputs)
         return super().__call__(inputs, **kwargs)
 
-    def run_single(self, inputs, preprocess_params, forward_params, postprocess_params):
+    def run_single(
+        self,
+        inputs: Any,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> dict[str, Any]:
         photo = self.preprocess(inputs, **{"on_error": "raise", **preprocess_params})
         (answered,) = self.forward([photo], **forward_params)
         return self.postprocess(answered, **postprocess_params)
 
-    def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params):
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
         preprocess_params = {"on_error": "return", **preprocess_params}
         if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
             photos = PipelineDataset(inputs, self.preprocess, preprocess_params)
@@ -221,7 +238,7 @@ class GroupEmotionPipeline(Pipeline):
             "note": "; ".join(filter(None, notes)),
         }
 
-    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model and the processor; not, as other pipelines do, this file: it does not work on its own."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.image_processor.save_pretrained(save_directory, **kwargs)
@@ -283,7 +300,7 @@ def _name(photo: Any) -> str:
     if isinstance(photo, str) and photo.startswith(("http://", "https://")):
         return photo.partition("?")[0]
     if isinstance(photo, (str, os.PathLike)):
-        return printable(photo)
+        return printable(os.fspath(photo))
     if isinstance(photo, Mapping) and "image_id" in photo:
         return str(photo["image_id"])
     if isinstance(photo, (Image.Image, Mapping)):

@@ -30,7 +30,13 @@ def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return weights * mask
 
 
-class AveragePooling(nn.Module):
+class Pooling(nn.Module):
+    """What the poolings share: the width of the vector they make."""
+
+    out_width: int
+
+
+class AveragePooling(Pooling):
     """The mean of the faces; zero where there are none."""
 
     def __init__(self, width: int) -> None:
@@ -44,7 +50,7 @@ class AveragePooling(nn.Module):
         return _weighted_sum(weights.to(faces.dtype), faces), weights
 
 
-class SceneQueryPooling(nn.Module):
+class SceneQueryPooling(Pooling):
     """The scene asks, the faces answer (Gupta et al. 2018, arXiv 1807.03380, attention A and B).
 
     Args:
@@ -69,7 +75,7 @@ class SceneQueryPooling(nn.Module):
         return _weighted_sum(weights, faces), weights
 
 
-class ScorePooling(nn.Module):
+class ScorePooling(Pooling):
     """Each face has a score of its own, width -> 64 -> 1 (arXiv 1807.03380, attention C)."""
 
     def __init__(self, width: int, inner_width: int = 64) -> None:
@@ -159,7 +165,7 @@ class Branch(nn.Module):
         return self.norm(x)
 
 
-class CrossAttentionPooling(nn.Module):
+class CrossAttentionPooling(Pooling):
     """CrossViT (Chen et al. 2021, arXiv 2103.14899) over two sets of tokens: the faces, and the scene.
 
     Each set has a class token. A block runs each branch's layers, then lets each class token attend to the other
@@ -209,7 +215,7 @@ class CrossAttentionPooling(nn.Module):
             faces, scene = face_branch(faces, face_mask), scene_branch(scene, scene_mask)
             face_class, face_tokens = faces[:, :1], faces[:, 1:]
             scene_class, scene_tokens = scene[:, :1], scene[:, 1:]
-            for from_face, from_scene in zip(face_to_scene, scene_to_face, strict=True):
+            for from_face, from_scene in zip(face_to_scene.children(), scene_to_face.children(), strict=True):
                 # each class token stands among the tokens it looks at, so that it always has one to look at
                 asked = scene_class, torch.cat([scene_class, face_tokens], 1), face_mask
                 face_class, scene_class = (
@@ -217,5 +223,7 @@ class CrossAttentionPooling(nn.Module):
                     scene_class + from_scene(*asked),
                 )
             faces, scene = torch.cat([face_class, face_tokens], 1), torch.cat([scene_class, scene_tokens], 1)
-        shares = from_scene.shares(*asked)[:, 0, 1:] if not self.training else face_mask[:, 1:].to(faces.dtype)
+        shares = face_mask[:, 1:].to(faces.dtype)
+        if not self.training:
+            shares = from_scene.shares(*asked)[:, 0, 1:]  # type: ignore[operator]  # an Attention
         return (faces[:, 0] + scene[:, 0]) / 2, shares

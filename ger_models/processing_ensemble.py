@@ -26,7 +26,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
 
     model_input_names = ()
 
-    def __init__(self, processors: Sequence[BaseImageProcessor | Mapping[str, Any]] = (), **kwargs) -> None:
+    def __init__(self, processors: Sequence[BaseImageProcessor | Mapping[str, Any]] = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.processors = [settings(processor) for processor in processors]
         for i, fields in enumerate(self.processors):
@@ -68,7 +68,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
     def to_dict(self) -> dict[str, Any]:
         return {name: value for name, value in super().to_dict().items() if name != "_parts"}
 
-    def __call__(self, images: Any, **kwargs) -> BatchFeature:
+    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
         return self.preprocess(images, **kwargs)
 
     def preprocess(

@@ -68,7 +68,7 @@ class GerProcessor(BaseImageProcessor):
         image_std: Sequence[float] = IMAGENET_STD,
         max_faces: int = 15,
         scene_dim: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.columns = list(columns)
@@ -100,7 +100,7 @@ class GerProcessor(BaseImageProcessor):
             "scene_feature": self._scenes,
         }
 
-    def __call__(self, images: Any, **kwargs) -> BatchFeature:
+    def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
         return self.preprocess(images, **kwargs)
 
     def preprocess(
@@ -122,8 +122,8 @@ class GerProcessor(BaseImageProcessor):
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
-        rows = [images] if isinstance(images, (Mapping, Image.Image)) else list(images)
-        rows = [{"image": row} if isinstance(row, Image.Image) else row for row in rows]
+        given = [images] if isinstance(images, (Mapping, Image.Image)) else list(images)
+        rows: list[Mapping[str, Any]] = [{"image": row} if isinstance(row, Image.Image) else row for row in given]
         if not rows:
             raise ValueError("nothing to process: the list of photos is empty")
         missing = sorted({column for row in rows for column in self.columns if column not in row})

@@ -31,14 +31,12 @@ class SphereFace20(nn.Module):
             for i in range(1, 2 * pairs + 2):
                 stride = 2 if i == 1 else 1
                 convolution = nn.Conv2d(narrow, wide, 3, stride, 1)
-                with (
-                    torch.no_grad()
-                ):  # as the public training recipe (sphereface_train/code/sphereface_model.prototxt)
-                    convolution.bias.zero_()
-                    if i == 1:
-                        nn.init.xavier_uniform_(convolution.weight)
-                    else:
-                        nn.init.normal_(convolution.weight, std=0.01)
+                weight, bias = convolution.parameters()
+                nn.init.zeros_(bias)  # as the public training recipe (sphereface_train/code/sphereface_model.prototxt)
+                if i == 1:
+                    nn.init.xavier_uniform_(weight)
+                else:
+                    nn.init.normal_(weight, std=0.01)
                 self.add_module(f"conv{stage}_{i}", convolution)
                 self.add_module(f"relu{stage}_{i}", nn.PReLU(wide))
                 narrow = wide

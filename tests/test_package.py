@@ -41,7 +41,7 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(tmp_path: Path) ->
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
-        if path.suffix == ".py" or path.name == "card.md"
+        if path.suffix == ".py" or path.name in ("card.md", "py.typed")
     }
     assert packed == expected
 

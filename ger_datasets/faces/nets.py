@@ -95,9 +95,10 @@ def _stages(net: nn.Module, *pools: tuple[int, int] | None) -> list[Stage]:
     return [first._replace(weight=first.weight / 128, bias=bias), *stages[1:]]
 
 
-def _face_minus_other(layer: nn.Linear | nn.Conv2d) -> tuple[torch.Tensor, torch.Tensor]:
+def _face_minus_other(layer: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias of the one logit whose sigmoid is the softmax of `layer`'s second output."""
-    return layer.weight[1:] - layer.weight[:1], layer.bias[1:] - layer.bias[:1]
+    weight, bias = layer.parameters()
+    return weight[1:] - weight[:1], bias[1:] - bias[:1]
 
 
 class _Heads:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from functools import reduce
+from itertools import pairwise, starmap
 from types import MappingProxyType
 from typing import Protocol
 
@@ -63,12 +64,12 @@ class AreaPhotos:
         y1, y2 = _cells(0, self.height, height, torch.arange(top, bottom, device=device))
         x1, x2 = _cells(0, self.width, width, torch.arange(width, device=device))
         means = 1.0 / (y2 - y1).float()[:, None] * (1.0 / (x2 - x1).float())[None, :]
-        total = None
-        for above, below in _parts(y1, y2, _most(y2 - y1), _most(x2 - x1)):
+
+        def part(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
             rows = self.tables.index_select(1, below) - self.tables.index_select(1, above)
-            sums = _columns(rows, x2) - _columns(rows, x1)
-            total = _unpacked(sums, means) if total is None else total + _unpacked(sums, means)
-        return total
+            return _unpacked(_columns(rows, x2) - _columns(rows, x1), means)
+
+        return reduce(torch.add, starmap(part, _parts(y1, y2, _most(y2 - y1), _most(x2 - x1))))
 
     def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
         flat, (_, height, stride) = self.tables.view(-1), self.tables.shape
@@ -83,12 +84,11 @@ class AreaPhotos:
         def read(y: torch.Tensor) -> torch.Tensor:
             return flat.index_select(0, ((base + y * stride)[:, :, None] + columns).view(-1))
 
-        total = None
-        for above, below in _parts(y1, y2, _most(y2 - y1), _most(x2 - x1)):
+        def part(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
             rows = read(below).sub_(read(above)).view(-1, side, 2, side)
-            part = _unpacked(rows[:, :, 1] - rows[:, :, 0], means)
-            total = part if total is None else total + part
-        return total
+            return _unpacked(rows[:, :, 1] - rows[:, :, 0], means)
+
+        return reduce(torch.add, starmap(part, _parts(y1, y2, _most(y2 - y1), _most(x2 - x1))))
 
 
 class PillowPhotos:
@@ -114,7 +114,9 @@ class PillowPhotos:
         return torch.from_numpy(np.stack(arrays)).to(self.device).permute(0, 3, 1, 2).float()
 
 
-RESAMPLERS: Mapping[str, Callable[[Sequence[np.ndarray], torch.device | str], Photos]] = MappingProxyType({"area": AreaPhotos, "bilinear": PillowPhotos})
+RESAMPLERS: Mapping[str, Callable[[Sequence[np.ndarray], torch.device | str], Photos]] = MappingProxyType(
+    {"area": AreaPhotos, "bilinear": PillowPhotos}
+)
 
 
 def _cells(

@@ -124,7 +124,7 @@ class GroupSceneBuilder:
             )
         if self.work_folder is None:
             raise UserError(f"{self.source} holds videos: give a work_folder for their key frames")
-        frames, broken = self._key_frames(videos)
+        frames, broken = self._key_frames(videos, self.work_folder)
         if broken:
             named = listing(f"{printable(videos[name].name)} ({reason})" for name, reason in broken.items())
             if not frames:
@@ -160,7 +160,9 @@ class GroupSceneBuilder:
             records.append(Record(f"{split}/{name}", path, split, CLASS_NAMES.index(name.split("/")[0]), video))
         return records
 
-    def _key_frames(self, videos: Mapping[str, Path], work_folder: Path) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    def _key_frames(
+        self, videos: Mapping[str, Path], work_folder: Path
+    ) -> tuple[dict[str, list[Path]], dict[str, str]]:
         """`CLASS/VIDEO` -> its key frames, and -> why there are none. Frames of earlier runs are taken as they are."""
         place = Path(work_folder) / self.key_frames
         pending = [name for name, path in videos.items() if not _is_of(place / name, path)]

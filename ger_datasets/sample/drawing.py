@@ -133,7 +133,7 @@ def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, si
         front = row == rows - 1
         scale = unit * 0.95 ** (rows - 1 - row)
         shift = (0.25 if row % 2 else -0.25) * spread * unit if rows > 1 else 0.0
-        line = []
+        line: list[tuple[str, tuple[float, float], float, bool, bool]] = []
         for slot, member in enumerate(members):
             x = width / 2 + (slot - (len(members) - 1) / 2) * spread * unit + shift + rng.normal(0, 0.1) * unit
             child = bool(front and count > 1 and rng.random() < 0.2)
@@ -142,12 +142,13 @@ def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, si
             facing = faces_visible and (count not in range(3, MOST_PEOPLE) or rng.random() > 0.04)
             line.append((moods[member], (x, y), head, facing, child))
         for i in rng.permutation(len(line)):
-            person = random_person(rng, *line[i], telling=not faces_visible)
+            mood, centre, head, facing, child = line[i]
+            person = random_person(rng, mood, centre, head, facing, child, telling=not faces_visible)
             # arms before somebody's face are rare in group photos: a few tries to keep them out
             for _ in range(6):
                 if rng.random() < 0.1 or not _covers(person, group):
                     break
-                person = random_person(rng, *line[i], telling=not faces_visible)
+                person = random_person(rng, mood, centre, head, facing, child, telling=not faces_visible)
             group.append(person)
     return group
 

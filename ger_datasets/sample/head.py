@@ -6,6 +6,7 @@ Heads have their own units (see `pen.Frame`): the face is 1 wide, its centre at 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Expression:
 def express(rng: np.random.Generator, mood: str, clear: float = 1.0) -> Expression:
     """A face of this mood. `clear`: 1 plain to see ... 0 hardly there."""
     draw, strength = rng.uniform, clear * rng.uniform(0.7, 1.0)
-    turn = {"yaw": draw(-0.32, 0.32), "pitch": draw(-0.6, 0.6)}
+    turn: dict[str, Any] = {"yaw": draw(-0.32, 0.32), "pitch": draw(-0.6, 0.6)}
     if mood == "Positive":
         laughs = rng.random() < 0.65
         return Expression(
@@ -332,7 +333,9 @@ class Head:
             ring = np.concatenate([ring, ring[:1]])
             self.pen.fill(ring, (225, 235, 245), 0.10)
             self.pen.stroke(ring, 0.024 * unit, colour, 0.95)
-            temple = np.stack([self.at([(side * 0.37, EYE_Y)])[0], self.frame.pixels(np.array([(side * 0.475, -0.04)]))[0]])
+            temple = np.stack(
+                [self.at([(side * 0.37, EYE_Y)])[0], self.frame.pixels(np.array([(side * 0.475, -0.04)]))[0]]
+            )
             self.pen.stroke(temple, 0.024 * unit, colour, 0.95)
         bridge = smooth([(-0.065, EYE_Y + 0.01), (0, EYE_Y - 0.015), (0.065, EYE_Y + 0.01)], closed=False)
         self.pen.stroke(self.at(bridge), 0.024 * unit, colour, 0.95)

@@ -71,7 +71,7 @@ def _look(rng: np.random.Generator, age: str, long_hair: bool) -> Look:
     beard = ""
     if age != "child" and not long_hair and rng.random() < 0.5:
         beard = str(rng.choice(["stubble", "stubble", "moustache", "full", "full"]))
-    lips = tuple(int(a * b) for a, b in zip(skin, (0.84, 0.62, 0.62), strict=True))
+    lips = colour_of(a * b for a, b in zip(skin, (0.84, 0.62, 0.62), strict=True))
     if long_hair and age != "child" and rng.random() < 0.5:
         lips = ((176, 52, 62), (190, 84, 92), (150, 44, 70))[rng.integers(3)]
     frames = ((28, 26, 28), (70, 44, 30), (110, 30, 36), (120, 122, 128))
