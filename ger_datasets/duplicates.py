@@ -65,6 +65,10 @@ def near_duplicates(hashes: np.ndarray, splits: Sequence[str], max_distance: int
 
     Returns:
         (pairs, 2) int64: places in `hashes`, the smaller first; sorted.
+
+    >>> near_duplicates(np.array([0b1111, 0b1110, 0b1111], np.uint64), ["train", "test", "train"], max_distance=1)
+    array([[0, 1],
+           [1, 2]])
     """
     return np.concatenate([np.empty((0, 2), np.int64), *_pairs(hashes, splits, max_distance)])
 

@@ -17,7 +17,13 @@ class BadPhoto(Exception):
 
 
 def listing(names: Iterable[object], most: int = 8) -> str:
-    """The first `most` of `names` for an error message: `a, b, c and 12 more`; `nothing` when there are none."""
+    """The first `most` of `names` for an error message.
+
+    >>> listing(["a", "b", "c", "d"], most=2)
+    'a, b and 2 more'
+    >>> listing([])
+    'nothing'
+    """
     words = [str(name) for name in names]
     if not words:
         return "nothing"

@@ -52,10 +52,12 @@ class Inspection:
 
     @property
     def photos(self) -> int:
+        """How many rows the dataset has."""
         return self.faces_per_photo.total()
 
     @property
     def faces(self) -> int:
+        """How many faces were found in them."""
         return self.face_sides.total()
 
     @property
@@ -95,7 +97,11 @@ def inspect_dataset(folder: Path, output: Path, photos_per_class: int = 12) -> d
 
 
 def read_inspection(dataset: PreparedDataset, photos_per_class: int = 12) -> Inspection:
-    """Count and choose; the arguments and errors of `inspect_dataset`."""
+    """Count and choose; the arguments of `inspect_dataset`.
+
+    Raises:
+        UserError: a shard that cannot be read.
+    """
     inspection = Inspection(dataset, quarantined=_quarantined(dataset.folder / "quarantine.jsonl"))
     names = dict(enumerate(dataset.class_names))
     most = min(photos_per_class, max(1, SHEET_PHOTOS // (len(names) + 1)))

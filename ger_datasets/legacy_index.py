@@ -13,6 +13,8 @@ _NUMBERED = re.compile(r"(.+)_(\d{1,6})", re.DOTALL)
 
 @dataclass(frozen=True)
 class File:
+    """A file of the original's folders, and which face or photo of its name it is."""
+
     path: str
     number: int = 0  # of NAME_7.jpg: 7
 
@@ -51,7 +53,11 @@ class Index:
 
 
 def path_key(parts: Iterable[str]) -> str:
-    """A path as it is compared: lower case, `validation` as `val`, a folder in a folder of its own name once."""
+    """A path as it is compared: lower case, `validation` as `val`, a folder in a folder of its own name once.
+
+    >>> path_key(["Validation", "Positive", "Positive", "pos_1"])
+    'val/positive/pos_1'
+    """
     *folders, name = (part.lower() for part in parts)
     folders = ["val" if folder == "validation" else folder for folder in folders]
     once = [folder for i, folder in enumerate(folders) if i == 0 or folder != folders[i - 1]]

@@ -81,7 +81,7 @@ def read_photo(path: Path) -> Photo:
 
 
 def decode_photo(content: bytes) -> Photo:
-    """The photo in `content`, the bytes of an image file; otherwise as `read_photo`."""
+    """The photo in `content`, the bytes of an image file; otherwise, with its BadPhoto, as `read_photo`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

@@ -21,6 +21,9 @@ class Record:
         label: index into the builder's `class_names`, or -1 where the labels are withheld.
         group: what must not straddle two splits (the video of a frame); the image_id where photos stand alone.
         extras: columns that only this dataset has, by name.
+
+    >>> Record("train/Positive/pos_1", Path("raw/train/Positive/pos_1.jpg"), "train", label=2).group
+    'train/Positive/pos_1'
     """
 
     image_id: str

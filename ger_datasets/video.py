@@ -106,7 +106,7 @@ def _reduced(width: int, height: int) -> tuple[int, int]:
 
 
 def local_maxima(differences: np.ndarray) -> np.ndarray:
-    """The frames at local maxima of the differences smoothed by a Hann window of `SMOOTHING_FRAMES`.
+    """The frames at local maxima of the differences (frames - 1,), smoothed by a Hann window of `SMOOTHING_FRAMES`.
 
     The curve goes on beyond its ends at the value it has there: mirroring it would move maxima that lie within half a
     window of an end.
@@ -124,7 +124,11 @@ def local_maxima(differences: np.ndarray) -> np.ndarray:
 
 
 def threshold(differences: np.ndarray) -> np.ndarray:
-    """The frames whose difference has risen by `JUMP` or more of itself since the frame before."""
+    """The frames whose difference, of (frames - 1,), has risen by `JUMP` or more of itself since the frame before.
+
+    >>> threshold(np.array([1.0, 1.0, 9.0, 9.0]))
+    array([3])
+    """
     before, now = differences[:-1], differences[1:]
     larger = np.maximum(before, now)
     rise = np.divide(now - before, larger, out=np.zeros_like(now), where=larger > 0)
@@ -132,7 +136,12 @@ def threshold(differences: np.ndarray) -> np.ndarray:
 
 
 def top(differences: np.ndarray) -> np.ndarray:
-    """The `TOP_FRAMES` frames with the largest difference, the earlier ones where it is equal; never of 0."""
+    """The `TOP_FRAMES` frames with the largest difference, of (frames - 1,), the earlier ones where it is equal; never
+    of 0.
+
+    >>> top(np.array([0.0, 5.0, 2.0]))
+    array([2, 3])
+    """
     order = np.argsort(-differences, kind="stable")[:TOP_FRAMES]
     return np.sort(order[differences[order] > 0]) + 1
 

@@ -37,6 +37,7 @@ class Collator:
 
     @property
     def epoch(self) -> int:
+        """The epoch whose augmentation is drawn; setting it reaches the loader's worker processes too."""
         return int(self._epoch)
 
     @epoch.setter
@@ -162,7 +163,7 @@ def set_epoch(loader: DataLoader, epoch: int) -> None:
 
 
 def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
-    """How many faces of each row the model sees; read from the lists' lengths, no face is decoded.
+    """How many faces of each row the model sees, (rows,); read from the lists' lengths, no face is decoded.
 
     Raises:
         UserError: the model reads no faces.

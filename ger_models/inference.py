@@ -76,6 +76,7 @@ class Members:
         return list(dict.fromkeys(column for processor in self.processors for column in processor.columns))
 
     def class_names(self, member: int) -> list[str]:
+        """The names of the classes 0, 1, ... of one model."""
         config = self.models[member].config
         return [config.id2label[i] for i in range(config.num_labels)]
 

@@ -67,11 +67,16 @@ def is_missing_folder(name: str) -> bool:
 
 
 def public_name(path: str) -> str:
-    """What a dataset or model is called in files that travel: its repository, or its folder's name, not the path."""
+    """What a dataset or model is called in files that travel: its repository, or its folder's name, not the path.
+
+    >>> public_name("team/gaf3")
+    'team/gaf3'
+    """
     return Path(path).resolve().name if Path(path).is_dir() else path
 
 
 def one_line(error: Exception) -> str:
+    """An error's message without line breaks, of at most 300 letters."""
     return " ".join(str(error).split())[:300]
 
 

@@ -129,6 +129,7 @@ class GerFusionForImageClassification(PreTrainedModel):
             init.normal_(module.scene_class_token, std=0.02)
 
     def train(self, mode: bool = True) -> GerFusionForImageClassification:
+        """To training, or out of it; a frozen scene backbone stays out of it."""
         super().train(mode)
         if self.config.scene == "image" and self.config.freeze_scene:
             self.scene_backbone.eval()  # frozen weights with moving BatchNorm statistics would not be frozen

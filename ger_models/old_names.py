@@ -30,7 +30,11 @@ del _EFFICIENT_FIRST["_expand_conv"], _EFFICIENT_FIRST["_bn0"]
 
 
 def unwrapped(names: Iterable[str]) -> dict[str, str]:
-    """Each name, and what is left of it without the prefixes that all of them share: `module.fc.bias` -> `fc.bias`."""
+    """Each name, and what is left of it without the wrappers' prefixes that all of them share.
+
+    >>> unwrapped(["module.fc.weight", "module.fc.bias"])
+    {'module.fc.weight': 'fc.weight', 'module.fc.bias': 'fc.bias'}
+    """
     bare = {name: name for name in names}
     while bare and (wrapper := next((w for w in WRAPPERS if all(left.startswith(w) for left in bare.values())), None)):
         bare = {name: left.removeprefix(wrapper) for name, left in bare.items()}
@@ -70,5 +74,9 @@ def _efficient_name(name: str, backbone: nn.Module) -> str | None:
 
 
 def face_name(name: str) -> str | None:
-    """As SphereFace-20's public weights are called: `conv1_1.weight` -> `net.conv1_1.weight`, `fc6` -> `head`."""
+    """As SphereFace-20's public weights are called.
+
+    >>> face_name("conv1_1.weight"), face_name("fc6.weight")
+    ('net.conv1_1.weight', 'head.weight')
+    """
     return f"head.{name.removeprefix('fc6.')}" if name.startswith("fc6.") else f"net.{name}"

@@ -54,6 +54,7 @@ def rate_at(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -112,7 +113,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, average: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a saved `average`, or from this process's part of it."""
+        """Go on from a saved `average` (name -> tensor, of the weights' shapes), or this process's part of it."""
         for name, tensor in self.average.items():
             here = tensor.to_local() if hasattr(tensor, "to_local") else tensor
             here.copy_(average[name])

@@ -12,14 +12,22 @@ import numpy as np
 
 
 def shuffled(rng: np.random.Generator, rows: int, batch_size: int, **_: object) -> np.ndarray:
-    """Every row once."""
+    """Every row once: (rows,)."""
     return rng.permutation(rows)
 
 
 def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Sequence[int], **_: object) -> np.ndarray:
     """As many draws as there are rows, every class that occurs equally often (give or take one).
 
-    Within a class no row is drawn again before all have been.
+    Within a class no row is drawn again before all have been. A row that is drawn a second time has its number plus
+    `rows` as its key, so that it is augmented otherwise.
+
+    >>> keys = balanced(np.random.default_rng(0), rows=4, batch_size=2, labels=[0, 0, 0, 1])
+    >>> sorted(int(key) for key in keys if key % 4 == 3)
+    [3, 7]
+
+    Returns:
+        (rows,) keys.
     """
     classes = [np.flatnonzero(np.asarray(labels) == label) for label in np.unique(labels)]
     share = np.full(len(classes), rows // len(classes))
@@ -35,7 +43,7 @@ def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Seque
 def even_lengths(
     rng: np.random.Generator, rows: int, batch_size: int, lengths: Sequence[int], **_: object
 ) -> np.ndarray:
-    """Every row once, the faces dealt out to the batches like cards: the longest rows one to each, then the next.
+    """Every row once, (rows,), the faces dealt out to the batches like cards: the longest rows one to each, and so on.
 
     Every other round goes backwards. The rows of the last batch, where it is not full, are drawn beforehand.
     """

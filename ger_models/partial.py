@@ -50,6 +50,7 @@ class PartialTable:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, number: int) -> bool:
+        """Whether the part `number` has been predicted."""
         return self._file(number).exists()
 
     def add(self, number: int, rows: PartRows) -> None:

@@ -130,6 +130,7 @@ class GroupEmotionPipeline(Pipeline):
         forward_params: dict[str, Any],
         postprocess_params: dict[str, Any],
     ) -> dict[str, Any]:
+        """As transformers' pipelines call it for one photo; raises UserError unless `on_error` says otherwise."""
         photo = self.preprocess(inputs, **{"on_error": "raise", **preprocess_params})
         (answered,) = self.forward([photo], **forward_params)
         return self.postprocess(answered, **postprocess_params)
@@ -143,6 +144,7 @@ class GroupEmotionPipeline(Pipeline):
         forward_params: dict[str, Any],
         postprocess_params: dict[str, Any],
     ) -> Iterator[dict[str, Any]]:
+        """As transformers' pipelines call it for many photos: their answers, one after the other, in order."""
         preprocess_params = {"on_error": "return", **preprocess_params}
         if hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__"):
             photos = PipelineDataset(inputs, self.preprocess, preprocess_params)
@@ -157,7 +159,11 @@ class GroupEmotionPipeline(Pipeline):
         )
 
     def preprocess(self, photo: Any, on_error: str = "raise", timeout: float = 20) -> dict[str, Any]:
-        """A photo -> {"row": the columns there are}, or {"error": its name and why it cannot be used}."""
+        """A photo -> {"row": the columns there are}, or {"error": its name and why it cannot be used}.
+
+        Raises:
+            UserError: a BadPhoto, where `on_error` is "raise".
+        """
         try:
             if isinstance(photo, Mapping):
                 row = dict(photo)
@@ -214,6 +220,7 @@ class GroupEmotionPipeline(Pipeline):
         return [{**found[i], **row} if i in found else row for i, row in enumerate(rows)]
 
     def postprocess(self, answered: dict[str, Any]) -> dict[str, Any]:
+        """{"logits": (classes,), "row": ...} or {"error": ...} -> what `__call__` returns."""
         if "error" in answered:
             return answered
         shares = answered["logits"].softmax(-1).tolist()

@@ -17,7 +17,15 @@ def pack(padded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows there are (total, width), `counts` (batch,) of each photo -> (batch, slots, width) and its mask."""
+    """Rows there are (total, width), `counts` (batch,) of each photo -> (batch, slots, width) and its mask.
+
+    >>> padded, mask = unpack(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1, 2]))
+    >>> padded[..., 0]
+    tensor([[1., 0.],
+            [2., 3.]])
+    >>> pack(padded, mask)[:, 0]
+    tensor([1., 2., 3.])
+    """
     slots = max(1, int(counts.max())) if len(counts) else 1
     mask = torch.arange(slots, device=counts.device)[None] < counts[:, None]
     padded = packed.new_zeros(len(counts), slots, packed.shape[1])
@@ -25,7 +33,15 @@ def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Softmax over the last dimension where `mask` is True, 0 elsewhere; all 0 where nothing is."""
+    """Softmax over the last dimension where `mask` is True, 0 elsewhere; all 0 where nothing is.
+
+    >>> masked_softmax(torch.tensor([0.0, 0.0, 9.0]), torch.tensor([True, True, False]))
+    tensor([0.5000, 0.5000, 0.0000])
+
+    Args:
+        scores: (..., slots).
+        mask: bool, of a shape that fits.
+    """
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
     return weights * mask
 
@@ -46,6 +62,7 @@ class AveragePooling(Pooling):
     def forward(
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
         weights = face_mask / face_mask.sum(1, keepdim=True).clamp(min=1)
         return _weighted_sum(weights.to(faces.dtype), faces), weights
 
@@ -68,6 +85,7 @@ class SceneQueryPooling(Pooling):
     def forward(
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
         asked = (scene * scene_mask[..., None]).sum(1)  # (batch, width); zero where there is no scene: all faces alike
         faces = self.face(faces)
         scores = (faces @ self.query(asked)[..., None])[..., 0] / self.out_width**0.5
@@ -86,6 +104,7 @@ class ScorePooling(Pooling):
     def forward(
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
         weights = masked_softmax(self.score(faces)[..., 0], face_mask)
         return _weighted_sum(weights, faces), weights
 
@@ -147,6 +166,7 @@ class Layer(nn.Module):
         )
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """x (batch, tokens, width), mask (batch, tokens) -> (batch, tokens, width)."""
         x = x + self.attention(x, self.attention.norm(x), mask)
         return x + self.mlp(x)
 
@@ -160,6 +180,7 @@ class Branch(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """x (batch, tokens, width), mask (batch, tokens) -> (batch, tokens, width)."""
         for layer in self.layers:
             x = layer(x, mask)
         return self.norm(x)
@@ -206,6 +227,7 @@ class CrossAttentionPooling(Pooling):
     def forward(
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
         always = face_mask.new_ones(len(faces), 1)
         face_mask, scene_mask = torch.cat([always, face_mask], 1), torch.cat([always, scene_mask], 1)
         faces = torch.cat([self.face_class_token.expand(len(faces), -1, -1).to(faces.dtype), faces], 1)

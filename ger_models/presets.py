@@ -207,7 +207,14 @@ ALIASES = {
 
 
 def preset(name: str) -> Preset:
-    """The preset `name`, or the original's number for it; UserError that lists the models there are."""
+    """The preset `name`, or the original's number for it.
+
+    >>> preset("model1") is preset("densenet_emotic")
+    True
+
+    Raises:
+        UserError: no such model; the message lists those there are.
+    """
     name = ALIASES.get(name, name)
     if name not in PRESETS:
         raise UserError(f"unknown model {name!r}: there are {', '.join(PRESETS)}")
@@ -215,7 +222,15 @@ def preset(name: str) -> Preset:
 
 
 def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
-    """`backbone=resnet18,dropout=0.1` -> {"backbone": "resnet18", "dropout": 0.1}; fields of `config_class` only."""
+    """`backbone=resnet18,dropout=0.1` -> {"backbone": "resnet18", "dropout": 0.1}; fields of `config_class` only.
+
+    >>> from ger_models import GerSceneConfig
+    >>> parse_overrides("backbone=resnet18,dropout=0.1", GerSceneConfig)
+    {'backbone': 'resnet18', 'dropout': 0.1}
+
+    Raises:
+        UserError: no field of that name, or no `=`.
+    """
     overrides: dict[str, Any] = {}
     own = [field for field in inspect.signature(config_class.__init__).parameters if field not in ("self", "kwargs")]
     for item in filter(None, (part.strip() for part in text.split(","))):

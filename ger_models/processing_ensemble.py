@@ -66,6 +66,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
         return list(dict.fromkeys(column for part in self._parts[0] for column in part.columns))
 
     def to_dict(self) -> dict[str, Any]:
+        """The settings, as JSON values."""
         return {name: value for name, value in super().to_dict().items() if name != "_parts"}
 
     def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:

@@ -74,6 +74,7 @@ class Position:
     finished: bool = False
 
     def next_epoch(self) -> None:
+        """To the first batch of the next epoch, with nothing counted yet."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum, self.batches, self.right, self.rows = 0.0, 0, 0, 0
 

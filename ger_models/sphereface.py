@@ -47,6 +47,7 @@ class SphereFace20(nn.Module):
         return self.get_submodule(f"relu{name}")(self.get_submodule(f"conv{name}")(x))
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """(faces, 3, 112, 96), scaled to (x - 127.5) / 128 -> (faces, 512)."""
         x = faces
         for stage, pairs in STAGES.items():
             x = self._layer(f"{stage}_1", x)

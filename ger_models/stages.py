@@ -81,7 +81,10 @@ def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
 
 
 def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any]:
-    """Give a fusion model the part that `option`, a key of `GRAFTS`, names; returns and raises as `continue_from`."""
+    """Give a fusion model the part that `option`, a key of `GRAFTS`, names.
+
+    Returns, and raises UserError, as `continue_from`.
+    """
     wanted = GRAFTS[option]
     if not isinstance(model.config, GerFusionConfig):
         raise UserError(f"--{option} is for the fusion models; a {model.config.model_type} goes on with --init_from")

@@ -198,6 +198,7 @@ def _recipe_of(output: Path) -> Recipe | None:
 
 
 def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
+    """Optimizer steps of an epoch: batches over those that are accumulated, rounded up."""
     return math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
 
 
@@ -249,6 +250,14 @@ def finish_epoch(
     position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset, arguments: Any, recipe: Recipe
 ) -> bool:
     """Take the validation split's figures into the history, and move on to the next epoch or to the end.
+
+    Args:
+        position: where the run stands; it is changed.
+        logits: (rows, classes) of the validation split.
+        labels: (rows,) of it.
+        train: the training split, whose features name the classes.
+        arguments: the script's.
+        recipe: how the model is trained.
 
     Returns:
         whether this epoch is the best yet.

@@ -112,6 +112,7 @@ class EmoticBuilder:
         return sorted(records, key=lambda record: record.image_id)
 
     def remarks(self) -> list[str]:
+        """What is odd about this download, one sentence each; filled by `records`."""
         return self._remarks
 
     def _remark(self, remark: str) -> None:

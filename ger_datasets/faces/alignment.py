@@ -33,6 +33,11 @@ def similarity_transform(points: np.ndarray, template: np.ndarray = SPHEREFACE_T
         coincide the matrix is not finite.
 
     Source: closed form for two dimensions of Umeyama (1991), doi 10.1109/34.88573.
+
+    >>> eyes = np.array([[[0.0, 0.0], [1.0, 0.0]]])
+    >>> similarity_transform(eyes, np.array([[10.0, 10.0], [10.0, 12.0]])).round(6) + 0.0
+    array([[[ 0., -2., 10.],
+            [ 2.,  0., 10.]]])
     """
     source_mean, target_mean = points.mean(1, keepdims=True), template.mean(0)
     source, target = points - source_mean, template - target_mean
@@ -84,6 +89,9 @@ def align_faces(image: Image.Image, landmarks: np.ndarray, template: str = "sphe
         landmarks: (faces, 5, 2), pixels of `image`.
         template: a key of `TEMPLATES`. `original` differs from the 2018 files in what surrounds the box: they were
             turned after cutting, and are black there.
+
+    Raises:
+        ValueError: a template that is not one of them.
     """
     if template not in TEMPLATES:
         raise ValueError(f"template must be one of {', '.join(TEMPLATES)}, not {template!r}")

@@ -55,4 +55,5 @@ class FaceDetector(Protocol):
         """What the faces that are found depend on, as JSON values; `name` tells detectors apart."""
 
     def extract(self, images: Sequence[Image.Image | np.ndarray]) -> list[Faces]:
-        """The faces of each of `images`, RGB, of any sizes; a photo's faces do not depend on the others."""
+        """The faces of each of `images`, RGB or (height, width, 3) uint8, of any sizes; a photo's faces do not depend
+        on the others."""

@@ -60,6 +60,7 @@ class AreaPhotos:
                 block.copy_(block.cumsum(0))
 
     def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
+        """As `Photos.level`: float32 (photos, 3, rows, width)."""
         device = self.tables.device
         y1, y2 = _cells(0, self.height, height, torch.arange(top, bottom, device=device))
         x1, x2 = _cells(0, self.width, width, torch.arange(width, device=device))
@@ -72,6 +73,7 @@ class AreaPhotos:
         return reduce(torch.add, starmap(part, _parts(y1, y2, _most(y2 - y1), _most(x2 - x1))))
 
     def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
+        """As `Photos.crops`: float32 (crops, 3, side, side)."""
         flat, (_, height, stride) = self.tables.view(-1), self.tables.shape
         whole = torch.int32 if len(flat) < 2**31 else torch.int64  # the smaller, the faster
         left, top, right, bottom = boxes.to(whole)[:, :, None].unbind(1)  # (crops, 1) each
@@ -101,12 +103,14 @@ class PillowPhotos:
         self._resized: tuple[int, int, list[np.ndarray]] = (0, 0, [])
 
     def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
+        """As `Photos.level`: float32 (photos, 3, rows, width)."""
         if self._resized[:2] != (width, height):  # strips of one level come one after the other
             resized = [image.resize((width, height), Image.Resampling.BILINEAR) for image in self.images]
             self._resized = (width, height, [np.asarray(image) for image in resized])
         return self._tensor([image[top:bottom] for image in self._resized[2]])
 
     def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
+        """As `Photos.crops`: float32 (crops, 3, side, side)."""
         cut = (self.images[i].crop(tuple(box)) for i, box in zip(index.tolist(), boxes.tolist(), strict=True))
         return self._tensor([np.asarray(crop.resize((side, side), Image.Resampling.BILINEAR)) for crop in cut])
 

@@ -113,6 +113,7 @@ class GroupSceneBuilder:
         return sorted(records, key=lambda record: record.image_id)
 
     def remarks(self) -> list[str]:
+        """What is odd about this download, one sentence each; filled by `records`."""
         return self._remarks
 
     def _from_videos(self, folders: Sequence[Path]) -> list[Record]:

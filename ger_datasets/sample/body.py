@@ -121,7 +121,7 @@ class Body:
     # --- drawing ------------------------------------------------------------------------------------------------
 
     def draw(self, pen: Pen, light: np.ndarray) -> None:
-        """Legs, arms, trunk, neck; the head goes on top."""
+        """Legs, arms, trunk, neck; the head goes on top. `light` (2,) points to where the light comes from."""
         self._legs(pen, light)
         # the trunk hides the shoulders' ends of the arms; forearms may come before it
         before = self.arms in ("hips",) or (

@@ -21,6 +21,7 @@ class SampleBuilder(Gaf3Builder):
     published: ClassVar = {}  # its files are named as GAF 3.0's, but it is no part of it
 
     def records(self) -> list[Record]:
+        """The photos drawn into `source`, which is filled first if it does not exist."""
         if not self.source.exists():
             draw_sample(self.source)
         return super().records()

@@ -98,6 +98,9 @@ def draw_photo(
 
     Returns:
         The photo and its people, hindmost first.
+
+    Raises:
+        UserError: no such mood, or too many people or too few.
     """
     if mood not in CLASS_NAMES:
         raise UserError(f"mood: {mood!r} is not a class; choose one of {', '.join(CLASS_NAMES)}")

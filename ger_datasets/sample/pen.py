@@ -45,7 +45,7 @@ def oval(x: float, y: float, rx: float, ry: float, points: int = 28) -> np.ndarr
 
 
 def smooth(corners: list | np.ndarray, closed: bool = True, steps: int = 6) -> np.ndarray:
-    """A Catmull-Rom curve through `corners`, `steps` points to each stretch."""
+    """A Catmull-Rom curve through `corners` (corners, 2), `steps` points to each stretch: (points, 2)."""
     p = np.asarray(corners, float)
     p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])
     a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
@@ -56,7 +56,7 @@ def smooth(corners: list | np.ndarray, closed: bool = True, steps: int = 6) -> n
 
 
 def mirrored(points: list | np.ndarray) -> np.ndarray:
-    """`points` run down the right side; closed by the same points up the left side."""
+    """`points` (n, 2) run down the right side; closed by the same points up the left side: (2 n, 2)."""
     right = np.asarray(points, float)
     return np.concatenate([right, right[::-1] * (-1, 1)])
 

@@ -48,6 +48,7 @@ class Person:
 
     @property
     def body(self) -> Body:
+        """The person's body, ready to draw."""
         upright = Frame(self.frame.centre, self.frame.unit)
         return Body(upright, self.build, self.clothes, self.look.skin, self.arms, self.facing, self.bend)
 

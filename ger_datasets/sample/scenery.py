@@ -33,6 +33,7 @@ def _tree(draw: ImageDraw.ImageDraw, rng: np.random.Generator, x: float, y: floa
 
 
 def park(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """Sky, trees and grass."""
     image = _sweep((w, h), _pick(rng, (120, 174, 222), (168, 190, 208), (240, 196, 150)), (226, 234, 236), 0.6)
     draw, horizon = ImageDraw.Draw(image), int(h * rng.uniform(0.38, 0.6))
     leaf, grass = _pick(rng, (84, 128, 70), (112, 140, 66), (170, 112, 54)), _pick(rng, (120, 152, 84), (146, 158, 92))
@@ -46,6 +47,7 @@ def park(rng: np.random.Generator, w: int, h: int) -> Image.Image:
 
 
 def beach(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """Sky, sea and sand."""
     sky = _pick(rng, (110, 168, 224), (238, 176, 130), (150, 170, 196))
     image = _sweep((w, h), sky, blend(sky, (255, 246, 232), 0.75), 0.5)
     draw, horizon = ImageDraw.Draw(image), int(h * rng.uniform(0.4, 0.52))
@@ -62,6 +64,7 @@ def beach(rng: np.random.Generator, w: int, h: int) -> Image.Image:
 
 
 def room(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """A wall with pictures, and a floor."""
     wall = _pick(rng, (208, 198, 184), (176, 190, 196), (196, 178, 160), (168, 182, 164), (214, 208, 206))
     image = _sweep((w, h), tint(wall, 0.9), tint(wall, 1.05))
     draw, floor = ImageDraw.Draw(image), int(h * rng.uniform(0.72, 0.85))
@@ -82,6 +85,7 @@ def room(rng: np.random.Generator, w: int, h: int) -> Image.Image:
 
 
 def city(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """Houses with windows, and a street."""
     sky = _pick(rng, (170, 196, 220), (228, 200, 176), (70, 84, 120))
     image = _sweep((w, h), sky, tint(sky, 1.4), 0.7)
     draw, ground = ImageDraw.Draw(image), int(h * rng.uniform(0.66, 0.8))
@@ -100,6 +104,7 @@ def city(rng: np.random.Generator, w: int, h: int) -> Image.Image:
 
 
 def studio(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """A cloth lit from the middle."""
     cloth = _pick(rng, (120, 130, 140), (150, 130, 118), (96, 112, 104), (178, 170, 160), (110, 96, 124))
     x, y = np.meshgrid(np.linspace(-1, 1, w), np.linspace(-1, 1, h))
     glow = 0.72 + 0.5 * np.exp(-((x - rng.uniform(-0.3, 0.3)) ** 2) / 0.6 - (y + 0.2) ** 2 / 0.8)
@@ -108,6 +113,7 @@ def studio(rng: np.random.Generator, w: int, h: int) -> Image.Image:
 
 
 def evening(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """Lights in the dark."""
     night = _pick(rng, (38, 36, 58), (52, 40, 44), (32, 48, 56))
     image = _sweep((w, h), night, tint(night, 1.25))
     draw = ImageDraw.Draw(image, "RGBA")

@@ -44,10 +44,20 @@ TRIANGLE_MOST = 3000  # weightings; more are not drawn
 
 
 def percent(share: float) -> str:
+    """A share of one for people.
+
+    >>> percent(0.1234)
+    '12.3%'
+    """
     return f"{share:.1%}"
 
 
 def percent_range(interval: Sequence[float]) -> str:
+    """An interval for people.
+
+    >>> percent_range((0.12, 0.34))
+    '12.0–34.0%'
+    """
     low, high = interval
     return f"{low * 100:.1f}–{high:.1%}"
 

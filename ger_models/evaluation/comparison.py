@@ -85,7 +85,19 @@ def compare(
 
 
 def mcnemar(only_first: int, only_second: int, mid_p: bool) -> float:
-    """Two-sided p-value of McNemar's test: how likely so unequal a split is, were both equally likely to be right."""
+    """Two-sided p-value of McNemar's test: how likely so unequal a split is, were both equally likely to be right.
+
+    >>> mcnemar(only_first=0, only_second=5, mid_p=False)
+    0.0625
+    >>> mcnemar(only_first=3, only_second=3, mid_p=False)
+    1.0
+
+    Args:
+        only_first: photos that only the first model has right.
+        only_second: photos that only the second has right.
+        mid_p: half the weight of the split that was seen (Fagerland et al. 2013): less cautious, and closer to the
+            level that is asked for.
+    """
     fewer, trials = min(only_first, only_second), only_first + only_second
     tail = float(binom.cdf(fewer, trials, 0.5))
     share = float(binom.pmf(fewer, trials, 0.5))

@@ -76,7 +76,11 @@ def stacked(joined: Sequence[Predictions]) -> np.ndarray:
 
 
 def photo_name(image_id: str) -> str:
-    """`val/Positive/pos_1.jpg` -> `pos_1`."""
+    """What a photo is called without its folders and its ending.
+
+    >>> photo_name("val/Positive/pos_1.jpg"), photo_name("Mr. Smith")
+    ('pos_1', 'Mr. Smith')
+    """
     path = PurePosixPath(image_id.replace("\\", "/").rsplit("/", 1)[-1])
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 

@@ -50,6 +50,13 @@ _POSITION = re.compile(r"row \d+ of .+")
 class Predictions:
     """A model's logits on some photos.
 
+    >>> logits = np.array([[0.0, 1.0], [2.0, 0.0]], np.float32)
+    >>> len(Predictions(["a", "b"], ["test", "test"], np.array([1, 0]), logits, "m", ["no", "yes"]).image_ids)
+    2
+    >>> Predictions(["a", "a"], ["test", "test"], np.array([1, 0]), logits, "m", ["no", "yes"])
+    Traceback (most recent call last):
+    ger_datasets.errors.UserError: image_id must be unique, ...
+
     Attributes:
         image_ids: (rows), unique.
         splits: (rows), the split of each photo.
@@ -166,12 +173,20 @@ class Predictions:
 
 
 def position_ids(rows: int, split: str) -> list[str]:
-    """Ids for rows of which nothing is known but where they stand: `row 0 of test` and so on."""
+    """Ids for rows of which nothing is known but where they stand.
+
+    >>> position_ids(2, "test")
+    ['row 0 of test', 'row 1 of test']
+    """
     return [f"row {row} of {split}" for row in range(rows)]
 
 
 def is_position(image_id: str) -> bool:
-    """Whether this is one of `position_ids`: it names a place, not a photo."""
+    """Whether this is one of `position_ids`: it names a place, not a photo.
+
+    >>> is_position("row 7 of test"), is_position("test/Positive/pos_7")
+    (True, False)
+    """
     return _POSITION.fullmatch(image_id) is not None
 
 

@@ -54,6 +54,7 @@ Returns:
         accuracy_interval; empty where no number is known.
 
 Examples:
+    >>> import evaluate
     >>> metric = evaluate.load("ger_models/evaluation/metrics/group_emotion")
     >>> metric.compute(logits=[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], references=[0, 2])["accuracy"]
     0.5
@@ -63,6 +64,8 @@ HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "auc
 
 
 class GroupEmotion(evaluate.Metric):
+    """The metric as the evaluate library loads it; `_INPUTS_DESCRIPTION` tells what comes in and goes out."""
+
     def _info(self):
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
