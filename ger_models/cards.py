@@ -53,6 +53,10 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
     interval = "–".join(f"{edge:.3f}" for edge in validation["accuracy_interval"])
     recipe = ", ".join(f"{field} {value}" for field, value in run["recipe"].items())
     versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
+    recalls = "\n".join(
+        ["| class | recall | photos |", "|---|---|---|"]
+        + [f"| {each} | {row['recall']:.3f} | {row['support']} |" for each, row in validation["per_class"].items()]
+    )
     parts = [
         f"---\n{data}\n---",
         f"# {name}",
@@ -60,14 +64,23 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
         f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
         f"- Source: {preset.source}.\n"
         f"- Licence: {run['license']}, as the data it learned from.\n"
-        f"- Trained on: {run['dataset']}, {run['train_photos']} photos; weights began as: {run['initial_weights']}.\n"
+        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos; weights began as: "
+        f"{_beginning(run)}.\n"
         f"- Recipe: {recipe}; seed {run['seed']}.\n"
-        f"- Best epoch: {run['best_epoch']}, chosen by accuracy on the validation split.\n"
+        f"- Best epoch: {run['best_epoch']} of {run['epochs']}, chosen by {run['best_by']} on the validation split.\n"
+        f"- Hardware: {run['hardware']}, precision {run['mixed_precision']}, {run['seconds']} s.\n"
         f"- Versions: {versions}.",
         "## Figures\n\n"
         f"On the validation split, which also chose the epoch: accuracy {validation['accuracy']:.3f} "
-        f"(95 % interval {interval}). Judge it on a split that chose nothing.",
+        f"(95 % interval {interval}). Judge it on a split that chose nothing.\n\n"
+        f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
         HOW.strip(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _beginning(run: Mapping[str, Any]) -> str:
+    """imagenet or random, and what was taken from other runs."""
+    taken = [f"{took['from']} ({option}, {took['loaded']} weights)" for option, took in run["stages"].items()]
+    return ", then from ".join([run["initial_weights"], *taken])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import datasets
+import pyarrow.parquet as pq
 from accelerate import Accelerator, PartialState
 from datasets import Dataset
 
@@ -37,14 +38,19 @@ def load_splits(
     try:
         builder = datasets.load_dataset_builder(dataset)
         have = [column for column in wanted if column in (builder.info.features or wanted)]
+        # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
+        files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
+        named = {"data_files": files} if files and Path(dataset).is_dir() else {}
+        if named:
+            _check_files(dataset, files, have)
         with accelerator.main_process_first() if accelerator else contextlib.nullcontext():
-            loaded = datasets.load_dataset(dataset, columns=have)
+            loaded = datasets.load_dataset(dataset, columns=have, **named)
     except (FileNotFoundError, ConnectionError) as error:
         raise UserError(
             f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
         ) from error
     except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
-        raise UserError(f"the dataset {dataset} cannot be read: {one_line(error)}") from error
+        raise UserError(f"the dataset {dataset} cannot be read: {one_line(error.__cause__ or error)}") from error
     missing = [column for column in ("image_id", "label") if column not in have]
     if missing:
         raise UserError(
@@ -56,6 +62,18 @@ def load_splits(
         if not len(loaded[split]):
             raise UserError(f"the split {split!r} of {dataset} is empty")
     return {split: loaded[split] for split in splits}
+
+
+def _check_files(dataset: str, files: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
+    """UserError if the Parquet files of a split hold no rows, or lack a column that those of others have."""
+    for split, paths in files.items():
+        footers = [pq.read_metadata(path) for path in paths if path.endswith(".parquet")]
+        if footers and not sum(footer.num_rows for footer in footers):
+            raise UserError(f"the split {split!r} of {dataset} is empty: prepare it again")
+        for footer in footers:
+            missing = [column for column in columns if column not in footer.schema.to_arrow_schema().names]
+            if missing:
+                raise UserError(f"{dataset} has no {listing(missing)} in its split {split!r}: prepare it again")
 
 
 def is_missing_folder(name: str) -> bool:

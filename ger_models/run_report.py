@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import logging
 import os
 import platform
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +23,7 @@ from .evaluation.curves import plot_curves
 from .loading import public_name
 from .presets import Preset
 from .recipes import Recipe
+from .revisions import dataset_revision
 from .run_folder import METRICS, Position, RunFolder
 from .stages import GRAFTS
 from .training import SCORES
@@ -35,18 +34,6 @@ logger = logging.getLogger(__name__)
 VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "datasets", "numpy")
 
 
-def revision_of(data: Mapping[str, Dataset]) -> str:
-    """What tells this state of a dataset from others: its commit on the Hub, or a digest of its photos and labels."""
-    for url in data["train"].info.download_checksums or {}:
-        commit = re.match(r"hf://datasets/[^@]+@([0-9a-f]{40})/", url)
-        if commit:
-            return commit[1]
-    digest = hashlib.sha256()
-    for name, split in sorted(data.items()):
-        digest.update(json.dumps([name, list(split["image_id"]), list(split["label"])]).encode())
-    return digest.hexdigest()[:12]
-
-
 def describe(arguments: Any, recipe: Recipe, data: Mapping[str, Dataset]) -> dict[str, Any]:
     """What a run is: two runs that differ in it are not the same run."""
     stages = {option: getattr(arguments, option) for option in ("init_from", *GRAFTS)}
@@ -54,7 +41,7 @@ def describe(arguments: Any, recipe: Recipe, data: Mapping[str, Dataset]) -> dic
         "model": arguments.model,
         "config_overrides": arguments.config_overrides,
         "dataset": public_name(arguments.dataset),
-        "revision": revision_of(data),
+        "revision": dataset_revision(arguments.dataset),
         "class_names": list(data["train"].features["label"].names),
         "train_photos": len(data["train"]),
         "validation_photos": len(data["validation"]),

@@ -117,6 +117,7 @@ def _fill(model: PreTrainedModel, weights: dict[str, torch.Tensor], checkpoint: 
     """Load `weights`; UserError if one has no place or another shape, or one that is `needed` is missing."""
     own = model.state_dict()
     astray = [name for name in weights if name not in own]
+    weights = dict(sorted(weights.items()))
     misfits = [
         f"{name} {tuple(weights[name].shape)} where the model has {tuple(own[name].shape)}"
         for name in weights
@@ -143,7 +144,7 @@ def _report(checkpoint: str, loaded: int, left_out: dict[str, str]) -> dict[str,
     for name, reason in left_out.items():
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
-        logger.warning("left out %s: %s", listing(names), reason)
+        logger.warning("left out %s: %s", listing(sorted(names)), reason)
     return {"from": public_name(checkpoint), "loaded": loaded, "left_out": left_out}
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 from accelerate import Accelerator
 from transformers import AutoModelForImageClassification
@@ -60,6 +61,22 @@ def test_a_damaged_dataset(drawn_dataset: Path, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match="cannot be read"):
         load_splits(str(tmp_path / "damaged"), [], ["train"])
+
+
+def test_a_dataset_of_the_same_name_or_made_anew_is_another(drawn_dataset: Path, tmp_path: Path) -> None:
+    """datasets keeps one cache for all folders of a name, whatever is in them."""
+    for place in ("one", "two"):
+        shutil.copytree(drawn_dataset, tmp_path / place / "gaf3")
+    (file,) = (tmp_path / "two" / "gaf3" / "data").glob("train-*.parquet")
+
+    def rows(place: str) -> int:
+        return len(load_splits(str(tmp_path / place / "gaf3"), [], ["train"])["train"])
+
+    assert rows("one") == 18
+    for count in (9, 5):
+        pq.write_table(pq.read_table(file).slice(0, count), file)
+        assert rows("two") == count
+    assert rows("one") == 18
 
 
 def test_withheld_labels_are_refused(drawn_dataset: Path) -> None:
