@@ -61,7 +61,7 @@ def main(arguments: Arguments) -> dict:
         script("predict.py", model=model, photos=arguments.photos, output_dir=folder / "pictures")
 
     say("5/5 scoring")
-    figures = script("evaluate_predictions.py", predictions=table, output_dir=folder / "report")
+    figures = script("evaluate_predictions.py", predictions=table, dataset=dataset, output_dir=folder / "report")
 
     say(f"{figures['note']}\naccuracy on the test photos: {figures['accuracy']:.3f} (chance {figures['chance']:.3f})")
     if arguments.photos is not None:
