@@ -6,13 +6,17 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
+import ger_datasets
+from ger_datasets.commands import main, overview, script
 from ger_datasets.sample.drawing import draw_photo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,31 +27,47 @@ def command_after(marker: str) -> str:
     return re.search(rf"<!-- {marker} -->\n```bash\n(.*?)\n```", README, re.S).group(1)
 
 
-def test_the_wheel_holds_both_packages_whole_and_nothing_else(tmp_path: Path) -> None:
+def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path: Path) -> None:
+    """Built as a release is: the wheel from the unpacked sdist. The wheel brings the scripts along as data."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if files.returncode:
         pytest.skip("not a git checkout")
     copy = tmp_path / "copy"
-    for name in filter(None, files.stdout.split("\0")):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((ROOT / name).read_bytes())
+    tracked = {name for name in files.stdout.split("\0") if name and (ROOT / name).exists()}
+    for name in tracked:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / name).read_bytes())
     (copy / "ger_datasets" / "gaf3" / "README.md").write_text("prepared here: must stay here")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, copy]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, copy]
     subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=120)
+
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {member.name.partition("/")[2] for member in archive if member.isfile()}
+    made = {name for name in held if name == "PKG-INFO" or ".egg-info/" in name}
+    assert held - made == tracked - {".gitignore"}
+
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    scripts = {name for name in packed if ".data/" in name}
+    assert {name.partition(".data/data/share/group-emotion/")[2] for name in scripts} == {
+        name for name in tracked if name.startswith("scripts/")
+    }
     expected = {
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
         if path.suffix == ".py" or path.name in ("card.md", "py.typed")
     }
-    assert packed == expected
+    assert packed - scripts == expected
 
     place = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(place)
-    code = "import ger_datasets.builders, ger_models, ger_models.evaluation.report; print(ger_models.__file__)"
+    code = (
+        "import ger_datasets.builders, ger_models, ger_models.evaluation.report, ger_datasets.commands as commands;"
+        "print(ger_models.__file__); print(commands.script('train'));"
+        "commands.main(['convert_checkpoint', '--help'])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(place)!r}); {code}"],
         cwd=tmp_path,
@@ -55,7 +75,11 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(tmp_path: Path) ->
         text=True,
         check=True,
     )
-    assert done.stdout.strip().startswith(str(place))
+    package, train, usage = done.stdout.splitlines()[:3]
+    assert package.startswith(str(place))
+    assert train.startswith(str(place))
+    assert train.endswith("share/group-emotion/scripts/train.py")
+    assert usage.startswith("usage: convert_checkpoint.py")
 
 
 def test_versions_agree() -> None:
@@ -63,6 +87,7 @@ def test_versions_agree() -> None:
     assert f'\nversion = "{version}"\n' in (ROOT / "pyproject.toml").read_text()
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## {version} " in (ROOT / "CHANGELOG.md").read_text()
+    assert ger_datasets.__version__ == version
 
 
 def test_every_constraint_is_within_the_declared_ranges() -> None:
@@ -74,6 +99,59 @@ def test_every_constraint_is_within_the_declared_ranges() -> None:
     for pin in pins:
         (version,) = [clause.version for clause in pin.specifier]
         assert ranges[pin.name].contains(version), pin
+
+
+def lowest_versions() -> str:
+    command = [sys.executable, str(ROOT / ".ci" / "lowest_versions.py")]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
+def test_the_lowest_versions_are_those_of_the_declared_ranges() -> None:
+    assert lowest_versions() == (ROOT / "constraints-lowest.txt").read_text()
+
+
+def test_hooks_and_ci_check_with_the_same_ruff() -> None:
+    pinned = re.search(r"^ruff==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M).group(1)
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    ruffs = [hook for hook in hooks if hook["id"].startswith("ruff")]
+    assert [hook["additional_dependencies"] for hook in ruffs] == [[f"ruff=={pinned}"]] * 2
+    ci, make = ((ROOT / name).read_text() for name in (".ci/run", "Makefile"))
+    for command in ("ruff", "mypy"):
+        assert f'bin/{command}"' in ci
+        assert f"-m {command}" in make
+
+
+def test_every_dependency_has_its_licence_told() -> None:
+    told = (ROOT / "THIRD_PARTY.md").read_text()
+    for line in importlib.metadata.requires("group-emotion"):
+        requirement = Requirement(line)
+        if requirement.marker is None:
+            assert f"\n| {requirement.name} " in told, requirement.name
+
+
+def test_the_command_line_lists_the_scripts_and_runs_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main([])
+    listed = capsys.readouterr().out
+    names = [path.stem for path in sorted((ROOT / "scripts").glob("*.py"))]
+    assert listed.strip() == overview()
+    assert [line.split()[0] for line in listed.splitlines()[2:]] == names
+    main(["--version"])
+    main(["--path", "train"])
+    assert capsys.readouterr().out.split() == [ger_datasets.__version__, str(ROOT / "scripts" / "train.py")]
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    with pytest.raises(SystemExit) as stop:
+        main(["push", "--help"])
+    assert stop.value.code == 0
+    assert "usage: push.py" in capsys.readouterr().out
+    for wrong in (["fly"], ["--path"], ["--path", "fly"]):
+        with pytest.raises(SystemExit) as stop:
+            main(wrong)
+        assert stop.value.code == 2
+        assert "there are convert_checkpoint, demo" in capsys.readouterr().err
+    assert script("demo") == ROOT / "scripts" / "demo.py"
 
 
 def test_the_readme_opens_with_two_commands_and_ci_runs_the_second() -> None:

@@ -1,0 +1,21 @@
+# What a contributor types. PYTHON is the interpreter of the venv where the package is installed.
+PYTHON ?= .venv/bin/python
+
+.PHONY: demo test bench lint
+
+demo:
+	$(PYTHON) scripts/demo.py
+
+test:
+	$(PYTHON) -m pytest
+
+lint:
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+# PHOTOS: a folder of photos of groups, for the two that look for faces
+bench:
+	$(PYTHON) benchmarks/bench_models.py
+	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_faces.py --photos $(PHOTOS))
+	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_dataset.py --photos $(PHOTOS))
