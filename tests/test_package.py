@@ -161,8 +161,9 @@ def test_the_readme_opens_with_two_commands_and_ci_runs_the_second() -> None:
     assert "scripts/demo.py" in demo
     assert "pytest" in test
     ci = (ROOT / ".ci" / "run").read_text()
-    assert "<!-- test -->" in ci
-    assert "eval" in ci
+    for marker in ("test", "demo"):
+        assert f"command=$(command_of {marker} " in ci
+    assert ci.count('\neval "$command') == 2
 
 
 def test_every_script_and_file_that_the_readme_names_is_there() -> None:
