@@ -97,7 +97,8 @@ class Run:
         """How many photos some parts, or all of them, have; None where that is not known beforehand."""
         every = range(len(self.source.parts))
         counts = [self.source.parts[number].photos for number in (every if parts is None else parts)]
-        return None if None in counts else sum(counts)
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
 
     def predict(self, number: int) -> Iterator[int]:
         """Do part `number` for the models that lack it; yields the number of photos after each batch."""

@@ -49,4 +49,4 @@ def _picture(data: Sequence, row: int) -> Picture:
     buffer = io.BytesIO()
     small.save(buffer, **JPEG)
     boxes = [[edge * scale for edge in box] for box in photo.get("face_boxes") or ()]
-    return Picture(buffer.getvalue(), *small.size, boxes)
+    return Picture(buffer.getvalue(), small.width, small.height, boxes)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError, listing
+from ger_models.evaluation.card import add_to_card
 from ger_models.evaluation.joining import read_members
 from ger_models.evaluation.predictions import Predictions
 from ger_models.evaluation.report import write_report
@@ -52,6 +53,9 @@ class Arguments:
     most_mistakes: int = field(
         default=20, metadata={"help": "How many of the most confident mistakes the report lists."}
     )
+    model_card: Path | None = field(
+        default=None, metadata={"help": "README.md of a checkpoint, to put the figures of the first model into."}
+    )
     submission: Path | None = field(
         default=None, metadata={"help": "New folder for NAME.txt files with the classes, as the 2018 challenge wants."}
     )
@@ -59,6 +63,8 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.output_dir is None and self.submission is None:
             raise UserError("give --output_dir, the folder for the report, or --submission")
+        if self.model_card is not None and self.output_dir is None:
+            raise UserError("--model_card needs --output_dir, the folder for the report")
         if self.weights is not None and self.ensemble is not None:
             raise UserError("give --weights or --ensemble, not both")
 
@@ -77,6 +83,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
         report = write_report(
             arguments.output_dir, models, splits, None, arguments.most_mistakes, ensemble, dataset, show
         )
+        if arguments.model_card is not None:
+            add_to_card(arguments.model_card, report, dataset)
         figures = told(report, arguments.output_dir / "report.html")
     if arguments.submission is not None:
         write_submission(arguments.submission, models[0].select(splits[0]))

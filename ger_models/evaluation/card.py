@@ -1,12 +1,21 @@
-"""The report as Markdown for a model card. Its metadata is a `model-index`, which the Hub reads figures from."""
+"""The report as Markdown for a model card. Its metadata is a `model-index`, which the Hub reads figures from.
+
+card.md       the report's own card: metadata and figures
+README.md     of a checkpoint: the figures are put into the card that is there, whose prose and licence stay
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from ger_datasets.errors import UserError
+from ger_datasets.files import write_text
 
 from .charts import percent, percent_range
 
@@ -22,6 +31,7 @@ FIGURES = {
 }
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
 MARKED = " (chosen on this split)"
+BEGIN, END = "<!-- evaluation: written by a report -->", "<!-- end of evaluation -->"
 
 
 def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
@@ -31,18 +41,62 @@ def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
         report: as `report.make_report` returns it.
         dataset: the dataset's name, or its repository on the Hub.
     """
-    results = [report, *report["others"]]
-    own = [result for result in results if result["model"] == report["model"]]
-    mark = MARKED if report["selection_on_report"] else ""
     data = ModelCardData(
         model_name=report["model"],
         tags=["group-level emotion recognition"],
         pipeline_tag=TASK,
-        eval_results=[found for result in own for found in _found(result, dataset, mark)],
+        eval_results=_all_found(report, dataset),
         **({"notice": report["note"]} if report["note"] else {}),
     )
+    return f"---\n{data}\n---\n\n{_figures(report)}"
+
+
+def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") -> None:
+    """Put the report's figures into a model card, in place of those that an earlier report put there.
+
+    The rest of the card stays as it is.
+
+    Args:
+        path: the README.md of a checkpoint.
+        report: as `report.make_report` returns it.
+        dataset: as for `render_card`.
+
+    Raises:
+        UserError: there is no such card, its metadata cannot be read, or it cannot be written.
+    """
+    try:
+        card = ModelCard(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a model card ({reason}); name the README.md of a checkpoint") from error
+    found = _all_found(report, dataset)
+    scored = {(each.dataset_type, each.dataset_split) for each in found}
+    kept = [each for each in card.data.eval_results or () if (each.dataset_type, each.dataset_split) not in scored]
+    card.data.model_name = card.data.model_name or report["model"]
+    card.data.eval_results = kept + found
+    figures = f"{BEGIN}\n\n{_figures(report)}\n{END}"
+    if BEGIN in card.text and END in card.text.partition(BEGIN)[2]:
+        before, _, rest = card.text.partition(BEGIN)
+        body = before + figures + rest.partition(END)[2]
+    else:
+        body = f"{card.text.rstrip()}\n\n{figures}\n"
+    write_text(path, f"---\n{card.data}\n---\n{body}")
+
+
+def _all_found(report: Mapping[str, Any], dataset: str) -> list[EvalResult]:
+    mark = MARKED if report["selection_on_report"] else ""
+    return [found for result in _own(report) for found in _found(result, dataset, mark)]
+
+
+def _own(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The results of the report's first model."""
+    return [result for result in (report, *report["others"]) if result["model"] == report["model"]]
+
+
+def _figures(report: Mapping[str, Any]) -> str:
+    """What the card says below its metadata."""
+    results, own = [report, *report["others"]], _own(report)
     parts = [
-        f"---\n{data}\n---",
         f"> **{_prose(report['note'])}**" if report["note"] else "",
         "## Evaluation",
         *(_result(result) for result in own),

@@ -175,7 +175,8 @@ def _comparisons(report: Mapping[str, Any], split: str) -> str:
     if not pairs:
         return ""
     furthest = max(abs(edge) for pair in pairs for edge in (*pair["difference_interval"], pair["difference"]))
-    first, others = [], []
+    first: list[tuple[str, ...]] = []
+    others: list[tuple[str, ...]] = []
     for pair in pairs:
         (first if report["model"] in pair["models"] else others).append(_comparison(pair, furthest))
     about = (

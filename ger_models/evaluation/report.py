@@ -206,8 +206,8 @@ def _agreement(joined: Sequence[Predictions], split: str) -> dict[str, Any]:
 def _mistakes(chosen: Predictions, most: int) -> list[dict[str, Any]]:
     probabilities = softmax(chosen.logits.astype(np.float64), axis=1)  # (rows, classes)
     predicted = chosen.logits.argmax(axis=1)  # (rows,)
-    wrong = np.flatnonzero((predicted != chosen.labels) & (chosen.labels != NO_LABEL))
-    wrong = sorted(wrong, key=lambda row: (-probabilities[row, predicted[row]], chosen.image_ids[row]))
+    found = np.flatnonzero((predicted != chosen.labels) & (chosen.labels != NO_LABEL)).tolist()
+    wrong = sorted(found, key=lambda row: (-probabilities[row, predicted[row]], chosen.image_ids[row]))
     mistakes = []
     for row in wrong[:most]:
         mistake = {
@@ -219,8 +219,9 @@ def _mistakes(chosen: Predictions, most: int) -> list[dict[str, Any]]:
         }
         if chosen.faces is not None and chosen.faces[row] != UNKNOWN_FACES:
             mistake["faces"] = int(chosen.faces[row])
-        if chosen.face_attention is not None and chosen.face_attention[row] is not None:
-            mistake["face_attention"] = [round(share, 4) for share in chosen.face_attention[row]]
+        shares = None if chosen.face_attention is None else chosen.face_attention[row]
+        if shares is not None:
+            mistake["face_attention"] = [round(share, 4) for share in shares]
         mistakes.append(mistake)
     return mistakes
 

@@ -35,8 +35,8 @@ def weighted(members: Sequence[Predictions], weights: Sequence[float], splits: S
     parts = [join(members, split) for split in splits]
     logits = np.concatenate([np.einsum("m,mpc->pc", shares, stacked(joined)) for joined in parts])
     firsts = [joined[0] for joined in parts]
-    faces = None if any(first.faces is None for first in firsts) else [first.faces for first in firsts]
-    groups = None if any(first.groups is None for first in firsts) else [first.groups for first in firsts]
+    faces = [first.faces for first in firsts if first.faces is not None]
+    groups = [first.groups for first in firsts if first.groups is not None]
     return replace(
         firsts[0],
         image_ids=[image_id for first in firsts for image_id in first.image_ids],
@@ -44,8 +44,8 @@ def weighted(members: Sequence[Predictions], weights: Sequence[float], splits: S
         labels=np.concatenate([first.labels for first in firsts]),
         logits=logits,
         model=NAME,
-        faces=faces and np.concatenate(faces),
-        groups=groups and [group for of_split in groups for group in of_split],
+        faces=np.concatenate(faces) if len(faces) == len(firsts) else None,
+        groups=[group for of_split in groups for group in of_split] if len(groups) == len(firsts) else None,
         note="; ".join(dict.fromkeys(filter(None, (member.note for member in members)))),
         model_revision="",
         face_attention=None,

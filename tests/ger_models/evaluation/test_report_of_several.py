@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pictures
 
 from ger_datasets.errors import UserError
+from ger_models.evaluation.card import add_to_card
 from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.report import SELECTION_NOTE, make_report, write_report
 from ger_models.evaluation.submission import write_submission
@@ -94,6 +95,23 @@ def test_the_card_is_what_the_hub_reads(tmp_path: Path) -> None:
     assert (accuracy.dataset_type, accuracy.task_type) == ("org/gaf3", "image-classification")
     assert "| skeletons | validation |" in card.text
     assert "\\*\\*" not in card.text
+
+
+def test_figures_go_into_a_card_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("---\nlicense: mit\ntags:\n- mine\n---\n\n# My model\n\nProse.\n")
+    add_to_card(path, make_report(models()[1], "validation"), "org/gaf3")
+    add_to_card(path, make_report(models()[1], "test"), "org/gaf3")
+    once = path.read_text()
+    add_to_card(path, make_report(models()[1], "test"), "org/gaf3")
+    assert path.read_text() == once
+    card = ModelCard(once)
+    assert (card.data.license, card.data.tags) == ("mit", ["mine"])
+    assert {each.dataset_split for each in card.data.eval_results} == set(SPLITS)
+    assert card.text.count("## Evaluation") == 1
+    assert card.text.index("Prose.") < card.text.index("### faces on test")
+    with pytest.raises(UserError, match="not a model card"):
+        add_to_card(tmp_path / "none.md", make_report(models()[1], "test"))
 
 
 def test_names_in_the_card_are_text(tmp_path: Path) -> None:
