@@ -84,8 +84,7 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
 
 
 def _all_found(report: Mapping[str, Any], dataset: str) -> list[EvalResult]:
-    mark = MARKED if report["selection_on_report"] else ""
-    return [found for result in _own(report) for found in _found(result, dataset, mark)]
+    return [found for result in _own(report) for found in _found(result, dataset)]
 
 
 def _own(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -109,7 +108,8 @@ def _figures(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _found(result: Mapping[str, Any], dataset: str, mark: str) -> list[EvalResult]:
+def _found(result: Mapping[str, Any], dataset: str) -> list[EvalResult]:
+    mark = MARKED if result["selection_on_report"] else ""
     return [
         EvalResult(
             task_type=TASK,
@@ -148,7 +148,8 @@ def _result(result: Mapping[str, Any]) -> str:
         for name, counts in zip(names, metrics["confusion_matrix"], strict=True)
     ]
     parts = [
-        f"### {_prose(result['model'])} on {_prose(result['split'])}, {metrics['rows']:,} photos",
+        f"### {_prose(result['model'])} on {_prose(result['split'])}, {metrics['rows']:,} photos"
+        + (MARKED if result["selection_on_report"] else ""),
         _table(("figure", "value", "95 % interval"), figures),
         _table(("class", "precision", "recall", "F1", "95 % interval of the recall", "photos"), classes),
         _table(("true \\ predicted", *map(_prose, names)), confusion),
@@ -171,7 +172,7 @@ def _models(results: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
             _prose(result["model"]),
-            _prose(result["split"]),
+            _prose(result["split"]) + (MARKED if result["selection_on_report"] else ""),
             percent(result["metrics"]["accuracy"]),
             percent_range(result["metrics"]["accuracy_interval"]),
         )

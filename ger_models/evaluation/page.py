@@ -150,9 +150,10 @@ def _overview(results: Sequence[Mapping[str, Any]], models: Sequence[str], split
     for result in results:
         figures, model = result["metrics"], models.index(result["model"])
         name = f'<a href="#{_anchor(model, split)}" data-row="{model}">{text(result["model"])}</a>'
+        mark = "<small>chosen on this split</small>" if result["selection_on_report"] else ""
         rows.append(
             (
-                name,
+                name + mark,
                 share_cell(figures["accuracy"], figures["accuracy_interval"]),
                 _with_range(figures, "balanced_accuracy"),
                 _with_range(figures, "macro_f1"),

@@ -36,7 +36,7 @@ from .predictions import UNKNOWN_FACES, Predictions
 FORMAT = "group-emotion report"
 VERSION = 2
 FILES = ("report.json", "report.html", "card.md", "confusion_matrix.png", "recall.png")
-SELECTION_NOTE = "the ensemble was chosen on the split that it is scored on: its figures are higher than on new photos"
+SELECTION_NOTE = "{model} was chosen on {split}: its figures there are higher than on new photos"
 
 
 def write_report(
@@ -100,14 +100,14 @@ def make_report(
     """The report as plain numbers, lists and dicts.
 
     Args:
-        ensemble: `members` and `weights`, and as far as known `method`, `select` (the split that chose the weights),
-            `selection_on_report` (whether that is a split that is scored here) and `landscape`: the `weights` of all
-            weightings, the `accuracy` of each and the `split` it is of. The others: as `write_report`.
+        ensemble: how the first model was made of others: `members` and `weights`, and as far as known `method`,
+            `select` (the split that chose the weights), `selection_on_report` (whether it was reported on that split)
+            and `landscape`: the `weights` of all weightings, the `accuracy` of each and the `split` it is of. The
+            others: as `write_report`.
 
     Returns:
         format, version: the marker of these files.
-        note: what must be known before believing any of it.
-        selection_on_report: whether something was chosen on a split that is scored here; `note` says so too.
+        note: what must be known before believing any of it; every choice on a scored split stands here too.
         ensemble: as given, or None.
         comparisons: what `comparison.compare` returns for each two models on a split, `models` and `split` with it;
             the earlier of the two is the second: what it has gained.
@@ -116,6 +116,7 @@ def make_report(
         others: all results but the first, each with the keys that follow; here they stand for the first result, the
             first model on the first split:
         model, split, class_names, note, model_revision, dataset_revision.
+        selection_on_report: whether the model was chosen on this very split.
         metrics: what `compute_metrics` returns, `rows` and `unlabelled` among it.
         baselines: `chance`, the accuracy of guessing all classes equally often; `majority` and `majority_class`, the
             accuracy of always answering the scored rows' most frequent class.
@@ -134,17 +135,19 @@ def make_report(
     splits = [split] if isinstance(split, str) else list(dict.fromkeys(split))
     joined = {name: join(models, name) for name in splits}
     results = [_result(chosen, name, most_mistakes) for name in splits for chosen in joined[name]]
-    selected = bool(ensemble and ensemble.get("selection_on_report"))
-    notes = dict.fromkeys(filter(None, (chosen.note for chosen in models)))
-    if selected:
-        notes = {SELECTION_NOTE: None, **notes}
+    marks = []
+    for result in results:
+        result["selection_on_report"] = result["model"] == models[0].model and _chosen_on(result["split"], ensemble)
+        if result["selection_on_report"]:
+            marks.append(SELECTION_NOTE.format(model=result["model"], split=result["split"]))
+            result["note"] = "; ".join(filter(None, (marks[-1], result["note"])))
+    notes = dict.fromkeys([*marks, *filter(None, (chosen.note for chosen in models))])
     first, *others = results
     return {
         "format": FORMAT,
         "version": VERSION,
         **first,
-        "note": "; ".join(notes) if note is None else note,
-        "selection_on_report": selected,
+        "note": "; ".join(notes if note is None else filter(None, [*marks, note])),
         "ensemble": dict(ensemble) if ensemble else None,
         "comparisons": [
             _compared(second, first, name) for name in splits for first, second in combinations(joined[name], 2)
@@ -180,6 +183,13 @@ def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, An
 def _groups(chosen: Predictions) -> Sequence[str] | None:
     """The groups; None where every photo is a group of its own."""
     return None if chosen.groups is None or len(set(chosen.groups)) == len(chosen) else chosen.groups
+
+
+def _chosen_on(split: str, ensemble: Mapping[str, Any] | None) -> bool:
+    """Whether the ensemble's weights were chosen on `split`; where no split is named, its own mark is believed."""
+    if not ensemble:
+        return False
+    return ensemble["select"] == split if ensemble.get("select") else bool(ensemble.get("selection_on_report"))
 
 
 def _compared(first: Predictions, second: Predictions, split: str) -> dict[str, Any]:

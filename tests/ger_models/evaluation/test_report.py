@@ -255,6 +255,10 @@ def test_script_from_the_command_line(tmp_path):
     assert figures["accuracy"] == report["metrics"]["accuracy"]
     assert not (tmp_path / "home" / "metrics").exists()
 
-    done = call("--predictions", tmp_path / "none.parquet", "--output_dir", tmp_path / "report")
-    assert done.returncode == 2
-    assert re.fullmatch(r"error: no predictions table at .*\n", done.stderr)
+
+def test_script_says_in_one_line_what_is_wrong(run_script, tmp_path):
+    code, figures, log = run_script(
+        "evaluate_predictions", "--predictions", tmp_path / "none.parquet", "--output_dir", tmp_path / "report"
+    )
+    assert (code, figures) == (2, None)
+    assert re.fullmatch(r"error: no predictions table at .*\n", log)

@@ -31,7 +31,6 @@ def test_every_model_on_every_split() -> None:
     for result in results:
         chosen = next(each for each in given if each.model == result["model"]).select(result["split"])
         assert result["metrics"]["accuracy"] == pytest.approx((chosen.logits.argmax(1) == chosen.labels).mean())
-    assert report["selection_on_report"] is False
     assert report["ensemble"] == LANDSCAPE
     json.dumps(report, allow_nan=False)
 
@@ -71,17 +70,27 @@ def test_frames_of_one_video_are_drawn_together() -> None:
 
 
 def test_a_choice_on_the_reported_split_is_marked_everywhere(tmp_path: Path) -> None:
-    write_report(tmp_path, models(), "test", ensemble={**LANDSCAPE, "select": "test", "selection_on_report": True})
+    write_report(tmp_path, models(), "validation", ensemble=LANDSCAPE)
     report = json.loads((tmp_path / "report.json").read_text())
+    said = SELECTION_NOTE.format(model="ensemble", split="validation")
     assert report["selection_on_report"] is True
-    assert report["note"].startswith(SELECTION_NOTE)
+    assert not any(other["selection_on_report"] for other in report["others"])
+    assert report["note"].startswith(said)
     page = (tmp_path / "report.html").read_text()
-    assert page.index(SELECTION_NOTE) < page.index("<h1>")
+    assert page.index(said) < page.index("<h1>")
     card = (tmp_path / "card.md").read_text()
     metadata, body = card.split("---\n")[1:3]
     assert all("(chosen on this split)" in found.metric_name for found in ModelCard(card).data.eval_results)
-    assert SELECTION_NOTE in yaml.safe_load(metadata)["notice"]
-    assert body.strip().startswith("> **" + SELECTION_NOTE)
+    assert said in yaml.safe_load(metadata)["notice"]
+    assert body.strip().startswith("> **" + said)
+
+    both = make_report(models(), SPLITS, ensemble=LANDSCAPE)
+    assert [each["selection_on_report"] for each in (both, *both["others"])] == [False] * 4 + [True] + [False] * 3
+    assert said in both["note"]
+    assert said in make_report(models(), SPLITS, "mine", ensemble=LANDSCAPE)["note"]
+    unnamed = {"members": LANDSCAPE["members"], "weights": WEIGHTS, "selection_on_report": True}
+    assert make_report(models(), "test", ensemble=unnamed)["selection_on_report"] is True
+    assert make_report(models(), "test", ensemble=LANDSCAPE)["note"] == ""
 
 
 def test_the_card_is_what_the_hub_reads(tmp_path: Path) -> None:
@@ -219,12 +228,12 @@ def test_the_script_on_several_tables(run_script: Callable, tmp_path: Path) -> N
     ]  # fmt: skip
 
     path = tmp_path / "ensemble.json"
-    path.write_text(json.dumps({**LANDSCAPE, "selection_on_report": True}))
+    path.write_text(json.dumps({**LANDSCAPE, "select": "test"}))
     code, marked, log = run_script(*command, "--split", "test", "--ensemble", path)
     assert code == 0, log
     assert marked["accuracy"] == figures["accuracy"]
     assert marked["selection_on_report"] is True
-    assert SELECTION_NOTE in log
+    assert SELECTION_NOTE.format(model="ensemble", split="test") in log
 
     for wrong, words in (
         (("--split", "test", "--weights", 1), "one weight for each model is needed: 3"),
