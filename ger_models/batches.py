@@ -146,7 +146,7 @@ def make_loader(
             known["lengths"] = face_counts(split, collator.processor)
         order = Order(sampling, seed, collator, **known)
     return DataLoader(
-        Rows(split),
+        Rows(split),  # type: ignore[arg-type]  # a DataLoader asks for no more than __getitem__ and __len__
         batch_size,
         sampler=order,
         collate_fn=collator,
@@ -159,7 +159,7 @@ def make_loader(
 
 def set_epoch(loader: DataLoader, epoch: int) -> None:
     """Before an epoch: its order and its augmentation; also of loaders that accelerate has prepared or cut short."""
-    loader.collate_fn.epoch = epoch
+    loader.collate_fn.epoch = epoch  # type: ignore[union-attr]  # a Collator
 
 
 def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:

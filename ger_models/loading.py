@@ -93,7 +93,7 @@ def public_name(path: str) -> str:
     return Path(path).resolve().name if Path(path).is_dir() else path
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """An error's message without line breaks, of at most 300 letters."""
     return " ".join(str(error).split())[:300]
 

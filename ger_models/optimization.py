@@ -80,8 +80,10 @@ class MovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         # frozen weights are the same in the average
-        self.live = {name: p for name, p in model.named_parameters() if p.requires_grad} if decay else {}
-        self.live |= dict(model.named_buffers()) if decay else {}
+        self.live: dict[str, torch.Tensor] = {}
+        if decay:
+            self.live = {name: p for name, p in model.named_parameters() if p.requires_grad}
+            self.live |= dict(model.named_buffers())
         self.average = {name: tensor.detach().clone() for name, tensor in self.live.items()}
 
     @torch.no_grad()

@@ -31,7 +31,8 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.signal, self._before, self._process = 0, {}, os.getpid()
+        self.signal, self._process = 0, os.getpid()
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():

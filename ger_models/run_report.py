@@ -103,7 +103,8 @@ class Report:
             {name.replace("_", "/", 1): value for name, value in last.items() if name.startswith("validation_")},
             step=position.step,
         )
-        if self.uploads and not position.finished and position.best["epoch"] == last["epoch"]:
+        best = position.best or {}
+        if self.uploads and not position.finished and best.get("epoch") == last["epoch"]:
             self._write(position)
             self.uploads.start(self.folder.path)
 
@@ -121,11 +122,12 @@ class Report:
 
     def _write(self, position: Position) -> dict[str, Any]:
         """`curves.png`, the card and `metrics.json`; returns what the last holds."""
+        best = position.best or {}
         content = {
             **self.run,
             "finished": position.finished,
-            "best_epoch": position.best["epoch"],
-            "validation": position.best["validation"],
+            "best_epoch": best["epoch"],
+            "validation": best["validation"],
             "epochs": len(position.history),
             "steps": position.step,
             "seconds": round(position.seconds, 1),

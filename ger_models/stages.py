@@ -91,7 +91,9 @@ def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any
     config, weights = _read(checkpoint)
     if not isinstance(config, wanted.source):
         raise UserError(f"--{option} takes a {wanted.source.model_type}, and {checkpoint} is a {config.model_type}")
-    own, taken, left_out, needed = model.state_dict(), {}, {}, set()
+    own, needed = model.state_dict(), set()
+    taken: dict[str, torch.Tensor] = {}
+    left_out: dict[str, str] = {}
     for there, here in wanted.parts.items():
         part = {here + n.removeprefix(there): t for n, t in weights.items() if n.startswith(there)}
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in part.items())

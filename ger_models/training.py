@@ -110,14 +110,15 @@ def build(arguments: Any, train: Dataset, accelerator: Accelerator) -> tuple[Pre
     if wanted == "imagenet" and not chosen.imagenet:
         raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
     names = train.features["label"].names
-    stages = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
-    stages = {option: checkpoint for option, checkpoint in stages.items() if checkpoint}
+    given = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
+    stages = {option: checkpoint for option, checkpoint in given.items() if checkpoint}
     brought = "init_from" in stages or "scene_from" in stages  # what ImageNet's weights would be overwritten by
 
     def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
         return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
 
-    model, began = None, {"weights": "random"}
+    model = None
+    began: dict[str, Any] = {"weights": "random"}
     if chosen.imagenet and wanted != "random" and not brought:
         logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
@@ -274,10 +275,12 @@ def finish_epoch(
         }
     )
     sign, by = (1 if SCORES[arguments.best_by] else -1), arguments.best_by
-    better = position.best is None or sign * figures[by] > sign * position.best["validation"][by]
-    if better:
-        position.best = {"epoch": position.epoch, "validation": figures}
-    waited = position.epoch - position.best["epoch"]
+    best = position.best
+    better = best is None or sign * figures[by] > sign * best["validation"][by]
+    if best is None or better:
+        best = {"epoch": position.epoch, "validation": figures}
+        position.best = best
+    waited = position.epoch - best["epoch"]
     if position.epoch >= recipe.epochs or (arguments.max_steps and position.step >= arguments.max_steps):
         position.finished = True
     elif arguments.patience and waited >= arguments.patience:

@@ -79,8 +79,8 @@ def compare(
         "only_first_right": only[0],
         "only_second_right": only[1],
         "both_wrong": int(np.count_nonzero(~hits.any(axis=0))),
-        "mcnemar_exact": mcnemar(*only, mid_p=False),
-        "mcnemar_mid_p": mcnemar(*only, mid_p=True),
+        "mcnemar_exact": mcnemar(only[0], only[1], mid_p=False),
+        "mcnemar_mid_p": mcnemar(only[0], only[1], mid_p=True),
     }
 
 

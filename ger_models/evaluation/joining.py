@@ -136,7 +136,7 @@ def _check_positions(first: Predictions, other: Predictions, nameless: Sequence[
 
 
 def _check_labels(labels: np.ndarray, first: Predictions, other: Predictions, split: str) -> None:
-    bad = np.flatnonzero((labels != other.labels) & (labels != NO_LABEL) & (other.labels != NO_LABEL))
+    bad = np.flatnonzero((labels != other.labels) & (labels != NO_LABEL) & (other.labels != NO_LABEL)).tolist()
     if len(bad):
         examples = (
             f"{first.image_ids[row]} is {first.class_names[labels[row]]} and {first.class_names[other.labels[row]]}"

@@ -53,7 +53,7 @@ def plot_confusion_matrix(
             share, count = shares[row, column], counts[row, column]
             color = "white" if share >= DARK_CELL else INK
             weight = "bold" if row == column else "normal"
-            place = {"ha": "center", "color": color, "parse_math": False}
+            place: dict[str, Any] = {"ha": "center", "color": color, "parse_math": False}
             axes.text(column, row - 0.03, f"{count:,}", va="bottom", fontsize=size, fontweight=weight, **place)
             under = f"{share:.0%}" if support[row, 0] else "–"
             axes.text(column, row + 0.07, under, va="top", fontsize=size * 0.72, **place)
@@ -68,7 +68,7 @@ def plot_confusion_matrix(
     axes.tick_params(which="minor", length=0)
     axes.grid(which="minor", color="white", linewidth=2.5)
     axes.spines[:].set_visible(False)
-    _entitle(axes.figure, title, note)
+    _entitle(figure, title, note)
     return _png(figure)
 
 
@@ -89,12 +89,18 @@ def plot_recall(per_class: Mapping[str, Mapping[str, Any]], title: str = "", not
     axes = figure.add_subplot()
     axes.barh(places, [1.0] * len(names), height=0.56, color=TRACK)
     axes.barh(places, [row["recall"] for row in rows], height=0.56, color=BLUE)
-    for place, row in zip(places, rows, strict=True):
+    for place, row in enumerate(rows):
         interval = row.get("recall_interval")
         if interval:
             # a white line under the dark one keeps it visible on the bar and off it
             for color, width in (("white", 3.6), (INK, 1.5)):
-                line = {"color": color, "linewidth": width, "marker": "|", "markersize": 8, "markeredgewidth": width}
+                line: dict[str, Any] = {
+                    "color": color,
+                    "linewidth": width,
+                    "marker": "|",
+                    "markersize": 8,
+                    "markeredgewidth": width,
+                }
                 axes.plot(interval, [place, place], clip_on=False, solid_capstyle="butt", **line)
         text = f"{row['recall']:.1%}" if row["support"] else "no photos"
         axes.text(1.025, place, text, va="center", fontsize=10.5, fontweight="bold", color=INK)
@@ -109,7 +115,7 @@ def plot_recall(per_class: Mapping[str, Mapping[str, Any]], title: str = "", not
     axes.set_ylim(len(names) - 0.5, -0.8)
     axes.set_xlabel("Recall, with 95% interval", color=QUIET, fontsize=9, x=0.43)
     axes.spines[:].set_visible(False)
-    _entitle(axes.figure, title, note)
+    _entitle(figure, title, note)
     return _png(figure)
 
 
@@ -138,7 +144,7 @@ def _entitle(figure: Figure, title: str, note: str) -> None:
 
 def _png(figure: Figure) -> bytes:
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # inches of white around
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)  # inches of white around
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", metadata={"Software": None})
     return buffer.getvalue()

@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -110,7 +111,12 @@ class Predictions:
             raise UserError("there are no predictions: the table has no rows; run the model on at least one photo")
         if classes == 0 or len(set(self.class_names)) != classes:
             raise UserError(f"class names must be distinct and at least one, found {listing(self.class_names)}")
-        columns = {"splits": self.splits, "labels": self.labels, "logits": self.logits, "faces": self.faces}
+        columns: dict[str, Any] = {
+            "splits": self.splits,
+            "labels": self.labels,
+            "logits": self.logits,
+            "faces": self.faces,
+        }
         columns |= {"groups": self.groups, "face_attention": self.face_attention}
         for name, column in columns.items():
             if column is not None and len(column) != rows:
@@ -126,13 +132,13 @@ class Predictions:
                 f"image_id must be unique, {len(doubled)} occur more than once: {listing(doubled, 3)}; "
                 "predict every photo once and write each model to its own file"
             )
-        bad = np.flatnonzero(~np.isfinite(self.logits).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(self.logits).all(axis=1)).tolist()
         if len(bad):
             raise UserError(
                 f"logits must be finite, {len(bad)} of {rows} rows hold NaN or infinity: "
                 f"{listing((self.image_ids[row] for row in bad), 3)}; the model has diverged or overflowed"
             )
-        bad = np.flatnonzero((self.labels < NO_LABEL) | (self.labels >= classes))
+        bad = np.flatnonzero((self.labels < NO_LABEL) | (self.labels >= classes)).tolist()
         if len(bad):
             raise UserError(
                 f"labels must lie between 0 and {classes - 1}, or be {NO_LABEL} where withheld; {len(bad)} of {rows} "

@@ -7,13 +7,15 @@ group (the frames of one video) are drawn together.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 CELLS_AT_ONCE = 1 << 20  # of a block of counts: 4 MB, which stay in the cache
 INTERVAL = (2.5, 97.5)  # percentiles
 
 
-def draws(units, samples, seed):
+def draws(units: int, samples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each resample draws each unit, in blocks: (units, resamples of the block) float32.
 
     Each of the `samples` resamples draws `units` times with replacement.
@@ -28,7 +30,7 @@ def draws(units, samples, seed):
         yield np.bincount(cells.ravel(), minlength=units * block).reshape(units, block).astype(np.float32)
 
 
-def units_of(groups, rows):
+def units_of(groups: Sequence[str] | np.ndarray | None, rows: int) -> tuple[np.ndarray | None, int]:
     """Which unit each row is drawn with, and how many units there are; None where every row is drawn alone.
 
     Args:
@@ -41,7 +43,7 @@ def units_of(groups, rows):
     return (None, rows) if len(names) == rows else (unit.reshape(-1), len(names))
 
 
-def unit_sums(statistics, unit, units):
+def unit_sums(statistics: np.ndarray, unit: np.ndarray | None, units: int) -> np.ndarray:
     """(rows, columns) -> (units, columns): the sums over the rows of each unit."""
     if unit is None:
         return statistics
@@ -50,7 +52,7 @@ def unit_sums(statistics, unit, units):
     return sums
 
 
-def interval(values):
+def interval(values: np.ndarray) -> list[float] | None:
     """(resamples,) -> [low, high], of those where the figure is defined; None where it is in none."""
     values = values[np.isfinite(values)]
     return np.percentile(values, INTERVAL).tolist() if len(values) else None
@@ -64,13 +66,13 @@ class Ranking:
         belongs: (rows,) bool, the truth.
     """
 
-    def __init__(self, scores, belongs):
+    def __init__(self, scores: np.ndarray, belongs: np.ndarray) -> None:
         self.others = np.flatnonzero(~belongs)[np.argsort(scores[~belongs], kind="stable")]
         self.members = np.flatnonzero(belongs)[np.argsort(scores[belongs], kind="stable")]
         self.below = np.searchsorted(scores[self.others], scores[self.members], "left")
         self.upto = np.searchsorted(scores[self.others], scores[self.members], "right")
 
-    def area(self, weights):
+    def area(self, weights: np.ndarray) -> np.ndarray:
         """(rows, weightings) -> (weightings,): NaN where the class or the others have no weight.
 
         The share of pairs of a member and another in which the member scores higher; a tie counts half.

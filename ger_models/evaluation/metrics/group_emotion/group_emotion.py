@@ -4,6 +4,9 @@
 package. Its parser misreads `import a, b`: one such import per line.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import datasets
 import evaluate
 import numpy as np
@@ -66,7 +69,7 @@ HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "auc
 class GroupEmotion(evaluate.Metric):
     """The metric as the evaluate library loads it; `_INPUTS_DESCRIPTION` tells what comes in and goes out."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation="",
@@ -76,7 +79,16 @@ class GroupEmotion(evaluate.Metric):
             ),
         )
 
-    def _compute(self, logits, references, class_names=None, bootstrap_samples=2000, seed=0, groups=None, faces=None):
+    def _compute(
+        self,
+        logits: Any,
+        references: Any,
+        class_names: Sequence[str] | None = None,
+        bootstrap_samples: int = 2000,
+        seed: int = 0,
+        groups: Sequence[str] | None = None,
+        faces: Any = None,
+    ) -> dict[str, Any]:
         logits = np.asarray(logits, dtype=np.float64)  # (rows, classes)
         references = np.asarray(references, dtype=np.int64)  # (rows,)
         names = _checked_names(logits, references, class_names)
@@ -91,13 +103,13 @@ class GroupEmotion(evaluate.Metric):
         scored = _Scored(logits[order], references[order], faces[order])
 
         values = scored.figures(np.ones((rows, 1)), scored.statistics)
-        drawn = []
+        blocks = []
         if bootstrap_samples:
             totals = unit_sums(scored.statistics, unit, units)
             for counts in draws(units, bootstrap_samples, seed):
-                drawn.append(scored.figures(counts if unit is None else counts[unit], totals, counts))
+                blocks.append(scored.figures(counts if unit is None else counts[unit], totals, counts))
         values = {name: value[0] for name, value in values.items()}
-        drawn = {name: np.concatenate([block[name] for block in drawn]) for name in values if drawn}
+        drawn = {name: np.concatenate([block[name] for block in blocks]) for name in values if blocks}
         figures = _told(values, drawn, HEADLINE)
         figures["rows"] = rows
         figures["groups"] = None if unit is None else units
@@ -126,7 +138,7 @@ class _Scored:
         faces: (rows,) int64.
     """
 
-    def __init__(self, logits, references, faces):
+    def __init__(self, logits: np.ndarray, references: np.ndarray, faces: np.ndarray) -> None:
         self.classes = classes = logits.shape[1]
         rows = np.arange(len(references))
         probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -149,7 +161,9 @@ class _Scored:
             axis=1,
         )
 
-    def figures(self, weights, totals, counts=None):
+    def figures(
+        self, weights: np.ndarray, totals: np.ndarray, counts: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """name -> (weightings,) or (weightings, classes or face bins), NaN where it is not defined.
 
         Args:
@@ -179,7 +193,7 @@ class _Scored:
             figures[name] = _mean_of_defined(figures[of])
         return figures
 
-    def reliability(self):
+    def reliability(self) -> list[dict[str, float]]:
         bins = []
         for index in range(CONFIDENCE_BINS):
             inside = self.bin == index
@@ -192,11 +206,17 @@ class _Scored:
         return bins
 
 
-def _class_row(index, confusion, values, drawn, grouped):
+def _class_row(
+    index: int,
+    confusion: np.ndarray,
+    values: Mapping[str, np.ndarray],
+    drawn: Mapping[str, np.ndarray],
+    grouped: bool,
+) -> dict[str, Any]:
     hits, support, predicted = (
         int(n) for n in (confusion[index, index], confusion[index].sum(), confusion[:, index].sum())
     )
-    row = {name: float(np.nan_to_num(values[name][index])) for name in ("precision", "recall", "f1")}
+    row: dict[str, Any] = {name: float(np.nan_to_num(values[name][index])) for name in ("precision", "recall", "f1")}
     row["auc"] = _number(values["class_auc"][index])
     row |= {"support": support, "predicted": predicted}
     for name, of in (("precision", "precision"), ("recall", "recall"), ("f1", "f1"), ("auc", "class_auc")):
@@ -208,21 +228,21 @@ def _class_row(index, confusion, values, drawn, grouped):
     return row
 
 
-def _told(values, drawn, names):
+def _told(values: Mapping[str, Any], drawn: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Any]:
     """The figures `names` and, where there were draws, their intervals."""
-    figures = {name: _number(values[name]) for name in names}
+    figures: dict[str, Any] = {name: _number(values[name]) for name in names}
     return figures | {f"{name}_interval": interval(drawn[name]) for name in names if drawn}
 
 
-def _columns(drawn, name, of, index):
+def _columns(drawn: Mapping[str, np.ndarray], name: str, of: str, index: int) -> dict[str, np.ndarray]:
     return {name: drawn[of][:, index]} if drawn else {}
 
 
-def _number(value):
+def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _checked_names(logits, references, class_names):
+def _checked_names(logits: np.ndarray, references: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
     if logits.ndim != 2 or not logits.size:
         raise ValueError(f"logits must be (rows, classes) and not empty, found shape {logits.shape}")
     if not np.isfinite(logits).all():
@@ -237,18 +257,18 @@ def _checked_names(logits, references, class_names):
     return names
 
 
-def _ratio(numerator, denominator):
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     out = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
-def _mean_of_defined(values):
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     """(weightings, classes) -> (weightings,): NaN only where no class is defined."""
     defined = np.isfinite(values)
     return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def _wilson(hits, rows):
+def _wilson(hits: int, rows: int) -> list[float]:
     """Wilson's score interval (1927) of a share: of some width even where every row, or none, is a hit."""
     square = NORMAL_QUANTILE**2
     middle = (hits + square / 2) / (rows + square)
@@ -258,6 +278,6 @@ def _wilson(hits, rows):
     return [low, high]
 
 
-def _log_losses(logits, references):
+def _log_losses(logits: np.ndarray, references: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(references)), references]  # (rows,)
