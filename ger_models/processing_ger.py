@@ -122,6 +122,10 @@ class GerProcessor(BaseImageProcessor):
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
+        return BatchFeature(self.finish(self.raw(images, generators)))
+
+    def raw(self, images: Any, generators: Sequence[torch.Generator] | None = None) -> dict[str, torch.Tensor]:
+        """What `preprocess` makes, but pixels as uint8, from 0 to 255: a quarter of the memory for what travels."""
         given = [images] if isinstance(images, (Mapping, Image.Image)) else list(images)
         rows: list[Mapping[str, Any]] = [{"image": row} if isinstance(row, Image.Image) else row for row in given]
         if not rows:
@@ -135,7 +139,13 @@ class GerProcessor(BaseImageProcessor):
         tensors: dict[str, torch.Tensor] = {}
         for column in self.columns:
             tensors |= self._makers()[column](rows, generators)
-        return BatchFeature(tensors)
+        return tensors
+
+    def finish(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """`raw` tensors, their pixels normalised to float32 as the model takes them."""
+        mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
+        scales = {"pixel_values": (mean, std), "patch_pixels": (mean, std), "face_pixels": (FACE_MEAN, FACE_STD)}
+        return {name: normalized(t, *scales[name]) if name in scales else t for name, t in tensors.items()}
 
     def _images(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
@@ -155,11 +165,7 @@ class GerProcessor(BaseImageProcessor):
         for i, image in enumerate(images):
             photo = pixels_of(image)
             pixels[i] = self._centre(photo) if generators is None else self._augmented(photo, generators[i])
-        return {"pixel_values": self._normalized(pixels)}
-
-    def _normalized(self, pixels: torch.Tensor) -> torch.Tensor:
-        mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
-        return normalized(pixels, mean, std)
+        return {"pixel_values": pixels}
 
     def _aligned_faces(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
@@ -168,14 +174,14 @@ class GerProcessor(BaseImageProcessor):
         per_row = [row["aligned_faces"][: self.max_faces] for row in rows]
         mirrored = None if generators is None else _coins(generators, per_row)
         return {
-            "face_pixels": normalized(_packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored), FACE_MEAN, FACE_STD),
+            "face_pixels": _packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored),
             "face_counts": torch.tensor([len(faces) for faces in per_row]),
         }
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]
         packed = _packed(per_row, PATCH_WIDTH, PATCH_HEIGHT)
-        return {"patch_pixels": self._normalized(packed), "patch_counts": torch.tensor([len(p) for p in per_row])}
+        return {"patch_pixels": packed, "patch_counts": torch.tensor([len(p) for p in per_row])}
 
     def _centre(self, photo: torch.Tensor) -> torch.Tensor:
         height, width = photo.shape[1:]
