@@ -193,6 +193,29 @@ PRESETS: dict[str, Preset] = {
         # The original's has 40 million weights; this one, of 0.2 million, learns from a few hundred photos.
         source="the original's pretraining stage of model 5, at a width that a few hundred photos can train",
     ),
+    "face_aligned_tiny": Preset(
+        GerFaceConfig,
+        columns=("aligned_faces",),
+        config={"channels": 8},
+        recipe=modern(_sgd(0.001, epochs=8), learning_rate=0.001),
+        source="face_aligned at an eighth of its width: a few hundred photos train it from nothing, on a CPU",
+    ),
+    "fusion_crossvit_tiny": Preset(
+        GerFusionConfig,
+        columns=_FACES_AND_PHOTO,
+        config={
+            **_SMALL,
+            **_FUSION,
+            "pooling": "cross_attention",
+            "face_channels": 8,
+            "backbone": "test_resnet",
+            "freeze_scene": False,
+            "feature_dropout": 0.2,
+        },
+        processor=_WHOLE_PHOTO,
+        recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
+        source="fusion_crossvit at a small part of its width: a few hundred photos train it from nothing, on a CPU",
+    ),
 }
 
 # The original's numbers for its models.

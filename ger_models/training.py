@@ -26,6 +26,7 @@ from ger_datasets.files import write_text
 from ger_datasets.schema import NO_LABEL
 
 from .batches import Collator
+from .configuration_ger import GerSceneConfig
 from .evaluation.metrics import compute_metrics
 from .loading import check_trainable, load_splits, one_line, scene_dim
 from .optimization import MovingAverage, make_optimizer
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
 
 
-def make_accelerator(recipe: Recipe, trackers: Sequence[str], output: Path) -> Accelerator:
+def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], output: Path) -> Accelerator:
     """The accelerator that everything goes through.
 
     Raises:
@@ -59,8 +60,10 @@ def make_accelerator(recipe: Recipe, trackers: Sequence[str], output: Path) -> A
         gradient_accumulation_steps=recipe.gradient_accumulation,
         log_with=list(trackers) or None,
         project_dir=str(output),
-        # a batch without a face, or without a faceless photo, leaves a part of some models unused
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        # a batch without a face, or without a faceless photo, leaves a part of the face and fusion models unused
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=chosen.config_class is not GerSceneConfig)
+        ],
     )
 
 

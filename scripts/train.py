@@ -95,7 +95,7 @@ class Arguments(recipes.RecipeOptions):
 def main(arguments: Arguments) -> dict | None:
     chosen = preset(arguments.model)
     recipe = recipes.effective(chosen.recipes, arguments.recipe, arguments)
-    accelerator = training.make_accelerator(recipe, arguments.trackers, arguments.output_dir)
+    accelerator = training.make_accelerator(chosen, recipe, arguments.trackers, arguments.output_dir)
     set_seed(arguments.seed)
     data = training.load_data(arguments, chosen, accelerator)
     model, processor, began = training.build(arguments, data["train"], accelerator)

@@ -22,8 +22,8 @@ TINY_CROSSING = "hidden_size=32,depth=1,face_layers=1,scene_layers=1,cross_round
 COUNTS = [2, 0, 4, 1, 3, 0]
 
 
-def tiny(name: str) -> tuple[torch.nn.Module, GerProcessor]:
-    torch.manual_seed(1)
+def overrides_of(name: str) -> str:
+    """Configuration fields that make the preset tiny."""
     overrides = []
     if PRESETS[name].config_class.model_type != "ger_face" and "image" in str(PRESETS[name]):
         overrides.append("backbone=test_resnet")
@@ -33,7 +33,12 @@ def tiny(name: str) -> tuple[torch.nn.Module, GerProcessor]:
         overrides.append("face_channels=8")
     if PRESETS[name].config.get("pooling") == "cross_attention":
         overrides.append(TINY_CROSSING)
-    model, processor = build(name, CLASSES, overrides=",".join(overrides))
+    return ",".join(overrides)
+
+
+def tiny(name: str) -> tuple[torch.nn.Module, GerProcessor]:
+    torch.manual_seed(1)
+    model, processor = build(name, CLASSES, overrides=overrides_of(name))
     processor.crop_size, processor.resize_shorter = 64, 72
     return model, processor
 

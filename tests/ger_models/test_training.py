@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,21 +187,3 @@ def test_a_scene_model_trains_whatever_the_number_of_workers(
     assert weights[0] == weights[1]
     model = AutoModelForImageClassification.from_pretrained(output)
     assert model.config.backbone == "test_resnet"
-
-
-def test_two_processes_through_accelerate(drawn_dataset: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments = ["--model", "features_crossvit", "--dataset", drawn_dataset, "--output_dir", tmp_path / "run"]
-    command = [sys.executable, "-m", *launch, ROOT / "scripts" / "train.py", *arguments, "--epochs", "2"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=180)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = done.stdout.splitlines()
-    figures = json.loads(lines[-1])
-    assert figures["processes"] == 2
-    assert len([line for line in lines if line.startswith("{")]) == 1, "only the first process reports"
-    assert (
-        sum(map(sum, json.loads((tmp_path / "run" / "metrics.json").read_text())["validation"]["confusion_matrix"]))
-        == 6
-    )
