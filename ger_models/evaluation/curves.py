@@ -40,18 +40,24 @@ def plot_curves(history: Sequence[Mapping[str, Any]], best_epoch: int, title: st
         axes.axvline(best_epoch, color=QUIET, linewidth=1, linestyle=(0, (2, 3)), zorder=0)
         best = next(entry[validated] for entry in history if entry["epoch"] == best_epoch)
         axes.plot([best_epoch], [best], marker="o", markersize=8, markerfacecolor="none", color=INK)
+        early = best_epoch <= (epochs[0] + epochs[-1]) / 2
         axes.annotate(
-            f"epoch {best_epoch}: {best:.3f}", (best_epoch, best), textcoords="offset points",
-            xytext=(8, 9) if best_epoch <= (epochs[0] + epochs[-1]) / 2 else (-8, 9),
-            ha="left" if best_epoch <= (epochs[0] + epochs[-1]) / 2 else "right", fontsize=9, color=INK,
-        )  # fmt: skip
+            f"epoch {best_epoch}: {best:.3f}",
+            (best_epoch, 0.03),  # at the foot of the line, where no curve runs
+            xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points",
+            xytext=(6 if early else -6, 0),
+            ha="left" if early else "right",
+            fontsize=9,
+            color=INK,
+        )
         axes.set_title(name, fontsize=10.5, color=INK, loc="left")
         axes.set_xlabel("Epoch", color=QUIET, fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(colors=QUIET, labelsize=8.5, length=0)
         axes.grid(color=TRACK, linewidth=1.2)
         axes.set_axisbelow(True)
-        axes.margins(y=0.14)
+        axes.margins(y=0.16)
         axes.spines[:].set_visible(False)
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     figure.axes[1].set_ylim(0, 1.05)
