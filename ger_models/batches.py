@@ -44,11 +44,11 @@ class Collator:
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:  # a dict, in a worker on its way to be one
         generators = None
         if self.train_seed is not None:
             generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
-        batch = self.processor.raw(rows, generators)
+        batch: dict[str, Any] = dict(self.processor.raw(rows, generators))
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.train_seed is not None:
