@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MAX_SIDE_RATIO = 50  # longer strips are no photos, and their pyramid levels no 
 MAX_PIXELS = 178_956_970  # what Pillow itself calls a decompression bomb; 12,000 x 9,000 is 108 million
 STORED_PIXELS = 25_000_000  # larger photos are reduced to this: 25 million pixels show every face MTCNN can use
 MAX_BYTES = 256 * 2**20
+MAX_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
+STRIP_ROWS = 128  # rows that a large photo is converted and reduced by, so that it is in memory only once
 
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
@@ -110,6 +113,10 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
     if image.mode == "F":
         raise BadPhoto("32-bit floating-point pixels have no defined range")
 
+    scans = content.count(b"\xff\xda") if image.format == "JPEG" else 1
+    if scans * width * height > MAX_SCAN_PIXELS:
+        raise BadPhoto(f"{width} x {height} pixels in {scans:,} scans: a JPEG that takes too long to decode")
+
     reduction = max(1.0, (width * height / STORED_PIXELS) ** 0.5)
     if reduction > 1:
         # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
@@ -126,9 +133,7 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
     ):
         return Photo(image.copy(), content)
 
-    upright = _to_rgb(image)
-    if reduction > 1:
-        upright = upright.resize((int(width / reduction), int(height / reduction)), Image.Resampling.BOX)
+    upright = _to_rgb(image) if reduction == 1 else _reduced(image, (int(width / reduction), int(height / reduction)))
     if turn is not None:
         upright = upright.transpose(turn)
     # the stored bytes are what faces are looked for in, so that every column can be recomputed from `image`
@@ -136,6 +141,19 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
     with Image.open(io.BytesIO(encoded)) as stored:
         stored.load()
         return Photo(stored.copy(), encoded)
+
+
+def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """`image` as RGB of this smaller size, each pixel the mean of those that it covers."""
+    reduced = Image.new("RGB", size)
+    scale = image.height / size[1]
+    for top in range(0, size[1], STRIP_ROWS):
+        rows = min(STRIP_ROWS, size[1] - top)
+        first, last = int(top * scale), min(image.height, math.ceil((top + rows) * scale))
+        strip = _to_rgb(image.crop((0, first, image.width, last)))
+        covered = (0, top * scale - first, image.width, min((top + rows) * scale - first, strip.height))
+        reduced.paste(strip.resize((size[0], rows), Image.Resampling.BOX, box=covered), (0, top))
+    return reduced
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
