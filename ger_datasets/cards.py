@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from datasets import DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
@@ -95,7 +96,7 @@ def read_card(dataset: str) -> dict[str, Any]:
         return {}
     try:
         return DatasetCard.load(card).data.to_dict()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{card} is no dataset card: {error}") from error
 
 

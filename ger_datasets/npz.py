@@ -118,15 +118,16 @@ def _npy(content: bytes, name: str, pickled: bool, strings: bool = False) -> np.
     if version not in _HEADERS:
         raise BadPhoto(f"array {name} has format version {version}: for field names, which no plain array has")
     shape, fortran_order, dtype = _HEADERS[version](stream)
-    data = content[stream.tell() :]
+    start = stream.tell()
     if dtype.kind == "O" and pickled:
-        array = read_pickled_array(data, strings)
+        array = read_pickled_array(content[start:], strings)
         if array.shape != shape:
             raise BadPhoto(f"array {name}: a header of shape {shape} before an array of shape {array.shape}")
         return array
     if dtype.kind not in ("biufSU" if strings else "biuf") or dtype.subdtype is not None:
         kind = "objects" if dtype.hasobject else str(dtype)[:40]
         raise BadPhoto(f"array {name} holds {kind} instead of numbers, and nothing in it was executed")
-    if any(side < 0 for side in shape) or len(data) != math.prod(shape) * dtype.itemsize:
-        raise BadPhoto(f"array {name} of shape {str(shape)[:60]} and {dtype} has {len(data):,} bytes: cut or damaged")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+    size = len(content) - start
+    if any(side < 0 for side in shape) or size != math.prod(shape) * dtype.itemsize:
+        raise BadPhoto(f"array {name} of shape {str(shape)[:60]} and {dtype} has {size:,} bytes: cut or damaged")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape, order="F" if fortran_order else "C")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .errors import BadPhoto
+from .errors import BadPhoto, escaped
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # Pillow formats that are opened; others (PDF, EPS, raw camera files, ...) bring interpreters and sizes of their own.
@@ -51,8 +51,8 @@ class Photo:
 
 
 def printable(name: str | Path) -> str:
-    """A file name as text that any file can hold: bytes that are no UTF-8 become `\\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file name as one line of text that any file can hold; see `errors.escaped`."""
+    return escaped(os.fspath(name))
 
 
 def encode_jpeg(image: Image.Image) -> bytes:

@@ -20,6 +20,8 @@ from . import schema
 from .errors import UserError, listing
 
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
+# What `datasets` raises where a file's notes on its features are none that it wrote
+ODD_NOTES = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 TERMS = re.compile(r"^\*\*Terms\.\*\*(.*?)(?:\n\s*\n|\Z)", re.S | re.M)
 
 
@@ -80,7 +82,7 @@ def read_prepared(folder: Path) -> PreparedDataset:
         card = DatasetCard(card_file.read_text(encoding="utf-8"))
         told = card.data.to_dict()
         counts = {split["name"]: split["num_examples"] for split in told["dataset_info"]["splits"]}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
             f"{card_file} is not a card that prepare wrote ({' '.join(str(error).split())}); run prepare.py again"
         ) from error
@@ -133,7 +135,7 @@ def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, 
             try:
                 with pq.ParquetFile(path) as file:
                     found, count = Features.from_arrow_schema(file.schema_arrow), file.metadata.num_rows
-            except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            except (*ODD_NOTES, OSError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())
                 raise UserError(f"{path} cannot be read: {reason}; delete it and run prepare.py again") from error
             lacking = [name for name in schema.features() if name not in found]

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 from scipy.signal import find_peaks
 
-from .errors import UserError
+from .errors import OneLine, UserError
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 # FFmpeg's demuxers that are tried, whatever the suffix. Playlists (HLS, concat, ...) open other files and addresses.
@@ -38,7 +38,7 @@ RGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.01
 LUV_TO_LEVELS = np.array([255 / 100, 255 / 354, 255 / 262], np.float32)
 
 
-class BadVideo(Exception):
+class BadVideo(OneLine):
     """One video that cannot be used. The message is the reason, without the file's path; the others go on."""
 
 

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 from ..errors import UserError, listing
 from ..name_lists import read_name_list
+from ..photos import printable
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL
-from .folders import SplitFolder, files_in, find_splits, read_split, shown
+from .folders import SplitFolder, files_in, find_splits, read_split
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Gaf3Builder:
     def _remark(self, sentence: str, examples: Iterable[str] = ()) -> None:
         """Keep `sentence` for the card, and warn with it; the log also names `examples`."""
         self._remarks.append(f"{sentence}.")
-        names = [shown(name) for name in examples]
+        names = [printable(name) for name in examples]
         logger.warning("%s%s", sentence, f": {listing(names)}" if names else "")
 
     def _read_lists(self, places: Iterable[Path]) -> list[NameList]:
@@ -118,7 +119,8 @@ class Gaf3Builder:
             if kind is None:
                 continue
             if suffix not in LIST_SUFFIXES:
-                logger.warning("%s is not read: a list is a pickle, or text with one name per line", shown(path.name))
+                name = printable(path.name)
+                logger.warning("%s is not read: a list is a pickle, or text with one name per line", name)
                 continue
             found = NameList(path.name, LIST_SPLITS[kind], frozenset(map(_listed, read_name_list(path))))
             known = by_split.setdefault(found.split, found)
@@ -140,8 +142,8 @@ class Gaf3Builder:
                 bare = (None, name) in names.names
                 if bare and often[name] > 1:
                     raise UserError(
-                        f"{shown(name)} in {names.file} could be any of {often[name]} photos of val: "
-                        f"write the class folder before the names, such as {photos[i][0]}/{shown(name)}"
+                        f"{printable(name)} in {names.file} could be any of {often[name]} photos of val: "
+                        f"write the class folder before the names, such as {photos[i][0]}/{printable(name)}"
                     )
                 listed = bare or (class_name, name) in names.names
                 if listed and splits.setdefault(i, names.split) != names.split:
@@ -150,14 +152,14 @@ class Gaf3Builder:
             missing += sorted(name for class_name, name in names.names if (class_name, name) not in there)
         if both:
             raise UserError(
-                f"{len(both)} names stand in both lists, for example {listing(map(shown, both), 3)}: "
+                f"{len(both)} names stand in both lists, for example {listing(map(printable, both), 3)}: "
                 "take them out of one, so that no photo is validated and tested on"
             )
         for names in lists:
             if names.split not in splits.values():
                 raise UserError(
                     f"the split {names.split} is empty: none of the {len(names.names)} names in {names.file} is in "
-                    f"val, which has {len(photos)} photos such as {shown(photos[0][1].name)}"
+                    f"val, which has {len(photos)} photos such as {printable(photos[0][1].name)}"
                 )
         if missing:
             self._remark(f"val: {len(missing)} listed names without a photo", missing)
@@ -224,7 +226,7 @@ def _listed(name: str) -> tuple[str | None, str]:
 
 
 def _record(split: str, class_name: str | None, path: Path) -> Record:
-    stem = shown(os.path.splitext(path.name)[0])
+    stem = printable(os.path.splitext(path.name)[0])
     if class_name is None:
         return Record(f"{split}/{stem}", path, split, NO_LABEL)
     return Record(f"{split}/{class_name}/{stem}", path, split, CLASS_NAMES.index(class_name))

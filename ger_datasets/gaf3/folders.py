@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +39,6 @@ class SplitFolder:
     places: list[Path] = field(default_factory=list)
 
 
-def shown(name: str | Path) -> str:
-    """A file name as text of one line: what is no UTF-8 and control characters become escapes."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match[0])[1:-1], printable(name))
-
-
 def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
     """The split folders in `source`, by their key in `SPLIT_FOLDERS`, and where name lists may lie beside them.
 
@@ -54,7 +48,7 @@ def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
         UserError: no such folder, no split folders in it, or two for one split.
     """
     if not source.is_dir():
-        raise UserError(f"no folder {shown(source)}: give the folder that holds train and val")
+        raise UserError(f"no folder {printable(source)}: give the folder that holds train and val")
     root, folder, places = Path(os.path.realpath(source)), source, [source]
     for _ in range(MOST_WRAPPING):
         splits = _split_folders(folder)
@@ -64,8 +58,8 @@ def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
         folder = _inside(inner, root)
         places.append(folder)
     if not splits:
-        found = listing(shown(entry.name) for entry in _scan(folder))
-        raise UserError(f"no photos in {shown(folder)}: expected the folders train and val, found {found}")
+        found = listing(printable(entry.name) for entry in _scan(folder))
+        raise UserError(f"no photos in {printable(folder)}: expected the folders train and val, found {found}")
     return {key: _inside(path, root) for key, path in splits.items()}, places
 
 
@@ -94,10 +88,10 @@ def read_split(key: str, path: Path, source: Path) -> SplitFolder:
 
     classes = _class_folders(entries)
     if classes or key != "test":
-        unknown = [shown(e.name) for e in entries if _is_folder(e) and e.name.lower() not in _CLASSES]
+        unknown = [printable(e.name) for e in entries if _is_folder(e) and e.name.lower() not in _CLASSES]
         if unknown:
             raise UserError(
-                f"unknown class folder {listing(unknown)} in {shown(split.path)}: "
+                f"unknown class folder {listing(unknown)} in {printable(split.path)}: "
                 f"the classes are {', '.join(CLASS_NAMES)}"
             )
         split.left_out += [entry.name for entry in entries if not _is_folder(entry)]
@@ -107,8 +101,8 @@ def read_split(key: str, path: Path, source: Path) -> SplitFolder:
         _take(split, None, entries, root)
     if not split.photos:
         wanted = "photos" if key == "test" else f"{', '.join(CLASS_NAMES)} with photos in them"
-        found = listing(shown(entry.name) for entry in entries)
-        raise UserError(f"no photos in {shown(split.path)}: expected {wanted}, found {found}")
+        found = listing(printable(entry.name) for entry in entries)
+        raise UserError(f"no photos in {printable(split.path)}: expected {wanted}, found {found}")
     return split
 
 
@@ -125,7 +119,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         paths = [Path(entry.path) for entry in _scan(folder) if _is_folder(entry) and entry.name.lower() in names]
         if len(paths) > 1:
             raise UserError(
-                f"{listing(path.name for path in paths)} in {shown(folder)} are all {key}: keep one of them there"
+                f"{listing(path.name for path in paths)} in {printable(folder)} are all {key}: keep one of them there"
             )
         if paths:
             found[key] = paths[0]
@@ -150,7 +144,8 @@ def _class_entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
         return entries
     if any(_is_photo(entry) for entry in entries):
         raise UserError(
-            f"photos lie in {shown(folder)} and in {shown(nested[0].name)} within it: keep them in one of the two"
+            f"photos lie in {printable(folder)} and in {printable(nested[0].name)} within it: "
+            "keep them in one of the two"
         )
     return [entry for entry in entries if entry not in nested] + _scan(_inside(Path(nested[0].path), root), True)
 
@@ -169,7 +164,7 @@ def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
     except OSError as error:
-        raise UserError(f"{shown(folder)} cannot be listed: {error.strerror}") from error
+        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
     return sorted(kept, key=lambda entry: entry.name)
 
 
@@ -194,7 +189,7 @@ def _inside(folder: Path, root: Path) -> Path:
     """`folder`, unless it is a link that leads out of `root`."""
     if folder.is_symlink() and not Path(os.path.realpath(folder)).is_relative_to(root):
         raise UserError(
-            f"{shown(folder)} is a link that leads out of the source folder and is not followed: "
+            f"{printable(folder)} is a link that leads out of the source folder and is not followed: "
             "give the folder that holds the photos themselves"
         )
     return folder

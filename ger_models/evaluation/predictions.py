@@ -38,6 +38,7 @@ from datasets import ClassLabel, Features, List, Value
 
 from ger_datasets.errors import UserError, listing
 from ger_datasets.files import replacing
+from ger_datasets.prepared import ODD_NOTES
 from ger_datasets.schema import NO_LABEL
 
 UNKNOWN_FACES = -1
@@ -279,7 +280,7 @@ def _columns(names: Sequence[str]) -> list[str]:
 def _class_names(schema: pa.Schema) -> list[str]:
     try:
         label = Features.from_arrow_schema(schema)["label"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ODD_NOTES as error:
         raise UserError(f"the schema's notes for datasets cannot be read ({error}); write the table again") from error
     if not isinstance(label, ClassLabel) or not label.names:
         raise UserError(

@@ -1,0 +1,109 @@
+"""What must hold for every hostile file: no code runs, nothing hangs, no memory bursts, a refusal is one told line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from corpus import MARKER
+
+SECONDS = 30
+MOST_BYTES = 2 * 10**9
+
+
+class Hang(BaseException):
+    """No `except Exception` may swallow it."""
+
+
+@contextlib.contextmanager
+def within(seconds: float = SECONDS) -> Iterator[None]:
+    """Raises `Hang` where the block takes longer."""
+
+    def ring(*_: object) -> None:
+        raise Hang(f"not done within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def forget_peak() -> None:
+    with contextlib.suppress(OSError):  # where it is not allowed, the peak is that since the process began
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held since `forget_peak`."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        pytest.skip("the system does not tell the memory that a process holds")
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
+class Meeting:
+    """Some files meet one entry point: each is accepted, or refused in one line that names it.
+
+    Args:
+        entry: what the entry point is called in failures.
+        refusals: the exceptions that are refusals.
+    """
+
+    def __init__(self, entry: str, *refusals: type[Exception]) -> None:
+        self.entry, self.refusals = entry, refusals
+        self.accepted: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.failures: list[str] = []
+        forget_peak()
+
+    def __len__(self) -> int:
+        return len(self.accepted) + len(self.refused) + len(self.failures)
+
+    def meet(self, name: str, call: Callable[[], object], named: str | None = None) -> None:
+        """One case: `call` must return or refuse; a refusal must hold `named`."""
+        try:
+            with within():
+                call()
+        except self.refusals as error:
+            self.refused[name] = str(error)
+            self._check(name, str(error), named)
+        except (Exception, Hang):  # noqa: BLE001 - whatever else comes is what is looked for
+            self.failures.append(f"{name}: {traceback.format_exc(limit=-4)}")
+        else:
+            self.accepted.append(name)
+
+    def told(self, name: str, refusal: str | None, named: str | None = None) -> None:
+        """One case that went on elsewhere: its refusal, or None."""
+        if refusal is None:
+            self.accepted.append(name)
+        else:
+            self.refused[name] = refusal
+            self._check(name, refusal, named)
+
+    def _check(self, name: str, message: str, named: str | None) -> None:
+        if not message.strip() or (named is not None and named not in message):
+            self.failures.append(f"{name}: the refusal does not name {named!r}: {message[:300]!r}")
+        elif "Traceback" in message or len(message) > 2000:
+            self.failures.append(f"{name}: no plain refusal: {message[:300]!r}")
+        elif "\n" in message:
+            self.failures.append(f"{name}: more than one line: {message[:300]!r}")
+
+    def end(self, *folders: Path) -> int:
+        """Fails with all failures; returns how many files there were."""
+        peak = peak_bytes()
+        ran = [place for folder in (Path.cwd(), *folders) for place in folder.rglob(f"*{MARKER}*") if place.is_dir()]
+        assert not ran, f"{self.entry}: code ran: {ran}"
+        assert not os.path.exists(f"/tmp/{MARKER}"), f"{self.entry}: an archive wrote outside"
+        assert peak < MOST_BYTES, f"{self.entry}: {peak / 1e9:.1f} GB"
+        shown = "\n".join(self.failures[:8])
+        assert not self.failures, f"{self.entry}: {len(self.failures)} of {len(self)} files\n{shown}"
+        return len(self)

@@ -1,0 +1,286 @@
+"""The package's own parsers by name, each as bytes -> a result or a refusal; and the files that mutations begin with.
+
+The corpus, hypothesis and atheris all go through this table.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import corpus
+import corpus_arrays as arrays
+import corpus_tables as tables
+import numpy as np
+import pyarrow as pa
+import torch
+
+from ger_datasets.cards import read_card
+from ger_datasets.emotic.mat_integrity import check_mat
+from ger_datasets.emotic.matlab import read_matlab
+from ger_datasets.emotic.tables import read_csv
+from ger_datasets.emotic.tables import read_npz as read_valences
+from ger_datasets.errors import BadPhoto, UserError
+from ger_datasets.legacy_index import Index, path_key
+from ger_datasets.name_lists import read_name_list
+from ger_datasets.npz import read_npz
+from ger_datasets.photos import decode_photo
+from ger_datasets.pickled_arrays import read_pickled_array
+from ger_datasets.skeletons.openpose import read_poses
+from ger_models.evaluation.npz_outputs import read_npz_outputs
+from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
+from ger_models.old_checkpoints import read_checkpoint
+from ger_models.old_pickles import read_pickle
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Parser:
+    """Attributes:
+    parse: reads the file at a path.
+    file: what the file is called.
+    refusals: what it may raise.
+    seeds: good files, and bad ones worth changing.
+    names_file: whether a refusal says which file; those of single photos are named by who asked.
+    """
+
+    parse: Callable[[Path], object]
+    file: str
+    refusals: tuple[type[Exception], ...]
+    seeds: Callable[[], dict[str, bytes]]
+    names_file: bool = False
+
+
+def _saved(save: Callable[..., None], **named: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, **named)
+    return buffer.getvalue()
+
+
+def _faces() -> np.ndarray:
+    faces = np.empty(2, object)
+    faces[:] = [np.arange(60, dtype=np.uint8).reshape(5, 4, 3), np.ones((2, 3, 3), np.uint8)]
+    return faces
+
+
+@cache
+def predictions_table() -> bytes:
+    """A good predictions table."""
+    rows = 6
+    made = Predictions(
+        [f"test/Positive/pos_{i}" for i in range(rows)],
+        ["test"] * rows,
+        np.arange(rows) % 3,
+        np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32),
+        "tiny",
+        ["Negative", "Neutral", "Positive"],
+        faces=np.arange(rows),
+        groups=["a"] * rows,
+        face_attention=[[0.5]] * rows,
+    )
+    path = Path("good.parquet")
+    write_predictions(path, made)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def _table_seeds() -> dict[str, bytes]:
+    good = predictions_table()
+    return {"good": good, **tables.tables(pa.parquet.read_table(io.BytesIO(good)))}
+
+
+def _npz_seeds() -> dict[str, bytes]:
+    good = _saved(np.savez, a=_faces(), b=np.ones((2, 10)))
+    made = {"good": good, "plain": _saved(np.savez_compressed, a=np.ones((2, 5)), b=np.ones((2, 10)))}
+    made |= {name: arrays.archive({"a.npy": content}) for name, content in arrays.npys().items()}
+    return made | arrays.archives(arrays.described(), "a.npy")
+
+
+def _output_seeds() -> dict[str, bytes]:
+    good = _saved(
+        np.savez,
+        output_test_model1=np.ones((4, 3), np.float32),
+        label_test=np.array([0, 1, 2, 0]),
+        filename_test=np.array(["a", "b", "c", "d"]),
+    )
+    made = {"good": good}
+    for name, content in arrays.npys().items():
+        made[f"output_{name}"] = arrays.archive({"output_test_model1.npy": content})
+        made[f"label_{name}"] = arrays.archive(
+            {"output_test_model1.npy": arrays.described("(1, 1)"), "label_test.npy": content}
+        )
+    return made | arrays.archives(arrays.described("(1, 1)"), "output_test_model1.npy")
+
+
+def _valence_seeds() -> dict[str, bytes]:
+    good = {"image": np.array(["a.jpg"]), "folder": np.array(["mscoco/images"]), "valence": np.array([5.0])}
+    texts = arrays.described(descr="'<U1'", data=b"x\0\0\0")
+    made = {"good": _saved(np.savez, **good), "bytes": _saved(np.savez, **{**good, "image": np.array([b"a\xff.jpg"])})}
+    for name, content in arrays.npys().items():
+        made[f"image_{name}"] = arrays.archive(
+            {"image.npy": content, "folder.npy": texts, "valence.npy": arrays.described()}
+        )
+        made[f"valence_{name}"] = arrays.archive({"image.npy": texts, "folder.npy": texts, "valence.npy": content})
+    return made | arrays.archives(arrays.described(), "image.npy")
+
+
+HEADER = b"Folder,Filename,Image Size,BBox,Categorical_Labels,Continuous_Labels,Gender,Age\n"
+
+
+def _csv_seeds() -> dict[str, bytes]:
+    cells = {
+        "nan": b"nan",
+        "infinite": b"[1e999, -1e999, 1e999]",
+        "text": b"x",
+        "empty": b"",
+        "list": b'"[1, 2, 3, 4, 5]"',
+        "call": b"\"[__import__('os').mkdir('x')]\"",
+        "long": b"9" * 5000,
+        "null": b"a\0b",
+        "traversal": b"../../x.jpg",
+        "quote": b'"never closed',
+        "negative": b'"[-1, -1e308, -5]"',
+        "utf8": b"\xff\xfe",
+        "deep": b"[" * 5000,
+        "huge": b"x" * 200_000,
+        "control": b"\x1b[31m",
+        "digits": b"1" + b"0" * 400,
+    }
+    row = [
+        b"mscoco/images",
+        b"a.jpg",
+        b'"[64, 48]"',
+        b'"[1, 2, 30, 40]"',
+        b"\"['Peace']\"",
+        b'"[7.0, 5.0, 5.0]"',
+        b"Male",
+        b"Adult",
+    ]
+    made = {
+        "nothing": b"",
+        "header": HEADER,
+        "good": HEADER + b",".join(row) + b"\n",
+        "commas": b"," * 10_000,
+        "zeros": bytes(100),
+    }
+    for name, cell in cells.items():
+        for place in range(len(row)):
+            made[f"{name}_{place}"] = HEADER + b",".join([*row[:place], cell, *row[place + 1 :]]) + b"\n"
+        made[f"header_{name}"] = cell + b"," + HEADER
+    return made
+
+
+@cache
+def checkpoints() -> dict[str, bytes]:
+    """Files of torch.save: good ones in both forms, and those whose pickle is another or whose archive lies."""
+    torch.manual_seed(0)
+    weights = {"fc.weight": torch.randn(3, 4), "fc.bias": torch.randn(3)}
+    made = {}
+    for form, zipped in (("zip", True), ("legacy", False)):
+        buffer = io.BytesIO()
+        torch.save({"epoch": 3, "state_dict": weights}, buffer, _use_new_zipfile_serialization=zipped)
+        made[f"good_{form}"] = buffer.getvalue()
+    heads = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    for name, content in arrays.pickles().items():
+        made[f"zip_{name}"] = arrays.archive({"x/data.pkl": content, "x/data/0": bytes(64)})
+        made[f"legacy_{name}"] = b"".join(heads) + content
+        made[f"bare_{name}"] = content
+    return made | {f"archive_{name}": c for name, c in arrays.archives(pickle.dumps({}, 2), "x/data.pkl").items()}
+
+
+def _card_seeds() -> dict[str, bytes]:
+    yaml = {
+        "code": "a: !!python/object/apply:os.mkdir [hostile_code_ran]",
+        "laughs": "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "deep": "a: " + "[" * 500,
+        "list": "- 1",
+        "text": "x",
+        "number": "5",
+        "none": "",
+        "tabs": "\ta: 1",
+        "twice": "a: 1\na: 2",
+        "bad": "a: [",
+        "control": "a: \x01",
+        "date": "notice: 2020-01-01",
+        "key": "? [a, b]\n: 1",
+        "good": "pretty_name: x\nnotice: y",
+    }
+    made = {name: f"---\n{content}\n---\n# Card\n".encode() for name, content in yaml.items()}
+    return {
+        **made,
+        "nothing": b"",
+        "no_yaml": b"# Card",
+        "open": b"---\na: 1\n",
+        "utf8": b"---\na: \xff\n---\n",
+        "zeros": bytes(50),
+    }
+
+
+def _read_npz(path: Path) -> object:
+    return read_npz(path, 16 * MIB, pickled=True)
+
+
+def _index(path: Path) -> object:
+    """The names of a tree of files -> their places in the index; the content is the list of paths."""
+    folder = path.with_name("tree")
+    folder.mkdir(exist_ok=True)
+    made = []
+    for name in path.read_bytes().split(b"\n")[:5]:
+        name = name.replace(b"/", b"_").replace(b"\0", b"_")[:200]
+        if name not in (b"", b".", b".."):
+            place = folder / name.decode("utf-8", "surrogateescape")
+            place.touch()
+            made.append(place)
+    try:
+        index = Index(folder, {".npz", ".jpg"}, numbered=True)
+        for place in made:
+            path_key(place.relative_to(folder).parts)
+            index.count(place.stem.lower())
+        return index.by_key
+    finally:
+        for place in made:
+            place.unlink(missing_ok=True)
+
+
+def _old_pickle(path: Path) -> object:
+    return read_pickle(io.BytesIO(path.read_bytes()))
+
+
+def _names() -> dict[str, bytes]:
+    return {str(i): name + b"_1.jpg\n" + name + b"_999999.npz\n" + name for i, name in enumerate(corpus.names())}
+
+
+def _pictures() -> dict[str, bytes]:
+    return {name: content for name, content in corpus.photos().items() if len(content) < 100_000}
+
+
+def _good_pickle() -> dict[str, bytes]:
+    return {"faces": pickle.dumps(_faces(), 4), "faces_2": pickle.dumps(_faces(), 2), **arrays.pickles()}
+
+
+PARSERS: dict[str, Parser] = {
+    "photos": Parser(lambda path: decode_photo(path.read_bytes()), "hostile.jpg", (BadPhoto,), _pictures),
+    "pickled_arrays": Parser(
+        lambda path: read_pickled_array(path.read_bytes()), "hostile.pkl", (BadPhoto,), _good_pickle
+    ),
+    "old_pickles": Parser(_old_pickle, "hostile.pkl", (UserError,), _good_pickle),
+    "npz": Parser(_read_npz, "hostile.npz", (BadPhoto,), _npz_seeds),
+    "mat_integrity": Parser(check_mat, "hostile.mat", (UserError,), tables.mats, True),
+    "matlab": Parser(read_matlab, "hostile.mat", (UserError,), tables.mats, True),
+    "csv": Parser(lambda path: read_csv(path, "train"), "hostile.csv", (UserError,), _csv_seeds, True),
+    "valences": Parser(lambda path: read_valences(path, "train"), "hostile.npz", (UserError,), _valence_seeds, True),
+    "openpose": Parser(read_poses, "hostile.json", (BadPhoto,), tables.poses),
+    "legacy_index": Parser(_index, "hostile.txt", (), _names),
+    "name_lists": Parser(read_name_list, "hostile.pkl", (UserError,), tables.lists, True),
+    "predictions": Parser(read_predictions, "hostile.parquet", (UserError,), _table_seeds, True),
+    "predictions_npz": Parser(read_npz_outputs, "hostile.npz", (UserError,), _output_seeds, True),
+    "checkpoints": Parser(read_checkpoint, "hostile.pth", (UserError,), checkpoints, True),
+    "safetensors": Parser(read_checkpoint, "hostile.safetensors", (UserError,), tables.tensors, True),
+    "cards": Parser(lambda path: read_card(str(path.parent)), "README.md", (UserError,), _card_seeds, True),
+}
