@@ -89,7 +89,10 @@ class Run:
             for partial in self.partial:
                 partial.begin()
         self.open_parts = [number for number in range(len(source.parts)) if self._open_members(number)]
-        there, all_parts = len(source.parts) - len(self.open_parts), len(source.parts)
+
+    def tell(self) -> None:
+        """Say how much of an earlier run is taken up."""
+        there, all_parts = len(self.source.parts) - len(self.open_parts), len(self.source.parts)
         if there:
             logger.info("going on where an earlier run was stopped: %d of %d parts are there", there, all_parts)
 

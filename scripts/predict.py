@@ -85,6 +85,8 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     tables, pictures = destinations(arguments)
     work = Run(members, source, tables, pictures, arguments.batch_size)
     state.wait_for_everyone()  # before anything is written, all have seen what is left to do
+    if state.is_main_process:
+        work.tell()
     mine, main_process = work.open_parts[state.process_index :: state.num_processes], state.is_main_process
     bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
     for number in mine:
