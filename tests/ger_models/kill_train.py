@@ -1,6 +1,6 @@
-"""Trains a model undisturbed, and again killed at random moments and resumed; prints one line of JSON.
+"""Trains models undisturbed, and again killed at random moments and resumed; prints one line of JSON for each.
 
-python kill_train.py DATASET FOLDER KILLS -- MODEL OPTIONS...
+python kill_train.py DATASET FOLDER KILLS "MODEL OPTIONS..." ...
 
 One interpreter imports everything, and each training is a fork of it: what is killed is a process as any other.
 """
@@ -19,7 +19,7 @@ import train
 from ger_datasets.cli import run
 
 
-def start(output: Path, *more: str) -> int:
+def start(output: Path, options: list[str], *more: str) -> int:
     """A child that trains; returns its process id."""
     child = os.fork()
     if child:
@@ -27,7 +27,7 @@ def start(output: Path, *more: str) -> int:
     with open(f"{output}.log", "a") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        run(train.main, train.Arguments, [*OPTIONS, "--output_dir", str(output), *more])
+        run(train.main, train.Arguments, [*options, "--output_dir", str(output), *more])
 
 
 def checkpoints(output: Path) -> set[str]:
@@ -38,23 +38,29 @@ def wait(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-dataset, folder, kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-OPTIONS = ["--model", *sys.argv[5:], "--dataset", dataset]
-chance = random.Random(os.environ.get("KILL_SEED", "0"))
+def train_twice(folder: Path, options: list[str], kills: int) -> dict:
+    """Exit codes, and epoch, batch and step of the newest checkpoint after each kill."""
+    codes = [wait(start(folder / "undisturbed", options))]
+    places, killed = [], folder / "killed"
+    for _ in range(kills):
+        had, child = checkpoints(killed), start(killed, options, "--save_steps", "1", "--resume")
+        while not checkpoints(killed) - had:
+            time.sleep(0.005)
+            if os.waitpid(child, os.WNOHANG)[0]:
+                raise SystemExit("it ended before it could be killed: " + Path(f"{killed}.log").read_text()[-2000:])
+        time.sleep(chance.random() * 0.2)
+        os.kill(child, signal.SIGKILL)
+        codes.append(wait(child))
+        newest = max(checkpoints(killed))
+        position = json.loads((killed / "checkpoints" / newest / "position.json").read_text())
+        places.append([position["epoch"], position["batch"], position["step"]])
+    codes.append(wait(start(killed, options, "--save_steps", "1", "--resume")))
+    return {"folder": str(folder), "codes": codes, "places": places}
 
-codes = [wait(start(folder / "undisturbed"))]
-places, killed = [], folder / "killed"
-for _ in range(kills):
-    had, child = checkpoints(killed), start(killed, "--save_steps", "1", "--resume")
-    while not checkpoints(killed) - had:
-        time.sleep(0.005)
-        if os.waitpid(child, os.WNOHANG)[0]:
-            raise SystemExit("it ended before it could be killed: " + Path(f"{killed}.log").read_text()[-2000:])
-    time.sleep(chance.random() * 0.2)
-    os.kill(child, signal.SIGKILL)
-    codes.append(wait(child))
-    newest = max(checkpoints(killed))
-    position = json.loads((killed / "checkpoints" / newest / "position.json").read_text())
-    places.append([position["epoch"], position["batch"], position["step"]])
-codes.append(wait(start(killed, "--save_steps", "1", "--resume")))
-print(json.dumps({"codes": codes, "places": places}))
+
+dataset, place, count, *models = sys.argv[1:]
+chance = random.Random(os.environ.get("KILL_SEED", "0"))
+for number, words in enumerate(models):
+    target = Path(place) / str(number)
+    target.mkdir()
+    print(json.dumps(train_twice(target, ["--model", *words.split(), "--dataset", dataset], int(count))), flush=True)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -56,11 +57,11 @@ def test_every_preset_trains_two_steps(processes: int, with_skeletons: Path, tmp
         assert (tmp_path / "runs" / name / "model.safetensors").exists()
 
 
-def test_a_run_of_one_process_goes_on_with_two(drawn_dataset: Path, tmp_path: Path) -> None:
+def test_a_run_of_one_process_goes_on_with_two(run_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
     train = HERE.parents[1] / "scripts" / "train.py"
     run = ["--model", "features_crossvit", "--dataset", drawn_dataset, "--output_dir", tmp_path / "run"]
     run += ["--epochs", "3", "--batch_size", "3", "--save_steps", "1", "--keep", "100", "--recipe", "modern"]
-    launch(1, train, *run)
+    assert run_script("train", *run)[0] == 0
     for name in ("metrics.json", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
     for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
