@@ -112,6 +112,10 @@ class RunFolder:
             self._refuse_another(run)
         self.accelerator.wait_for_everyone()  # before the first process writes there, all have looked
         if taken:
+            if self.accelerator.is_main_process:  # what a run that was killed left unfinished
+                for pattern in (".push_*", ".model.tmp", f"{CHECKPOINTS}/.*.tmp"):
+                    for path in self.path.glob(pattern):
+                        shutil.rmtree(path, ignore_errors=True)
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -236,7 +236,7 @@ def seed_step(seed: int, position: Position, process: int) -> None:
     torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, whose tensors FSDP and compiled models cannot take on
 def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
     """Logits (rows, classes) float32 and labels (rows,) of all rows of a prepared loader, from all processes."""
     model.eval()

@@ -139,10 +139,11 @@ def main(arguments: Arguments) -> dict | None:
                     position.step += 1
                     average.update(position.step)
                     profile_step()
-                    if watch.stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
+                    stopping = watch.stopping  # asked once: a signal may come at any moment
+                    if stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
                         watch.look()
                         folder.save(position, model, optimizer, average)
-                    if watch.stopping:
+                    if stopping:
                         stop.leave()
                     if position.step == arguments.max_steps:
                         break
