@@ -21,7 +21,7 @@ from ger_models.evaluation.joining import read_members
 from ger_models.evaluation.predictions import Predictions
 from ger_models.evaluation.report import write_report
 from ger_models.evaluation.submission import write_submission
-from ger_models.evaluation.weighted import read_ensemble, weighted
+from ger_models.evaluation.weighted import in_order, read_ensemble, weighted
 from ger_models.loading import public_name
 from ger_models.shown_photos import read_pictures
 
@@ -73,6 +73,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
     members = read_members(arguments.predictions)
     splits = arguments.split or only_split(members)
     ensemble = made_of(arguments, members)
+    if ensemble is not None:
+        members = in_order(members, ensemble["members"])
     models = members if ensemble is None else [weighted(members, ensemble["weights"], splits), *members]
     figures: dict[str, Any] = {}
     if arguments.output_dir is not None:

@@ -32,7 +32,7 @@ STYLE = """
 .heat td { border-radius: 6px; padding: 12px 4px; font-size: 1.1rem; background: rgba(var(--cell), var(--share)); }
 .heat td small { color: inherit; font-size: .8rem; } .heat .hit { font-weight: 700; }
 .heat thead .axis { color: var(--quiet); font-weight: 400; text-align: center; }
-.small td { font-size: 1rem; padding: 8px 4px; }
+.small td { font-size: 1rem; padding: 8px 4px; } .small td small { white-space: normal; line-height: 1.25; }
 .weights { display: grid; grid-template-columns: minmax(4em, max-content) 1fr max-content; gap: 7px 12px;
   align-items: center; margin: 0; font-variant-numeric: tabular-nums; }
 .weights dt { overflow-wrap: anywhere; max-width: 16em; } .weights dd { display: contents; }
@@ -101,7 +101,7 @@ def agreement_table(agreement: Mapping[str, Any]) -> str:
             shown = f"{'–' if i == j else f'{share:.0%}'}<small>{about}</small>"
             cells.append(_cell(shown, 0.0 if i == j else share, hit=False))
         rows.append((name, cells))
-    return _heat(names, rows, least=88, kind="small")
+    return _heat(names, rows, least=76, kind="small")
 
 
 def _cell(shown: str, share: float, hit: bool) -> str:

@@ -43,7 +43,7 @@ def weighted(members: Sequence[Predictions], weights: Sequence[float], splits: S
         splits=[split for first in firsts for split in first.splits],
         labels=np.concatenate([first.labels for first in firsts]),
         logits=logits,
-        model=NAME,
+        model=_name(members),
         faces=np.concatenate(faces) if len(faces) == len(firsts) else None,
         groups=[group for of_split in groups for group in of_split] if len(groups) == len(firsts) else None,
         note="; ".join(dict.fromkeys(filter(None, (member.note for member in members)))),
@@ -64,6 +64,47 @@ def read_ensemble(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not an ensemble.json ({reason}); write it with ensemble.py") from error
-    if not isinstance(weights, list) or len(weights) != len(members):
+    if not _are_numbers(weights) or not isinstance(members, list) or len(weights) != len(members):
         raise UserError(f"{path} has no weight for each of its members: only methods that weigh models can be scored")
-    return ensemble
+    landscape = ensemble.get("landscape")
+    if landscape is not None and not _is_landscape(landscape, len(members)):
+        raise UserError(f"{path} holds a landscape that is none; write it again with ensemble.py")
+    return {**ensemble, "members": [str(member) for member in members]}
+
+
+def in_order(members: Sequence[Predictions], names: Sequence[str]) -> list[Predictions]:
+    """The models in the order in which an ensemble names its members.
+
+    Raises:
+        UserError: these are other models.
+    """
+    by_name = {member.model: member for member in members}
+    if sorted(by_name) != sorted(names):
+        raise UserError(
+            f"the ensemble is of {listing(names, 20)}, the predictions are of {listing(by_name, 20)}: give the "
+            "predictions that ensemble.py was given"
+        )
+    return [by_name[name] for name in names]
+
+
+def _name(members: Sequence[Predictions]) -> str:
+    """What the ensemble is called; no member is called so."""
+    taken = {member.model for member in members}
+    return NAME if NAME not in taken else f"{NAME} of {len(members)}"
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, (int, float)) for value in values)
+
+
+def _is_landscape(landscape: Any, members: int) -> bool:
+    """Whether it has an accuracy for each of its weightings."""
+    if not isinstance(landscape, dict):
+        return False
+    weightings, accuracy = landscape.get("weights"), landscape.get("accuracy")
+    return (
+        isinstance(weightings, list)
+        and _are_numbers(accuracy)
+        and len(weightings) == len(accuracy)
+        and all(_are_numbers(weights) and len(weights) == members for weights in weightings)
+    )

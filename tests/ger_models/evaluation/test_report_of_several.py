@@ -174,7 +174,10 @@ def test_reading_an_ensemble(tmp_path: Path) -> None:
     path = tmp_path / "ensemble.json"
     path.write_text(json.dumps(LANDSCAPE))
     assert read_ensemble(path) == LANDSCAPE
+    lost = json.dumps({**LANDSCAPE, "landscape": {"weights": [[1, 0, 0]], "accuracy": []}})
     for content, words in (
+        ('{"members": ["a"], "weights": ["x"]}', "no weight"),
+        (lost, "landscape that is none"),
         ('{"members": ["a"], "weights": null}', "no weight"),
         ("[]", "not an ensemble"),
         ("{", "not"),
@@ -235,7 +238,15 @@ def test_the_script_on_several_tables(run_script: Callable, tmp_path: Path) -> N
     assert marked["selection_on_report"] is True
     assert SELECTION_NOTE.format(model="ensemble", split="test") in log
 
+    code, turned, log = run_script(
+        "evaluate_predictions", "--predictions", *tables[::-1], *command[5:], "--split", "test", "--ensemble", path
+    )
+    assert code == 0, log
+    assert turned["accuracy"] == figures["accuracy"]
+    path.write_text(json.dumps({**LANDSCAPE, "members": ["faces", "scene", "other"]}))
+
     for wrong, words in (
+        (("--split", "test", "--ensemble", path), "the ensemble is of faces, scene, other"),
         (("--split", "test", "--weights", 1), "one weight for each model is needed: 3"),
         (("--split", "test", "--weights", 1, "--ensemble", path), "not both"),
         ((), "choose one with --split"),
