@@ -23,6 +23,7 @@ from .processing_ger import GerProcessor
 from .sphereface import FACE_HEIGHT, FACE_WIDTH
 
 MAX_DIFFERENCE = 1e-4  # of a logit, to what PyTorch computes
+MOST = 1 << 30  # of an axis of the input: without a limit torch 2.6 wants one
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 Inputs = tuple[torch.Tensor, ...]
@@ -130,8 +131,8 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
 def _write_pt2(
     model: nn.Module, inputs: Inputs, names: dict[str, str], path: Path
 ) -> Callable[[Inputs], torch.Tensor]:
-    axes = tuple({0: Dim(axis)} for axis in names.values())
-    torch.export.save(torch.export.export(model, inputs, dynamic_shapes=axes), path)
+    axes = tuple({0: Dim(axis, max=MOST)} for axis in names.values())
+    torch.export.save(torch.export.export(model, inputs, dynamic_shapes=axes, strict=False), path)
     loaded = torch.export.load(path).module()
     return lambda batch: loaded(*batch)
 

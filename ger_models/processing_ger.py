@@ -125,7 +125,11 @@ class GerProcessor(BaseImageProcessor):
         return BatchFeature(self.finish(self.raw(images, generators)))
 
     def raw(self, images: Any, generators: Sequence[torch.Generator] | None = None) -> dict[str, torch.Tensor]:
-        """What `preprocess` makes, but pixels as uint8, from 0 to 255: a quarter of the memory for what travels."""
+        """What `preprocess` makes, but pixels as uint8, from 0 to 255: a quarter of the memory for what travels.
+
+        Raises:
+            ValueError: as `preprocess`.
+        """
         given = [images] if isinstance(images, (Mapping, Image.Image)) else list(images)
         rows: list[Mapping[str, Any]] = [{"image": row} if isinstance(row, Image.Image) else row for row in given]
         if not rows:

@@ -10,14 +10,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 import ger_datasets
 from ger_datasets.commands import main, overview, script
-from ger_datasets.sample.drawing import draw_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -164,30 +162,3 @@ def test_the_readme_opens_with_two_commands_and_ci_runs_the_second() -> None:
     for marker in ("test", "demo"):
         assert f"command=$(command_of {marker} " in ci
     assert ci.count('\neval "$command') == 2
-
-
-def test_every_script_and_file_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"scripts/\w+\.py", README)) | set(re.findall(r"\]\(([^)#]+)\)", README))
-    assert len(named) >= 6
-    for name in named:
-        assert (ROOT / name).exists(), name
-
-
-def test_the_readme_python_runs(drawn_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python, on the drawn dataset and a small model under the names it uses."""
-    from ger_models.presets import build
-
-    for name, overrides in (("densenet_emotic", "backbone=test_resnet"), ("face_aligned", "channels=8")):
-        model, processor = build(name, ["Negative", "Neutral", "Positive"], overrides=overrides)
-        model.save_pretrained(tmp_path / "runs" / name)
-        processor.save_pretrained(tmp_path / "runs" / name)
-    draw_photo(np.random.default_rng(0), "Positive", 2)[0].save(tmp_path / "party.jpg")
-    (tmp_path / "ger_datasets").mkdir()
-    (tmp_path / "ger_datasets" / "gaf3").symlink_to(drawn_dataset)
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for block in re.findall(r"```python\n(.*?)```", README, re.S):
-        exec(block, names)
-    assert names["logits"].shape == (4, 3)
-    assert names["tell"]("party.jpg")["label"] in ("Negative", "Neutral", "Positive")
-    assert (tmp_path / "runs" / "ensemble" / "model.safetensors").exists()

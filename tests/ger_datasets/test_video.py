@@ -262,7 +262,7 @@ def test_the_cover_of_a_sound_file_is_no_video(tmp_path: Path) -> None:
         sound = container.add_stream("aac", rate=44100)
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value  # older PyAVs take the number alone
         frame = av.VideoFrame.from_ndarray(scene(0), format="rgb24")
         frame.pts = 0
         container.mux(cover.encode(frame))
