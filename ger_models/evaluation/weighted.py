@@ -104,6 +104,7 @@ def _is_landscape(landscape: Any, members: int) -> bool:
     weightings, accuracy = landscape.get("weights"), landscape.get("accuracy")
     return (
         isinstance(weightings, list)
+        and isinstance(accuracy, list)
         and _are_numbers(accuracy)
         and len(weightings) == len(accuracy)
         and all(_are_numbers(weights) and len(weights) == members for weights in weightings)
