@@ -33,6 +33,7 @@ STYLE = """
 .heat td small { color: inherit; font-size: .8rem; } .heat .hit { font-weight: 700; }
 .heat thead .axis { color: var(--quiet); font-weight: 400; text-align: center; }
 .small td { font-size: 1rem; padding: 8px 4px; } .small td small { white-space: normal; line-height: 1.25; }
+.small thead th, .small tbody th { font-size: .8rem; padding: 4px 2px; }
 .weights { display: grid; grid-template-columns: minmax(4em, max-content) 1fr max-content; gap: 7px 12px;
   align-items: center; margin: 0; font-variant-numeric: tabular-nums; }
 .weights dt { overflow-wrap: anywhere; max-width: 16em; } .weights dd { display: contents; }
@@ -40,7 +41,7 @@ STYLE = """
 """
 
 CELL_LEAST, CELL_MOST = 0.05, 0.8  # of the hue in a cell, so that the same ink is readable on every cell
-TRIANGLE_MOST = 3000  # weightings; more are not drawn
+TRIANGLE_MOST = 5151  # weightings, a step of 0.01; more are not drawn
 
 
 def percent(share: float) -> str:
@@ -101,7 +102,7 @@ def agreement_table(agreement: Mapping[str, Any]) -> str:
             shown = f"{'–' if i == j else f'{share:.0%}'}<small>{about}</small>"
             cells.append(_cell(shown, 0.0 if i == j else share, hit=False))
         rows.append((name, cells))
-    return _heat(names, rows, least=76, kind="small")
+    return _heat(names, rows, least=80, kind="small")
 
 
 def _cell(shown: str, share: float, hit: bool) -> str:
@@ -211,8 +212,8 @@ def weight_triangle(
         strength = 0.06 + 0.94 * ((accuracy - low) / spread) ** 2  # squared: the top is what is looked for
         about = " · ".join(f"{weight:.3g}" for weight in weights)
         cells.append(
-            f'<path class="fill" d="{hexagon}" transform="translate({x:.1f} {y:.1f})" fill-opacity="{strength:.2f}">'
-            f"<title>{about}: {accuracy:.2%}</title></path>"
+            f'<use class="fill" href="#hexagon" x="{x:.1f}" y="{y:.1f}" fill-opacity="{strength:.2f}">'
+            f"<title>{about}: {accuracy:.2%}</title></use>"
         )
     best = max(range(len(accuracies)), key=accuracies.__getitem__)
     (bx, by), (cx, cy) = place(weightings[best]), place(chosen)
@@ -229,6 +230,7 @@ def weight_triangle(
     )
     return f"""<svg class="chart" viewBox="0 0 {left * 2 + side:.0f} {base + 62:.0f}" role="img"
 aria-label="Accuracy of {len(accuracies)} weightings of three models">
+<defs><path id="hexagon" d="{hexagon}"/></defs>
 {"".join(cells)}
 <path class="rim" d="{diamond}"/><path class="best" d="{diamond}"><title>the best</title></path>
 <circle class="rim" {circle}/><circle class="chosen" {circle}><title>the chosen one</title></circle>

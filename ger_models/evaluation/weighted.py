@@ -107,5 +107,8 @@ def _is_landscape(landscape: Any, members: int) -> bool:
         and isinstance(accuracy, list)
         and _are_numbers(accuracy)
         and len(weightings) == len(accuracy)
-        and all(_are_numbers(weights) and len(weights) == members for weights in weightings)
+        and all(
+            _are_numbers(weights) and len(weights) == members and abs(sum(weights) - 1) < 1e-6
+            for weights in weightings
+        )
     )

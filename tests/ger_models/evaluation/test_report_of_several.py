@@ -151,7 +151,7 @@ def test_pictures_stand_once_and_are_escaped(tmp_path: Path) -> None:
 def test_the_triangle_marks_the_chosen_and_the_best(tmp_path: Path) -> None:
     write_report(tmp_path, models(), "test", ensemble=LANDSCAPE)
     page = (tmp_path / "report.html").read_text()
-    assert page.count('<path class="fill"') == len(GRID)
+    assert page.count('<use class="fill"') == len(GRID)
     assert page.count('class="chosen"') == page.count('class="best"') == 1
     assert "Found by simplex on the split validation" in page
     write_report(tmp_path, models()[:3], "test", ensemble={**LANDSCAPE, "members": ["a", "b"], "weights": [0.5, 0.5]})
