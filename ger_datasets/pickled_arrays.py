@@ -151,8 +151,10 @@ def _popped(stack: list[Any], start: int) -> list[Any]:
 
 
 def _named(module: Any, name: Any) -> _Name:
-    if not (isinstance(module, str) and isinstance(name, str)) or (module, name) not in _NAMES:
-        shown = f"{str(module)[:40]}.{str(name)[:40]}".encode("ascii", "backslashreplace").decode()
+    if not (isinstance(module, str) and isinstance(name, str)):
+        raise ValueError("a name that is no text")  # and is not shown: lists of lists of ... could be endless
+    if (module, name) not in _NAMES:
+        shown = f"{module[:40]}.{name[:40]}".encode("ascii", "backslashreplace").decode()
         raise BadPhoto(f"the pickle asks for {shown!r}: no array of faces, and {_NOTHING_RAN}")
     return _NAMES[module, name]
 

@@ -35,6 +35,12 @@ def named(module: str, name: str) -> bytes:
     return b"c" + module.encode() + b"\n" + name.encode() + b"\n"
 
 
+def laughs() -> bytes:
+    """A list that holds another twice, which holds another twice, ...: short, and endless when it is written out."""
+    twice = (b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) for i in range(60))
+    return b"\x80\x02]q\x00" + b"".join(twice)
+
+
 def pickles() -> dict[str, bytes]:
     """Pickles that make the folder `MARKER`, crash or fill the memory when they are unpickled."""
     code = f"__import__('os').mkdir({MARKER!r})"
@@ -85,9 +91,17 @@ def pickles() -> dict[str, bytes]:
         "deep_list": b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",
         "deep_tuple": b"\x80\x02N" + b"\x85" * 200_000 + b".",
         "deep_dict": b"\x80\x02" + b"}K\x01" * 20_000 + b"N" + b"s" * 20_000 + b".",
-        "laughs": b"\x80\x02]q\x00"
-        + b"".join(b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) for i in range(60))
-        + b".",
+        "laughs": laughs() + b".",
+        "laughs_as_a_module": laughs() + text("x") + b"\x93.",
+        "laughs_as_a_name": b"\x80\x04" + text("x") + laughs()[2:] + b"\x93.",
+        "laughs_as_a_key": b"\x80\x04}" + laughs()[2:] + b"\x85K\x01s.",
+        "laughs_called": laughs() + named("numpy", "dtype") + b"h\x05\x85R.",
+        "laughs_as_a_state": b"\x80\x04"
+        + named("numpy", "dtype")
+        + text("u1")
+        + b"\x89\x88\x87R"
+        + laughs()[2:]
+        + b"b.",
         "holds_itself": b"\x80\x02]q\x00h\x00a.",
         "dict_holds_itself": b"\x80\x02}q\x00K\x01h\x00s.",
         "memo_far": b"\x80\x02Nr\xff\xff\xff\xff.",
