@@ -1,15 +1,20 @@
 """What every script does around its work: parse one dataclass, log to stderr, end in one line of JSON.
 
 The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 something the user can
-mend, told in one line on stderr; 130 interrupted; 1 anything else, with a traceback, because that is a bug.
+mend, told in one line on stderr; 130 interrupted; 143 told to end (SIGTERM); 1 anything else, with a traceback,
+because that is a bug.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from .errors import UserError
@@ -43,6 +48,16 @@ def run(
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0])
+    process, before = os.getpid(), None
+
+    def end(number: int, frame: FrameType | None) -> None:
+        """Unwind, so that what is half written is cleared away; a forked worker has nothing to clear."""
+        if os.getpid() != process:
+            os._exit(128 + number)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, end)
     try:
         (parsed,) = parser.parse_args_into_dataclasses(argv)
         figures = main(parsed)
@@ -52,6 +67,9 @@ def run(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     if figures is not None:
         print(json.dumps(figures), flush=True)
     sys.exit(0)

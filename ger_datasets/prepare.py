@@ -34,6 +34,7 @@ from .duplicates import duplicate_summary
 from .errors import UserError, listing
 from .files import write_text
 from .legacy import LegacySource
+from .locks import alone
 from .manifest import Manifest
 from .processes import usable_cores
 from .shards import SceneEncoder, Shard, ShardWriter, Work, plan_shards
@@ -80,7 +81,8 @@ def prepare(
         quarantined or near-duplicates of one in another split; without these while it is not complete.
 
     Raises:
-        UserError: nothing to prepare, a folder that holds something else, a disk that is full or read-only.
+        UserError: nothing to prepare, a folder that holds something else or that another process is preparing into,
+            a disk that is full or read-only.
     """
     if num_proc is not None and num_proc < 1:
         raise UserError(f"num_proc must be 1 or more, not {num_proc}")
@@ -92,19 +94,21 @@ def prepare(
         shards = plan_shards(builder.records(), limit)
     except OSError as error:
         raise UserError(f"{source} cannot be read: {error.strerror or error}") from error
+    lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
-        work = Work(
-            source, output / "data", builder.class_names, builder.extra_features, legacy, skeletons, scene, device
-        )
-        writer = ShardWriter(work)
-        settings = _settings(dataset, builder, shards, given, writer)
-        manifest = Manifest(output, settings, addable=work.added)
-        work.data_folder.mkdir(parents=True, exist_ok=True)
-        _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, num_proc)
-        if everyone is not None:
-            everyone()
-        remarks = [*builder.remarks(), *(legacy.remarks() if legacy is not None else ())]
-        return _finish(dataset, builder, shards, manifest, output, remarks)
+        with lock:
+            work = Work(
+                source, output / "data", builder.class_names, builder.extra_features, legacy, skeletons, scene, device
+            )
+            writer = ShardWriter(work)
+            settings = _settings(dataset, builder, shards, given, writer)
+            manifest = Manifest(output, settings, addable=work.added)
+            work.data_folder.mkdir(parents=True, exist_ok=True)
+            _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, num_proc)
+            if everyone is not None:
+                everyone()
+            remarks = [*builder.remarks(), *(legacy.remarks() if legacy is not None else ())]
+            return _finish(dataset, builder, shards, manifest, output, remarks)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
 

@@ -35,15 +35,19 @@ class Fault:
 
     Attributes:
         pattern: a regular expression of `METHOD /path`; those that it matches from the start count.
-        status: the HTTP status they are answered with, or `CLOSE`.
+        status: the HTTP status they are answered with, or `CLOSE`; None: the right answer, if late.
         after: so many of them are let through first.
         times: so many of them fail; None: all that follow.
+        delay: seconds before the answer.
+        cut: the connection is closed after so many bytes of what is sent; None: all are read.
     """
 
     pattern: str
-    status: int
+    status: int | None = None
     after: int = 0
     times: int | None = None
+    delay: float = 0
+    cut: int | None = None
 
 
 class Store:
@@ -127,11 +131,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def dispatch(self) -> None:
         url = urlsplit(self.path)
-        self.query, self.raw = parse_qs(url.query), self.read_body()
         request = f"{self.command} {self.path}"
         with self.server.store.lock:
             self.server.log.append(request)
-            status = self.server.fault(request)
+            fault = self.server.fault(request) or Fault("")
+        if fault.cut is not None:
+            self.rfile.read(fault.cut)
+            self.close_connection = True
+            return
+        self.query, self.raw = parse_qs(url.query), self.read_body()
+        status = fault.status
+        time.sleep(fault.delay)
         if status == CLOSE:
             self.close_connection = True
             return
@@ -421,17 +431,17 @@ class HubServer(ThreadingHTTPServer):
         self.log: list[str] = []
         self.faults: list[Fault] = []
 
-    def fault(self, request: str) -> int | None:
-        """The status that `request` must fail with, or None."""
+    def fault(self, request: str) -> Fault | None:
+        """What `request` must suffer, or None."""
         for fault in self.faults:
             if re.match(fault.pattern, request):
                 if fault.after > 0:
                     fault.after -= 1
                 elif fault.times is None:
-                    return fault.status
+                    return fault
                 elif fault.times > 0:
                     fault.times -= 1
-                    return fault.status
+                    return fault
         return None
 
     def __enter__(self) -> HubServer:

@@ -168,6 +168,34 @@ print(json.dumps(push(first, "me/sample")))
     assert len(puts(hub.log)) == 4
 
 
+def test_a_hub_that_is_busy_slow_or_cuts_the_connection(hub: HubServer, client: Callable, dataset: Path) -> None:
+    """What passes is waited for, what stays is told; the whole dataset is there in the end, and never a part of it."""
+    hub.faults = [
+        Fault("PUT /_lfs/", cut=1000, times=2),  # in the middle of an upload
+        Fault("PUT /_lfs/", 429, times=1),
+        Fault("PUT /_lfs/", 500, times=1),
+        Fault("PUT /_lfs/", delay=0.5, times=1),
+        Fault("POST /api/datasets/me/busy/commit", 429, times=1),
+        Fault("POST /api/datasets/me/lost/commit", cut=10, times=1),
+        Fault("GET /api/datasets/me/slow", delay=0.5),
+    ]
+    script = f"""{STEPS}
+for repo in ("me/busy", "me/busy", "me/lost", "me/lost", "me/slow"):
+    print(json.dumps(push(first, repo)))
+"""
+    done = client("-c", script, dataset, "")
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == 5
+    assert TOKEN not in done.stdout + done.stderr
+    refused = [answer for answer in told if isinstance(answer, str)]
+    assert all("run the same command again" in answer for answer in refused), refused
+    for repo, answer in (("me/busy", told[1]), ("me/lost", told[3]), ("me/slow", told[4])):
+        commits = hub.store.repos[f"datasets/{repo}"]["commits"]
+        assert len(commits[answer["commit"]]["tree"]) == 5
+        assert sorted({len(commit["tree"]) for commit in commits.values()}) == [0, 5], "nothing, then everything"
+
+
 def test_what_the_hub_refuses_is_told_in_one_line(hub: HubServer, client: Callable, dataset: Path) -> None:
     bad = "hf_badtokenbadtoken"
     hub.faults = [
