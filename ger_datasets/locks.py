@@ -13,7 +13,7 @@ from .errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows, which has no such locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
