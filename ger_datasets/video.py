@@ -16,7 +16,6 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
-from scipy.signal import find_peaks
 
 from .errors import OneLine, UserError
 
@@ -111,6 +110,8 @@ def local_maxima(differences: np.ndarray) -> np.ndarray:
     The curve goes on beyond its ends at the value it has there: mirroring it would move maxima that lie within half a
     window of an end.
     """
+    from scipy.signal import find_peaks  # half a second, which every process of prepare.py would spend
+
     if len(differences) == 0:
         return np.zeros(0, np.int64)
     window = np.hanning(SMOOTHING_FRAMES)

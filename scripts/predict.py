@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from ger_datasets.cards import read_notice
 from ger_datasets.cli import run
+from ger_datasets.devices import choose_device
 from ger_datasets.errors import UserError
-from ger_models.devices import choose_device
 from ger_models.inference import Members
 from ger_models.inputs import dataset_parts, photo_parts, video_parts
 from ger_models.loading import check_classes, load_splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import PartialState
 
-from ger_datasets.errors import UserError
+from .errors import UserError
 
 
 def choose_device(text: str, state: PartialState) -> str:
