@@ -76,7 +76,7 @@ class Manifest:
 def _read(path: Path, needed: Collection[str]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a manifest that prepare wrote ({error}); choose another --output") from error
     if not isinstance(content, dict) or not all(name in content for name in needed):
         raise UserError(

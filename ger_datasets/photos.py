@@ -131,7 +131,7 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1
     ):
-        return Photo(image.copy(), content)
+        return Photo(_bare(image), content)
 
     upright = _to_rgb(image) if reduction == 1 else _reduced(image, (int(width / reduction), int(height / reduction)))
     if turn is not None:
@@ -140,7 +140,14 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
     encoded = encode_jpeg(upright)
     with Image.open(io.BytesIO(encoded)) as stored:
         stored.load()
-        return Photo(stored.copy(), encoded)
+        return Photo(_bare(stored), encoded)
+
+
+def _bare(image: Image.Image) -> Image.Image:
+    """A copy without EXIF and whatever else the file says: it stands upright already, and may say nonsense."""
+    copy = image.copy()
+    copy.info.clear()
+    return copy
 
 
 def _reduced(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -30,7 +30,9 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     try:
         model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of another's configuration transformers makes a dozen kinds
         raise UserError(f"no model can be loaded from {name}: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(processor, (GerProcessor, GerEnsembleProcessor)):
         raise UserError(f"{name} holds a {type(model).__name__}, which is not one of this package's models")

@@ -19,6 +19,7 @@ except ImportError:  # where the checkpoint has gone, it may be missing: PIL dec
 JPEG_START = b"\xff\xd8"
 JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # of CMYK each decoder makes another RGB
 ORIENTATION = 0x0112  # the EXIF tag
+MOST_PIXELS = 178_956_970  # of a JPEG that simplejpeg decodes; PIL, which gets the others, refuses twice as many
 
 
 def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
@@ -35,17 +36,24 @@ def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
     data = image["bytes"]
     if data is not None and simplejpeg is not None and data[:2] == JPEG_START and b"Exif\0\0" not in data:
         try:
-            if simplejpeg.decode_jpeg_header(data)[2] in JPEG_COLOURS:
+            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+            if colours in JPEG_COLOURS and height * width <= MOST_PIXELS:
                 return torch.from_numpy(simplejpeg.decode_jpeg(data)).permute(2, 0, 1)
         except ValueError:  # PIL says better what is wrong, or can read it
             pass
-    with Image.open(image["path"] if data is None else io.BytesIO(data)) as opened:
-        return _of_pil(opened)
+    try:
+        with Image.open(image["path"] if data is None else io.BytesIO(data)) as opened:
+            return _of_pil(opened)
+    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:  # of PIL, beside OSError
+        raise OSError(f"damaged, or no photo: {error}") from error
 
 
 def _of_pil(image: Image.Image) -> torch.Tensor:
-    if image.getexif().get(ORIENTATION, 1) != 1:  # exif_transpose copies even what stands upright
-        image = ImageOps.exif_transpose(image)
+    try:
+        if image.getexif().get(ORIENTATION, 1) != 1:  # exif_transpose copies even what stands upright
+            image = ImageOps.exif_transpose(image)
+    except SyntaxError:  # EXIF that cannot be read turns nothing
+        pass
     return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 

@@ -182,7 +182,10 @@ def _is_photo(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_inside(entry: os.DirEntry[str], root: Path) -> bool:
-    return not entry.is_symlink() or Path(os.path.realpath(entry.path)).is_relative_to(root)
+    """Whether `entry` is no link, or one to something that there is inside `root`."""
+    if not entry.is_symlink():
+        return True
+    return os.path.exists(entry.path) and Path(os.path.realpath(entry.path)).is_relative_to(root)
 
 
 def _inside(folder: Path, root: Path) -> Path:

@@ -239,7 +239,7 @@ def names() -> list[bytes]:
         b"$(mkdir hostile_code_ran)",
         b"; mkdir hostile_code_ran",
         b"back\\slash",
-        b"..dots..",
+        b"dots..dots..",
         b"%s%n%d",
         b"{0.__class__}",
         b"<script>alert(1)<",
