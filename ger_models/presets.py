@@ -197,7 +197,7 @@ PRESETS: dict[str, Preset] = {
         GerFaceConfig,
         columns=("aligned_faces",),
         config={"channels": 8},
-        recipe=modern(_sgd(0.001, epochs=8), learning_rate=0.001),
+        recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
         source="face_aligned at an eighth of its width: a few hundred photos train it from nothing, on a CPU",
     ),
     "fusion_crossvit_tiny": Preset(
@@ -213,7 +213,7 @@ PRESETS: dict[str, Preset] = {
             "feature_dropout": 0.2,
         },
         processor=_WHOLE_PHOTO,
-        recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
+        recipe=modern(_sgd(0.001, epochs=5), learning_rate=0.001),
         source="fusion_crossvit at a small part of its width: a few hundred photos train it from nothing, on a CPU",
     ),
 }
