@@ -10,7 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_each_fault_has_a_test_that_there_is() -> None:
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("|")][2:]
+    rows = [
+        line for line in page.splitlines() if line.startswith("|") and "shown by" not in line and "---" not in line
+    ]
     assert len(rows) > 25
     there = {
         name
