@@ -20,6 +20,9 @@ class GerEnsembleConfig(PreTrainedConfig):
         members: each member's configuration, or that as a dict with its `model_type`.
         weights: how much each member counts; brought to the sum 1. None: all alike.
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
+        stacking: what takes the place of the weights where each member's logits, or probabilities, are multiplied by
+            a matrix of its own: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: the
+            weights count.
         groups: which inputs each member reads: the position of its processor in the ensemble's processor. None: each
             has its own.
 
@@ -34,6 +37,7 @@ class GerEnsembleConfig(PreTrainedConfig):
         weights: Sequence[float] | None = None,
         combination: str = "logits",
         groups: Sequence[int] | None = None,
+        stacking: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.members = [_as_dict(member, i) for i, member in enumerate(members)]  # a list of configs is not JSON
@@ -52,6 +56,7 @@ class GerEnsembleConfig(PreTrainedConfig):
         if members:
             kwargs["id2label"] = self._agreed_labels(kwargs.get("id2label"))
             kwargs["label2id"] = {name: i for i, name in kwargs["id2label"].items()}
+        self.stacking = None if stacking is None else _checked(stacking, len(members), len(kwargs.get("id2label", ())))
         super().__init__(**kwargs)
 
     @property
@@ -92,6 +97,21 @@ def _normalised(weights: Sequence[float], count: int) -> list[float]:
         raise ValueError(f"GerEnsembleConfig.weights must have a sum above 0, not {weights!r}")
     # those that were saved stay as they are, to the last digit
     return [float(weight) if abs(total - 1) < 1e-12 else weight / total for weight in weights]
+
+
+def _checked(stacking: Mapping[str, Any], members: int, classes: int) -> dict[str, Any]:
+    coefficients, intercept = stacking.get("coefficients", ()), stacking.get("intercept", ())
+    rows = [row for matrix in coefficients for row in matrix]
+    fit = [len(coefficients) == members, len(rows) == members * classes, len(intercept) == classes]
+    if not all(fit) or any(len(row) != classes for row in rows):
+        raise ValueError(
+            f"GerEnsembleConfig.stacking must have coefficients of shape ({members}, {classes}, {classes}) and an "
+            f"intercept of {classes} numbers"
+        )
+    if not all(math.isfinite(number) for row in (*rows, intercept) for number in row):
+        raise ValueError("GerEnsembleConfig.stacking must be finite numbers")
+    matrices = [[[float(number) for number in row] for row in matrix] for matrix in coefficients]
+    return {"coefficients": matrices, "intercept": [float(number) for number in intercept]}
 
 
 def _listed(labels: Mapping[Any, str]) -> str:

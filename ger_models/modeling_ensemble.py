@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -63,7 +63,11 @@ class GerEnsembleForImageClassification(PreTrainedModel):
 
     @classmethod
     def from_members(
-        cls, names: Sequence[str], weights: Sequence[float] | None = None, combination: str = "logits"
+        cls,
+        names: Sequence[str],
+        weights: Sequence[float] | None = None,
+        combination: str = "logits",
+        stacking: Mapping[str, Any] | None = None,
     ) -> tuple[GerEnsembleForImageClassification, GerEnsembleProcessor]:
         """An ensemble of trained models, and its processor; each is saved, loaded and pushed as any other.
 
@@ -71,6 +75,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
             names: folders or Hub repositories of the members' checkpoints; weights are read from safetensors only.
             weights: how much each member counts; brought to the sum 1. None: all alike.
             combination: `logits` or `probabilities`.
+            stacking: see GerEnsembleConfig; then every member is computed, and the weights do not count.
 
         Raises:
             ValueError: the members disagree on the classes, one is not of this package's kind, or the weights are
@@ -100,6 +105,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
             weights,
             combination,
             groups,
+            stacking,
             **({"notice": "; ".join(notices)} if notices else {}),
         )
         return cls(config, members).eval(), processor
@@ -125,7 +131,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         Raises:
             ValueError: a member's inputs are not there.
         """
-        weights = self.config.weights
+        weights = self.config.weights if self.config.stacking is None else [1.0] * len(self.members)
         asked = [i for i, weight in enumerate(weights) if weight > 0 or output_member_logits]
         every = self._member_logits(asked, _by_group(inputs))  # (asked, photos, classes)
         used = [k for k, i in enumerate(asked) if weights[i] > 0]
@@ -138,6 +144,12 @@ class GerEnsembleForImageClassification(PreTrainedModel):
 
     def _combined(self, logits: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
         """(members, photos, classes) -> (photos, classes)."""
+        if self.config.stacking is not None:
+            scores = logits.softmax(-1) if self.config.combination == "probabilities" else logits
+            coefficients = logits.new_tensor(self.config.stacking["coefficients"])  # (members, classes out, classes in)
+            return torch.einsum("mpc,mkc->pk", scores, coefficients) + logits.new_tensor(
+                self.config.stacking["intercept"]
+            )
         if self.config.combination == "probabilities":
             shares = logits.new_tensor([math.log(weight) for weight in weights])
             return torch.logsumexp(logits.log_softmax(-1) + shares[:, None, None], 0)
