@@ -146,7 +146,9 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         """(members, photos, classes) -> (photos, classes)."""
         if self.config.stacking is not None:
             scores = logits.softmax(-1) if self.config.combination == "probabilities" else logits
-            coefficients = logits.new_tensor(self.config.stacking["coefficients"])  # (members, classes out, classes in)
+            coefficients = logits.new_tensor(
+                self.config.stacking["coefficients"]
+            )  # (members, classes out, classes in)
             return torch.einsum("mpc,mkc->pk", scores, coefficients) + logits.new_tensor(
                 self.config.stacking["intercept"]
             )

@@ -6,7 +6,6 @@ python scripts/ensemble.py --predictions a.parquet b.parquet c.parquet --select 
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,9 @@ from typing import Any
 
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError
-from ger_datasets.files import write_text
-from ger_models.ensembling import own_folder, save_members
+from ger_models.ensembling import check_folder, member_checkpoints, write_checkpoint, write_ensemble
 from ger_models.evaluation.ensemble import METHODS, Options
 from ger_models.evaluation.joining import read_members
-from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.selection import select_ensemble
 
 logger = logging.getLogger(__name__)
@@ -50,8 +47,8 @@ class Arguments:
     members: list[str] | None = field(
         default=None,
         metadata={
-            "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. The word "
-            "recorded stands for the names in the tables."
+            "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. The "
+            "word recorded stands for the names in the tables."
         },
     )
     class_names: str | None = field(
@@ -66,9 +63,11 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
-    folder = own_folder(arguments.output_dir)
+    folder = arguments.output_dir
+    check_folder(folder, arguments.select, arguments.report)
     class_names = arguments.class_names and [name.strip() for name in arguments.class_names.split(",")]
     members = read_members(arguments.predictions, class_names)
+    checkpoints = arguments.members and member_checkpoints(arguments.members, [member.model for member in members])
     method = arguments.method or ("simplex" if arguments.weights is None else "given")
     logger.info("%s of %s", method, ", ".join(member.model for member in members))
     chosen = select_ensemble(
@@ -81,16 +80,9 @@ def main(arguments: Arguments) -> dict[str, Any]:
         arguments.nested_folds,
     )
     account = chosen.account
-    write_text(folder / "ensemble.json", json.dumps(account, indent=1) + "\n")
-    write_predictions(folder / f"{arguments.report}.parquet", chosen.predictions)
-    if arguments.select != arguments.report:
-        write_predictions(folder / f"{arguments.select}.parquet", chosen.fitted_on)
-    written = {"output_dir": str(folder), "predictions": str(folder / f"{arguments.report}.parquet")}
-    if arguments.members:
-        names = arguments.members
-        if names == ["recorded"]:
-            names = [member.model for member in members]
-        written["checkpoint"] = save_members(folder / "checkpoint", names, account)
+    written = write_ensemble(folder, chosen)
+    if checkpoints:
+        written["checkpoint"] = write_checkpoint(folder, checkpoints, chosen)
     if account["note"]:
         logger.warning("note: %s", account["note"])
     accuracies = {
@@ -104,7 +96,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
     return {
         "weights": account["weights"] if account["weights"] is not None else account["coefficients"],
         **accuracies,
-        "members": [member["model"] for member in account["members"]],
+        "members": account["members"],
         "method": method,
         "on": account["on"],
         "expected": expected and expected["accuracy"],

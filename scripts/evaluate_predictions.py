@@ -73,9 +73,10 @@ def main(arguments: Arguments) -> dict[str, Any]:
     members = read_members(arguments.predictions)
     splits = arguments.split or only_split(members)
     ensemble = made_of(arguments, members)
+    models = members
     if ensemble is not None:
         members = in_order(members, ensemble["members"])
-    models = members if ensemble is None else [weighted(members, ensemble["weights"], splits), *members]
+        models = [weighted(members, ensemble["weights"], splits, ensemble.get("on", "logits")), *members]
     figures: dict[str, Any] = {}
     if arguments.output_dir is not None:
         show = None

@@ -161,10 +161,10 @@ def simplex(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensembl
     found: dict[str, Any] = {"step": options.step, "weightings": best.weightings, "ties": best.ties}
     found |= {"tie_rule": TIE_RULE, "right": best.right, "rows": len(labels)}
     if best.every is not None:
-        found["landscape"] = [
-            {"weights": [part / units for part in parts], "accuracy": right / len(labels)}
-            for parts, right in zip(best.every[0].tolist(), best.every[1].tolist(), strict=True)
-        ]
+        found["landscape"] = {
+            "weights": (best.every[0] / units).tolist(),
+            "accuracy": (best.every[1] / len(labels)).tolist(),
+        }
     return Ensemble("simplex", options.on, best.weights, found=found)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.errors import UserError
 from ger_datasets.files import replacing
 from ger_datasets.schema import NO_LABEL
 
@@ -29,6 +29,7 @@ from .comparison import compare
 from .joining import join
 from .metrics import compute_metrics
 from .mistakes import Picture
+from .own_folder import check_own
 from .page import render_page
 from .plots import plot_confusion_matrix, plot_recall
 from .predictions import UNKNOWN_FACES, Predictions
@@ -69,7 +70,7 @@ def write_report(
             holds files of the report's names that are not a report of ours, or it cannot be written.
     """
     folder = Path(folder)
-    _check_ours(folder)
+    check_own(folder, FILES, "report", FORMAT)
     report = make_report(predictions, split, note, most_mistakes, ensemble)
     metrics, title = report["metrics"], f"{report['model']} on {report['split']}"
     results = [report, *report["others"]]
@@ -234,23 +235,3 @@ def _mistakes(chosen: Predictions, most: int) -> list[dict[str, Any]]:
             mistake["face_attention"] = [round(share, 4) for share in shares]
         mistakes.append(mistake)
     return mistakes
-
-
-def _check_ours(folder: Path) -> None:
-    """Refuse a folder where the report would take the place of somebody else's files."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder for the report")
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not _is_report(folder / "report.json"):
-        raise UserError(
-            f"{folder} holds {listing(there)}, not written by this report; name another folder or move them away"
-        )
-
-
-def _is_report(path: Path) -> bool:
-    try:
-        with open(path, encoding="utf-8") as handle:
-            content = json.load(handle)
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT

@@ -64,10 +64,12 @@ def select_ensemble(
 
         format, version: the marker of these files.
         method, on, weights, coefficients, intercept: the ensemble; see `ensemble.Ensemble`.
-        members: of each `model`, `model_revision`, `dataset_revision`.
+        members: the models' names, in the order of the weights.
+        model_revisions, dataset_revisions: theirs, empty where not known.
         select, report, selection_on_report, note.
-        found: what the method tells: for simplex `step`, `weightings`, `ties`, `tie_rule` and, of three members,
-            `landscape`; for stacking `C` and what was tried.
+        step, weightings, ties, tie_rule, right, rows, and of three members landscape (`weights` of every weighting,
+            the `accuracy` of each, the `split` it is of): where the method is simplex.
+        C, folds, tried: where it is logistic or svm; rounds, drawn: where it is greedy.
         figures: split -> what `compute_metrics` returns, None where the labels are withheld.
         member_figures: split -> the accuracy of each member, with interval, likewise.
         best_member: the model that is best on `select`.
@@ -85,8 +87,8 @@ def select_ensemble(
             f"the weights would be chosen on {report}, the split they are reported on, which makes the figures too "
             "good: choose them on another with --select, or say --allow_selection_on_report to have the result marked"
         )
-    chosen = join(members, select)
-    reported = chosen if select == report else join(members, report)
+    reported = join(members, report)
+    chosen = reported if select == report else join(members, select)
     known = np.flatnonzero(chosen[0].labels != NO_LABEL)
     if method in FITTED and not len(known):
         raise UserError(f"no photo of {select} has a label, so no weights can be chosen on it; use another --select")
@@ -131,10 +133,9 @@ def select_ensemble(
         "version": VERSION,
         "method": method,
         "on": ensemble.on,
-        "members": [
-            {name: getattr(member, name) for name in ("model", "model_revision", "dataset_revision")}
-            for member in members
-        ],
+        "members": [member.model for member in members],
+        "model_revisions": [member.model_revision for member in members],
+        "dataset_revisions": [member.dataset_revision for member in members],
         "class_names": list(predictions.class_names),
         "weights": ensemble.weights,
         "coefficients": None if ensemble.coefficients is None else ensemble.coefficients.tolist(),
@@ -143,13 +144,15 @@ def select_ensemble(
         "report": report,
         "selection_on_report": on_report,
         "note": predictions.note,
-        "found": ensemble.found,
+        **ensemble.found,
         "figures": figures,
         "member_figures": member_figures,
         "best_member": None if best is None else members[best].model,
         "comparison": comparison,
         "nested_cross_validation": expected,
     }
+    if "landscape" in account:
+        account["landscape"]["split"] = select
     return Selected(ensemble, account, predictions, fitted_on)
 
 
@@ -162,6 +165,8 @@ def _combined(ensemble: Ensemble, members: Sequence[Predictions], name: str, not
         model_revision="",
         dataset_revision=revisions.pop() if len(revisions) == 1 else "",
         note="; ".join(notes),
+        face_attention=None,
+        source="",
     )
 
 

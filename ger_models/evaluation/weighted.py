@@ -12,14 +12,17 @@ import numpy as np
 
 from ger_datasets.errors import UserError, listing
 
+from .ensemble import Ensemble
 from .joining import join, stacked
 from .predictions import Predictions
 
 NAME = "ensemble"
 
 
-def weighted(members: Sequence[Predictions], weights: Sequence[float], splits: Sequence[str]) -> Predictions:
-    """The weighted sum of the members' logits on some splits; the weights are brought to the sum 1.
+def weighted(
+    members: Sequence[Predictions], weights: Sequence[float], splits: Sequence[str], on: str = "logits"
+) -> Predictions:
+    """The weighted sum of the members' logits, or probabilities, on some splits; the weights are brought to the sum 1.
 
     Raises:
         UserError: not one weight for each member, one that is no number from 0, all of them 0, or members that do not
@@ -33,7 +36,8 @@ def weighted(members: Sequence[Predictions], weights: Sequence[float], splits: S
         raise UserError(f"weights must be numbers from 0, and not all 0, found {listing(weights, 20)}")
     shares = shares / shares.sum()
     parts = [join(members, split) for split in splits]
-    logits = np.concatenate([np.einsum("m,mpc->pc", shares, stacked(joined)) for joined in parts])
+    ensemble = Ensemble("given", on, shares.tolist())
+    logits = np.concatenate([ensemble.combine(stacked(joined)) for joined in parts])
     firsts = [joined[0] for joined in parts]
     faces = [first.faces for first in firsts if first.faces is not None]
     groups = [first.groups for first in firsts if first.groups is not None]

@@ -1,0 +1,124 @@
+"""What scripts/ensemble.py writes: the account of an ensemble, its predictions, and its checkpoint with a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ger_datasets.errors import UserError
+from ger_datasets.files import write_text
+
+from .cards import HOW, USE
+from .evaluation.card import render_card
+from .evaluation.own_folder import check_own
+from .evaluation.predictions import write_predictions
+from .evaluation.report import make_report
+from .evaluation.selection import FORMAT, Selected
+from .loading import is_missing_folder
+from .modeling_ensemble import GerEnsembleForImageClassification
+
+ACCOUNT, CHECKPOINT, RECORDED = "ensemble.json", "checkpoint", ["recorded"]
+
+
+def check_folder(folder: Path, select: str, report: str) -> None:
+    """Refuse a folder that holds files of the ensemble's names which are not an ensemble's.
+
+    Raises:
+        UserError: it does.
+    """
+    check_own(folder, (ACCOUNT, f"{select}.parquet", f"{report}.parquet", CHECKPOINT), "ensemble", FORMAT)
+
+
+def write_ensemble(folder: Path, chosen: Selected) -> dict[str, str]:
+    """Write ensemble.json and the ensemble's predictions tables, one for each split; returns where they are.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    write_text(folder / ACCOUNT, json.dumps(chosen.account, indent=1) + "\n")  # first: it marks the others as ours
+    written = {}
+    for table in (chosen.fitted_on, chosen.predictions):  # one of the same name where the split is the same
+        path = folder / f"{table.splits[0]}.parquet"
+        write_predictions(path, table)
+        written["predictions"] = str(path)
+    return {"output_dir": str(folder), **written}
+
+
+def member_checkpoints(names: Sequence[str], models: Sequence[str]) -> list[str]:
+    """The members' checkpoints, looked at before anything is computed.
+
+    Args:
+        names: the checkpoints in the order of the predictions; `["recorded"]`: what the tables call the models.
+        models: what the tables call them.
+
+    Raises:
+        UserError: there is not one for each member, or it is a folder that is not there.
+    """
+    names = list(models if list(names) == RECORDED else names)
+    if len(names) != len(models):
+        raise UserError(f"--members must be one checkpoint for each of the {len(models)} members, found {len(names)}")
+    missing = [name for name in names if is_missing_folder(name)]
+    if missing:
+        raise UserError(f"no checkpoint at {', '.join(missing)}: name the folders or repositories with --members")
+    return names
+
+
+def write_checkpoint(folder: Path, names: Sequence[str], chosen: Selected) -> str:
+    """Save the ensemble as one model with its processor and card, ready to push.
+
+    Args:
+        folder: of the ensemble; the checkpoint goes to `checkpoint` in it.
+        names: the members' checkpoints, in the order of the predictions: see `member_checkpoints`.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        UserError: one cannot be loaded, or they know other classes.
+    """
+    account = chosen.account
+    stacking = None
+    if account["coefficients"] is not None:
+        stacking = {name: account[name] for name in ("coefficients", "intercept")}
+    try:
+        model, processor = GerEnsembleForImageClassification.from_members(
+            names, account["weights"], account["on"], stacking
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"no ensemble can be made of {', '.join(names)}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    known = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if known != account["class_names"]:
+        raise UserError(
+            f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(account['class_names'])}"
+        )
+    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), account["note"])))
+    model.config.notice = "; ".join(notes)
+    model.save_pretrained(folder / CHECKPOINT)
+    processor.save_pretrained(folder / CHECKPOINT)
+    write_text(folder / CHECKPOINT / "README.md", ensemble_card(chosen))
+    return str(folder / CHECKPOINT)
+
+
+def ensemble_card(chosen: Selected) -> str:
+    """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
+    account: Mapping[str, Any] = chosen.account
+    found = (
+        f"The members {', '.join(account['members'])} were combined by `{account['method']}` on their {account['on']}"
+    )
+    found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."
+    expected = account["nested_cross_validation"]
+    if expected:
+        low, high = expected["accuracy_interval"]
+        found += (
+            f" Nested cross-validation on that split alone led to expect an accuracy of {expected['accuracy']:.3f} "
+            f"({low:.3f}–{high:.3f})."
+        )
+    how = "## How it was found\n\n" + found
+    if account["figures"][account["report"]] is None:
+        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip(), HOW.strip()]) + "\n"
+    card = render_card(make_report(chosen.predictions, account["report"], ensemble=account))
+    return "\n\n".join([card.strip(), how, USE.strip(), HOW.strip()]) + "\n"
