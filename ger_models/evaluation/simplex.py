@@ -9,24 +9,27 @@ other class is positive, or at least 0 over a class behind it, and margins are w
   under all weightings that begin alike are settled once for all of them, and only the others are multiplied out;
 - weightings that begin alike and cannot reach the best found so far are passed over together.
 
-Everything is float64. Whole numbers times float32 scores are exact there, and so are their sums unless the scores lie
-more than some 2²⁰ times apart: ties are ties. Memory is that of one block, whatever the grid.
+Blocks are multiplied in float32. Where a margin comes so near to 0 that rounding could decide, the weighting is
+counted again in float64: there whole numbers times float32 scores are exact, and so are their sums unless the scores
+lie more than some 2²⁰ times apart. So ties are ties. Memory is that of one block, whatever the grid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import comb
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from ger_datasets.errors import UserError
 
 MOST_WEIGHTINGS = 10**9  # some minutes
 BLOCK = 2048  # weightings at once
-CELLS = 1 << 16  # photos by weightings at once: 512 kB of margins for each wrong class, which stay in the cache
+CELLS = 1 << 17  # photos by weightings at once: 512 kB of margins, which stay in the cache
+ROUNDING = 2.0**-22  # four times what one operation on numbers up to 1 may be off in float32
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,15 @@ def search(scores: np.ndarray, labels: np.ndarray, units: int, keep: bool = Fals
             f"{MOST_WEIGHTINGS:,}: take a larger step, fewer members, or the method greedy"
         )
     search = _Search(keep)
-    search.descend(_settled(_by_label(scores, labels), units), (), members, units)
+    with _blas().limit(limits=1):  # threads cost blocks this small more than they gain, on a busy machine tenfold
+        search.descend(_settled(_margins(scores, labels, units), units), (), members, units)
     every = (np.concatenate(search.tables), np.concatenate(search.counts)) if keep else None
     return Found(search.parts, units, search.right, search.ties, weightings, every)
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -100,12 +109,13 @@ class _Undecided:
     """The photos that some of the weightings that begin alike are right on, and some wrong.
 
     Attributes:
-        strict: of how many of the wrong classes the margin must be positive: those before the label.
+        strict: (wrong classes, photos) whether the margin must be positive: over the classes before the label.
         base: (wrong classes, photos) the margins' sum over the members that are weighted already.
-        margins: (wrong classes, members to come, photos).
+        margins: (wrong classes, members to come, photos), scaled by a power of 2 for each photo, so that no weighted
+            sum exceeds 1.
     """
 
-    strict: int
+    strict: np.ndarray
     base: np.ndarray
     margins: np.ndarray
 
@@ -117,55 +127,76 @@ class _Undecided:
         """The same with the next member at `part` units."""
         return replace(self, base=self.base + part * self.margins[:, 0], margins=self.margins[:, 1:])
 
-    def counted(self, table: np.ndarray) -> np.ndarray:
+    def counted(self, table: np.ndarray, room: _Room) -> np.ndarray:
         """(weightings, members to come) whole numbers as floats -> (weightings,): how many photos each is right on."""
-        ones = np.ones((1, len(table)))
-        weights = np.concatenate([table.T, ones])  # (members + 1, weightings)
-        members = np.concatenate([self.margins, self.base[:, None]], axis=1)  # (wrong classes, members + 1, photos)
-        right = np.zeros(len(table), np.int64)
+        weights = np.concatenate([table, np.ones((len(table), 1))], axis=1).T  # (members + 1, weightings)
+        members = np.concatenate([self.margins, self.base[:, None]], axis=1).transpose(0, 2, 1)
+        doubt = ROUNDING * (len(weights) + 3)
+        right, perhaps = np.zeros((2, len(table)), np.int64)
+        single, singles = (
+            weights.astype(np.float32),
+            members.astype(np.float32),
+        )  # (wrong classes, photos, members + 1)
         most = max(1, min(255, CELLS // len(table)))  # 255: bytes do not overflow
         for start in range(0, self.photos, most):
-            chosen = members[:, :, start : start + most]
-            hits = None
-            for classes, passes in ((chosen[: self.strict], np.greater), (chosen[self.strict :], np.greater_equal)):
-                if not len(classes):
-                    continue
-                least = classes[0].T @ weights  # (photos, weightings)
-                for other in classes[1:]:
-                    np.minimum(least, other.T @ weights, out=least)
-                passed = passes(least, 0)
-                hits = passed if hits is None else np.logical_and(hits, passed, out=hits)
-            right += np.add.reduce(hits.view(np.uint8), axis=0, dtype=np.uint8)
+            chosen = singles[:, start : start + most]
+            least, other, passed = room.views(chosen.shape[1], len(table))
+            np.matmul(chosen[0], single, out=least)
+            for of_class in chosen[1:]:
+                np.matmul(of_class, single, out=other)
+                np.minimum(least, other, out=least)
+            for edge, count in ((doubt, right), (-doubt, perhaps)):
+                np.greater(least, np.float32(edge), out=passed)
+                count += np.add.reduce(passed.view(np.uint8), axis=0, dtype=np.uint8)
+        unsure = np.flatnonzero(right != perhaps)
+        for start in range(0, len(unsure), 64):
+            places = unsure[start : start + 64]
+            sums = members @ weights[:, places]  # (wrong classes, photos, weightings)
+            right[places] = np.count_nonzero(_passes(sums, self.strict[..., None]).all(axis=0), axis=0)
         return right
+
+
+class _Room:
+    """Memory for one block, used again and again: two of margins, and which of them pass."""
+
+    def __init__(self) -> None:
+        cells = CELLS + BLOCK
+        self.parts = np.empty(cells, np.float32), np.empty(cells, np.float32), np.empty(cells, bool)
+
+    def views(self, photos: int, weightings: int) -> tuple[np.ndarray, ...]:
+        return tuple(part[: photos * weightings].reshape(photos, weightings) for part in self.parts)
+
+
+def _passes(margins: np.ndarray, strict: np.ndarray) -> np.ndarray:
+    """Where a margin says that the label comes before the other class."""
+    return (margins > 0) | ((margins == 0) & ~strict)
 
 
 @dataclass
 class _Search:
     keep: bool
+    room: _Room = field(default_factory=_Room)
     right: int = -1
     parts: tuple[int, ...] = ()
     ties: int = 0
     tables: list[np.ndarray] = field(default_factory=list)
     counts: list[np.ndarray] = field(default_factory=list)
 
-    def descend(self, state: tuple[int, list[_Undecided]], begun: tuple[int, ...], members: int, units: int) -> None:
+    def descend(self, state: tuple[int, _Undecided], begun: tuple[int, ...], members: int, units: int) -> None:
         """Try all weightings that begin with `begun` and give `units` to the `members` that follow.
 
         Args:
             state: how many photos all of them are right on, and the photos that are not settled.
         """
         sure, undecided = state
-        if not self.keep and sure + sum(each.photos for each in undecided) < self.right:
+        if not self.keep and sure + undecided.photos < self.right:
             return
         if members <= 2 or comb(units + members - 1, members - 1) <= BLOCK:
             for table in _blocks(members, units):
-                counts = np.full(len(table), sure)
-                for each in undecided:
-                    counts += each.counted(table)
-                self.offer(counts, table, begun)
+                self.offer(sure + undecided.counted(table, self.room), table, begun)
             return
         for part in range(units, -1, -1):
-            right, rest = _settled([each.after(part) for each in undecided], units - part)
+            right, rest = _settled(undecided.after(part), units - part)
             self.descend((sure + right, rest), (*begun, part), members - 1, units - part)
 
     def offer(self, counts: np.ndarray, table: np.ndarray, begun: tuple[int, ...]) -> None:
@@ -186,32 +217,28 @@ class _Search:
         self.parts = min(candidates, key=lambda parts: (sum(part**2 for part in parts), [-part for part in parts]))
 
 
-def _by_label(scores: np.ndarray, labels: np.ndarray) -> list[_Undecided]:
-    """The photos of each label: (members, rows, classes) -> their label's margins over each other class."""
+def _margins(scores: np.ndarray, labels: np.ndarray, units: int) -> _Undecided:
+    """(members, rows, classes) scores -> each label's margins over every other class."""
     classes = scores.shape[2]
-    photos = []
-    for label in range(classes):
-        of_label = scores[:, labels == label].astype(np.float64)  # (members, photos, classes)
-        others = [other for other in range(classes) if other != label]
-        margins = np.ascontiguousarray((of_label[:, :, [label]] - of_label[:, :, others]).transpose(2, 0, 1))
-        photos.append(_Undecided(label, np.zeros(margins[:, 0].shape), margins))
-    return photos
+    rows = np.arange(len(labels))
+    wrong = np.array([[other for other in range(classes) if other != label] for label in range(classes)])[labels]
+    exact = scores.astype(np.float64)
+    margins = np.stack([exact[:, rows, labels] - exact[:, rows, others] for others in wrong.T])
+    _, exponent = np.frexp(units * np.abs(margins).max(axis=(0, 1)))
+    margins = np.ldexp(margins, -exponent)  # (wrong classes, members, photos)
+    return _Undecided(labels > wrong.T, np.zeros(margins[:, 0].shape), margins)
 
 
-def _settled(photos: list[_Undecided], units: int) -> tuple[int, list[_Undecided]]:
+def _settled(photos: _Undecided, units: int) -> tuple[int, _Undecided]:
     """How many photos are right wherever `units` go, and those that are neither right nor wrong everywhere."""
-    right, rest = 0, []
-    for each in photos:
-        corners = each.base[:, None] + units * each.margins  # (wrong classes, members, photos)
-        passed = np.empty(corners.shape, bool)
-        np.greater(corners[: each.strict], 0, out=passed[: each.strict])
-        np.greater_equal(corners[each.strict :], 0, out=passed[each.strict :])
-        everywhere = passed.all(axis=(0, 1))
-        open_ = np.flatnonzero(passed.any(axis=1).all(axis=0) & ~everywhere)
-        right += int(everywhere.sum())
-        if len(open_):
-            rest.append(replace(each, base=each.base[:, open_], margins=each.margins[:, :, open_]))
-    return right, rest
+    corners = photos.base[:, None] + units * photos.margins  # (wrong classes, members, photos)
+    passed = _passes(corners, photos.strict[:, None])
+    # row by row: NumPy's own reductions of short axes are many times slower
+    everywhere = reduce(np.logical_and, (corner for of_class in passed for corner in of_class))
+    somewhere = reduce(np.logical_and, (reduce(np.logical_or, of_class) for of_class in passed))
+    unsettled = np.flatnonzero(somewhere & ~everywhere)
+    rest = _Undecided(photos.strict[:, unsettled], photos.base[:, unsettled], photos.margins[:, :, unsettled])
+    return int(np.count_nonzero(everywhere)), rest
 
 
 def _blocks(members: int, units: int) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from transformers import PreTrainedModel
 
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
@@ -22,7 +23,7 @@ SPLITS = ["validation"] * ROWS + ["test"] * ROWS
 @pytest.fixture(scope="module")
 def photos() -> list[dict]:
     generator = np.random.default_rng(0)
-    return [{"image": generator.integers(0, 255, (64, 64, 3), np.uint8)} for _ in range(2 * ROWS)]
+    return [{"image": Image.fromarray(generator.integers(0, 255, (64, 64, 3), np.uint8))} for _ in range(2 * ROWS)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, photos: list[dict]) -> tuple[
 
 def answers(model: PreTrainedModel, processor: GerProcessor, photos: list[dict]) -> np.ndarray:
     with torch.inference_mode():
-        return model(**processor([photo["image"] for photo in photos])).logits.numpy()
+        return model(**processor(photos)).logits.numpy()
 
 
 @pytest.mark.parametrize(
