@@ -129,7 +129,7 @@ def nested(method: str, logits: np.ndarray, labels: np.ndarray, options: Options
 
 
 def folds(labels: np.ndarray, options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to learn from and rows held out, `options.folds` times, the classes spread evenly.
+    """Of (rows,) labels, the rows to learn from and those held out, `options.folds` times, the classes spread evenly.
 
     Raises:
         UserError: some class has fewer photos than there are folds.
@@ -153,7 +153,7 @@ def folds(labels: np.ndarray, options: Options) -> Iterator[tuple[np.ndarray, np
 
 
 def simplex(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """The best of all weightings on the grid."""
+    """The best of all weightings on the grid, from (members, rows, classes) scores."""
     units = units_of_step(options.step)
     members = len(scores)
     keep = members == 3 and (units + 2) * (units + 1) // 2 <= MOST_IN_LANDSCAPE
@@ -171,6 +171,7 @@ def simplex(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensembl
 def greedy(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
     """Members one after the other, each the one with which the mean is right on most photos; then the best beginning.
 
+    The scores are (members, rows, classes).
     Of members that are equally good, the one with the least log-loss is taken; of equally good beginnings, the
     shortest.
     """
@@ -193,7 +194,10 @@ def greedy(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble
 
 
 def logistic(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """Multinomial logistic regression; the C of least log-loss in inner cross-validation."""
+    """Multinomial logistic regression; the C of least log-loss in inner cross-validation.
+
+    The scores are (members, rows, classes).
+    """
 
     def judge(model: Any, features: np.ndarray, truth: np.ndarray) -> float:
         shares = model.predict_proba(features)[np.arange(len(truth)), np.searchsorted(model.classes_, truth)]
@@ -203,7 +207,10 @@ def logistic(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemb
 
 
 def svm(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """Linear support vector machines, one class against the rest; the C of most accuracy in inner cross-validation."""
+    """Linear support vector machines, one class against the rest; the C of most accuracy in inner cross-validation.
+
+    The scores are (members, rows, classes).
+    """
 
     def judge(model: Any, features: np.ndarray, truth: np.ndarray) -> float:
         return float((model.predict(features) == truth).mean())
@@ -250,12 +257,16 @@ def _stacked(
 
 
 def average(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """All members alike."""
+    """All members alike, whatever the (members, rows, classes) scores."""
     return Ensemble("average", options.on, [1 / len(scores)] * len(scores))
 
 
 def given(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """The user's weights, brought to the sum 1."""
+    """The user's weights, brought to the sum 1, whatever the (members, rows, classes) scores.
+
+    Raises:
+        UserError: there is not one for each member, or they are no numbers from 0 of a sum above 0.
+    """
     weights = np.array(options.weights if options.weights is not None else (), dtype=np.float64)
     if len(weights) != len(scores):
         raise UserError(f"--weights must be one for each of the {len(scores)} members, found {len(weights)}")
