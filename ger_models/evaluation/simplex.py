@@ -16,6 +16,7 @@ lie more than some 2²⁰ times apart. So ties are ties. Memory is that of one b
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, reduce
@@ -26,7 +27,10 @@ from threadpoolctl import ThreadpoolController
 
 from ger_datasets.errors import UserError
 
-MOST_WEIGHTINGS = 10**9  # some minutes
+logger = logging.getLogger(__name__)
+
+MOST_WEIGHTINGS = 10**9  # an hour
+MANY_WEIGHTINGS = 10**7  # from here on it is said that it takes a while
 BLOCK = 2048  # weightings at once
 CELLS = 1 << 17  # photos by weightings at once: 512 kB of margins, which stay in the cache
 ROUNDING = 2.0**-22  # four times what one operation on numbers up to 1 may be off in float32
@@ -92,6 +96,8 @@ def search(scores: np.ndarray, labels: np.ndarray, units: int, keep: bool = Fals
             f"{members} members at a step of 1/{units} make {weightings:,} weightings, more than "
             f"{MOST_WEIGHTINGS:,}: take a larger step, fewer members, or the method greedy"
         )
+    if weightings > MANY_WEIGHTINGS:
+        logger.info("trying %s weightings, some %d minutes", f"{weightings:,}", 1 + weightings // MANY_WEIGHTINGS // 2)
     search = _Search(keep)
     with _blas().limit(limits=1):  # threads cost blocks this small more than they gain, on a busy machine tenfold
         search.descend(_settled(_margins(scores, labels, units), units), (), members, units)
