@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from accelerate import skip_first_batches
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
@@ -16,6 +17,7 @@ from ger_datasets.errors import UserError, listing
 
 from .orders import ORDERS
 from .processing_ger import GerProcessor
+from .streams import Handed, Stream, StreamBatches
 
 FACES = ("aligned_faces", "face_features")  # columns with one item for each face
 PREFETCHED = 4  # batches that each worker makes ahead
@@ -138,7 +140,7 @@ class Order(Sampler[int]):
 
 
 def make_loader(
-    split: Dataset,
+    split: Dataset | Stream,
     collator: Collator,
     batch_size: int,
     num_workers: int = 0,
@@ -148,7 +150,7 @@ def make_loader(
     """Batches of `split`.
 
     Args:
-        num_workers: processes that read and decode; they live as long as the loader.
+        num_workers: processes that decode; they live as long as the loader.
         seed: of the order, a new one each epoch (`set_epoch`). None: the rows' own order, each once.
         sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, as many faces in every batch.
 
@@ -157,24 +159,37 @@ def make_loader(
     """
     if sampling not in ORDERS:
         raise UserError(f"unknown sampling {sampling!r}: there are {listing(ORDERS)}")
-    order = None
-    if seed is not None:
-        known: dict[str, Any] = {"rows": len(split), "batch_size": batch_size}
-        if sampling == "balanced":
-            known["labels"] = split["label"]
-        elif sampling == "lengths":
-            known["lengths"] = face_counts(split, collator.processor)
-        order = Order(sampling, seed, collator, **known)
+    rows: Rows | Handed
+    if isinstance(split, Stream):
+        if seed is not None and sampling != "shuffle":
+            raise UserError(f"the sampling {sampling!r} needs all rows at hand: leave --streaming out, or shuffle")
+        rows = Handed(split)
+        order: dict[str, Any] = {"batch_sampler": StreamBatches(split, batch_size, seed, collator)}
+    else:
+        rows = Rows(split)
+        order = {"batch_size": batch_size}
+        if seed is not None:
+            known: dict[str, Any] = {"rows": len(split), "batch_size": batch_size}
+            if sampling == "balanced":
+                known["labels"] = split["label"]
+            elif sampling == "lengths":
+                known["lengths"] = face_counts(split, collator.processor)
+            order["sampler"] = Order(sampling, seed, collator, **known)
     return DataLoader(
-        Rows(split),  # type: ignore[arg-type]  # a DataLoader asks for no more than __getitem__ and __len__
-        batch_size,
-        sampler=order,
+        rows,
+        **order,
         collate_fn=collator,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         prefetch_factor=PREFETCHED if num_workers else None,
         generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout
     )
+
+
+def rest_of(loader: DataLoader, batch: int) -> DataLoader:
+    """The epoch of a prepared loader from `batch` on; what comes before is not decoded."""
+    # a loader that is cut short starts workers of its own: at the beginning, keep those that are running
+    return skip_first_batches(loader, batch) if batch else loader
 
 
 def set_epoch(loader: DataLoader, epoch: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow.parquet as pq
 from accelerate import Accelerator, PartialState
 from datasets import Dataset
@@ -14,6 +16,7 @@ from datasets import Dataset
 from ger_datasets.errors import UserError, listing
 
 from .configuration_ger import NO_LABEL
+from .streams import Stream
 
 
 def load_splits(
@@ -21,12 +24,14 @@ def load_splits(
     columns: Sequence[str],
     splits: Sequence[str],
     accelerator: Accelerator | PartialState | None = None,
-) -> dict[str, Dataset]:
+    streaming: bool = False,
+) -> dict[str, Any]:
     """Splits of a prepared dataset with `image_id`, `label` and those of `columns` that it has; nothing else is read.
 
     Args:
         dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
         accelerator: of many processes the first fills the cache, and the others wait for it.
+        streaming: `Stream`s instead of `Dataset`s: no cache is filled, and rows are read when they are needed.
 
     Raises:
         UserError: no such dataset, no such split (the message lists what there is), or a split without rows.
@@ -43,8 +48,13 @@ def load_splits(
         named = {"data_files": files} if files and Path(dataset).is_dir() else {}
         if named:
             _check_files(dataset, files, have)
-        with accelerator.main_process_first() if accelerator else contextlib.nullcontext():
-            loaded = datasets.load_dataset(dataset, columns=have, **named)
+        if streaming:
+            streams = datasets.load_dataset(dataset, columns=have, streaming=True)
+            loaded = {split: Stream(rows, files[split], have) for split, rows in streams.items()}
+        else:
+            with accelerator.main_process_first() if accelerator else contextlib.nullcontext():
+                loaded = datasets.load_dataset(dataset, columns=have, **named)
+        empty = [split for split in splits if split in loaded and not len(loaded[split])]
     except (FileNotFoundError, ConnectionError) as error:
         raise UserError(
             f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
@@ -59,7 +69,7 @@ def load_splits(
     for split in splits:
         if split not in loaded:
             raise UserError(f"{dataset} has no split {split!r}: there are {listing(loaded)}")
-        if not len(loaded[split]):
+        if split in empty:
             raise UserError(f"the split {split!r} of {dataset} is empty")
     return {split: loaded[split] for split in splits}
 
@@ -98,7 +108,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def scene_dim(split: Dataset) -> int:
+def scene_dim(split: Dataset | Stream) -> int:
     """Length of the scene features in `split`; 0 where it has none."""
     if "scene_feature" not in split.column_names:
         return 0
@@ -106,11 +116,11 @@ def scene_dim(split: Dataset) -> int:
     return len(filled)
 
 
-def check_trainable(dataset: str, splits: Mapping[str, Dataset], columns: Sequence[str]) -> None:
+def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], columns: Sequence[str]) -> None:
     """Refuse datasets that cannot train a model that reads `columns`.
 
     Raises:
-        UserError: a column is missing, or labels are withheld.
+        UserError: a column is missing or empty, or labels are withheld or name no class.
     """
     for name, split in splits.items():
         missing = [column for column in columns if column not in split.column_names]
@@ -120,14 +130,29 @@ def check_trainable(dataset: str, splits: Mapping[str, Dataset], columns: Sequen
             )
         makes = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
         for column in columns:
-            if split.data.column(column).null_count == len(split):
+            if _is_empty(split, column):
                 raise UserError(
                     f"the column {column} of {dataset} is empty in the split {name!r}: fill it with "
                     f"scripts/prepare.py {makes.get(column, '')}".rstrip()
                 )
-        withheld = sum(label == NO_LABEL for label in split["label"])
+        labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
+        classes = len(split.features["label"].names)
+        wrong = np.flatnonzero((labels >= classes) | ((labels < 0) & (labels != NO_LABEL)))
+        if len(wrong):
+            ids = split["image_id"]
+            raise UserError(
+                f"{len(wrong)} of {len(split)} photos in the split {name!r} of {dataset} have a label that is none of "
+                f"the {classes} classes: {listing((f'{ids[i]} has {labels[i]}' for i in wrong), 3)}; prepare it again"
+            )
+        withheld = int((labels == NO_LABEL).sum())
         if withheld:
             raise UserError(f"{withheld} of {len(split)} photos in the split {name!r} of {dataset} have no label")
+
+
+def _is_empty(split: Dataset | Stream, column: str) -> bool:
+    if isinstance(split, Stream):
+        return split.is_empty(column)
+    return split.data.column(column).null_count == len(split)
 
 
 def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> None:

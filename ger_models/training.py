@@ -36,6 +36,7 @@ from .processing_ger import GerProcessor
 from .recipes import Recipe
 from .run_folder import RUN, Position, RunFolder
 from .stages import GRAFTS, continue_from, graft
+from .streams import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +68,16 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
     )
 
 
-def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Dataset]:
+def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Any]:
     """The splits `train` and `validation` as train.py's arguments want them: only the columns that the model reads.
 
     Raises:
         UserError: the dataset cannot train the model.
     """
     dataset, limit_train = arguments.dataset, arguments.limit_train
-    data = load_splits(dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator)
+    data = load_splits(
+        dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator, arguments.streaming
+    )
     if arguments.drop_unlabelled:
         for name, split in data.items():
             labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
@@ -86,20 +89,15 @@ def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[
                 )
                 data[name] = split.select(labelled)
     check_trainable(dataset, data, chosen.columns)
-    for name, split in data.items():
-        labels, classes = np.asarray(split["label"]), len(split.features["label"].names)
-        if labels.min() < 0 or labels.max() >= classes:
-            raise UserError(
-                f"the split {name!r} of {dataset} has labels from {labels.min()} to {labels.max()}, but there are "
-                f"{classes} classes: prepare it again"
-            )
     if limit_train is not None and limit_train < len(data["train"]):
         kept = np.linspace(0, len(data["train"]) - 1, max(limit_train, 1)).round().astype(int)
         data["train"] = data["train"].select(kept)
     return data
 
 
-def build(arguments: Any, train: Dataset, accelerator: Accelerator) -> tuple[PreTrainedModel, GerProcessor, dict]:
+def build(
+    arguments: Any, train: Dataset | Stream, accelerator: Accelerator
+) -> tuple[PreTrainedModel, GerProcessor, dict]:
     """The model and processor that train.py's arguments ask for, and what its weights began as.
 
     Raises:
@@ -251,7 +249,7 @@ def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) 
 
 
 def finish_epoch(
-    position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset, arguments: Any, recipe: Recipe
+    position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset | Stream, arguments: Any, recipe: Recipe
 ) -> bool:
     """Take the validation split's figures into the history, and move on to the next epoch or to the end.
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate import skip_first_batches
 from accelerate.utils import set_seed
 
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError, listing
 from ger_models import recipes, run_report, training
-from ger_models.batches import Collator, make_loader, set_epoch
+from ger_models.batches import Collator, make_loader, rest_of, set_epoch
 from ger_models.optimization import MovingAverage, loss_of, make_optimizer, rate_at, set_rate
 from ger_models.presets import PRESETS, preset
 from ger_models.progress import Stop, Watch
@@ -50,6 +49,10 @@ class Arguments(recipes.RecipeOptions):
     seed: int = field(default=0, metadata={"help": "Of the weights, the order, the augmentation and dropout."})
     num_workers: int = field(
         default=0, metadata={"help": "Processes that decode photos, beside each training process."}
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "Read the shards, from disk or the Hub, as training goes; nothing is copied into a cache."},
     )
     drop_unlabelled: bool = field(
         default=False, metadata={"help": "Leave photos without a label out, instead of refusing them."}
@@ -88,6 +91,9 @@ class Arguments(recipes.RecipeOptions):
         for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("drop_unlabelled", "limit_train", "find_batch_size"):
+            if self.streaming and getattr(self, name):
+                raise UserError(f"--{name} picks photos, which --streaming cannot: leave one of them out")
         if self.best_by not in training.SCORES:
             raise UserError(f"--best_by must be one of {listing(training.SCORES)}, not {self.best_by!r}")
 
@@ -122,7 +128,7 @@ def main(arguments: Arguments) -> dict | None:
         while not position.finished:
             model.train()
             set_epoch(loader, position.epoch)
-            for batch in skip_first_batches(loader, position.batch):
+            for batch in rest_of(loader, position.batch):
                 photos = batch.pop("image_ids")
                 training.seed_step(arguments.seed, position, accelerator.process_index)
                 with accelerator.accumulate(model):

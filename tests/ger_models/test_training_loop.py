@@ -183,7 +183,7 @@ def with_labels(first: int) -> Callable:
     ("split", "change", "words"),
     [
         ("train", with_labels(-1), "1 of 18 photos in the split 'train'"),
-        ("validation", with_labels(7), "has labels from"),
+        ("validation", with_labels(7), "none of the 3 classes"),
         ("train", lambda table: table.drop_columns(["face_features"]), "has no face_features in its split 'train'"),
         ("train", lambda table: table.slice(0, 0), "the split 'train' of"),
     ],

@@ -1,0 +1,170 @@
+"""A split that is read from its Parquet shards as training goes, from disk or the Hub, never as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow.parquet as pq
+from accelerate import PartialState
+from datasets import Features, IterableDataset, List
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import Sampler
+
+from ger_datasets.errors import UserError
+
+BUFFER = 512  # rows, not decoded, from which the next is drawn: about 50 MB of photos
+
+
+class Stream:
+    """What of a `datasets.Dataset` training needs, of a split that is streamed.
+
+    `len` is its rows, by the footers of its shards; `stream["label"]` is a column, read from the shards by itself.
+
+    Args:
+        rows: the split, streaming.
+        shards: its Parquet files, paths or addresses that fsspec opens.
+        columns: those that are read.
+    """
+
+    def __init__(self, rows: IterableDataset, shards: Sequence[str], columns: Sequence[str]) -> None:
+        self.rows, self.shards, self.column_names = rows, list(shards), list(columns)
+        self.features: Features = rows.features
+
+    def __len__(self) -> int:
+        return sum(footer.num_rows for footer in self.footers)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        values: list[Any] = []
+        for shard in self.shards:
+            with fsspec.open(shard, "rb") as file:
+                values += pq.read_table(file, columns=[column])[column].to_pylist()
+        return values
+
+    @cached_property
+    def footers(self) -> list[pq.FileMetaData]:
+        """Of every shard: its rows and columns, a few kilobytes."""
+        footers = []
+        for shard in self.shards:
+            with fsspec.open(shard, "rb") as file:
+                footers.append(pq.read_metadata(file))
+        return footers
+
+    def is_empty(self, column: str) -> bool:
+        """Whether no row has anything in `column`; a list counts as something."""
+        if isinstance(self.features[column], List):
+            return False
+        return all(_nulls(footer, column) == footer.num_rows for footer in self.footers)
+
+    def in_order(self) -> Iterator[dict[str, Any]]:
+        """Every row, images not decoded."""
+        yield from self.rows.decode(False)
+
+    def shuffled(self, seed: int, epoch: int, process: int, processes: int) -> Iterator[dict[str, Any]]:
+        """The rows that are this process's share of an epoch, images not decoded, in an order of the epoch's own.
+
+        The shards come in random order, and rows are drawn from a buffer that is filled from them.
+        """
+        # of one shard at a time: reading several at once waits seconds for its threads to end
+        rows = self.rows.decode(False).shuffle(seed=seed, buffer_size=BUFFER, max_buffer_input_shards=1)
+        if processes > 1:
+            rows = split_dataset_by_node(rows, process, processes)
+        rows.set_epoch(epoch)
+        yield from rows
+
+    def largest_share(self, processes: int) -> int:
+        """The most rows that a process can get: of whole shards, where they can be dealt out, else of single rows."""
+        if len(self.shards) % processes:
+            return -(-len(self) // processes)
+        largest = sorted(footer.num_rows for footer in self.footers)[-(len(self.shards) // processes) :]
+        return sum(largest)
+
+
+def _nulls(footer: pq.FileMetaData, column: str) -> int:
+    """How often the first leaf of `column` is null, as far as the shard tells."""
+    count = 0
+    for group in (footer.row_group(i) for i in range(footer.num_row_groups)):
+        leaves = [group.column(i) for i in range(group.num_columns)]
+        leaf = next(leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == column)
+        if leaf.statistics is not None and leaf.statistics.has_null_count:
+            count += leaf.statistics.null_count
+    return count
+
+
+class StreamBatches(Sampler[list[Mapping[str, Any]]]):
+    """Batches of rows, not of their numbers: workers are handed the rows themselves, and decode them.
+
+    So the order does not depend on the workers, and batches that are skipped are not decoded.
+
+    In training each process reads its own share of the rows, and all make equally many batches, so that none waits for
+    another at the end: whoever has fewer rows begins with them again. Of two processes' samplers, accelerate takes
+    every second batch for each, and so on, which is why each batch comes as often as there are processes. In
+    validation (no seed) every process reads all rows, and accelerate chooses its batches as for any dataset.
+
+    Args:
+        clock: has the `epoch`.
+    """
+
+    drop_last = False
+
+    def __init__(self, stream: Stream, batch_size: int, seed: int | None, clock: Any) -> None:
+        self.stream, self.batch_size, self.seed, self.clock = stream, batch_size, seed, clock
+        state = PartialState()
+        self.process, self.processes = (state.process_index, state.num_processes) if seed is not None else (0, 1)
+
+    def __len__(self) -> int:
+        return -(-self.stream.largest_share(self.processes) // self.batch_size) * self.processes
+
+    def __iter__(self) -> Iterator[list[Mapping[str, Any]]]:
+        batch: list[Mapping[str, Any]] = []
+        for row in self._rows():
+            batch.append(row)
+            if len(batch) == self.batch_size:
+                for _ in range(self.processes):
+                    yield list(batch)
+                batch = []
+        if batch:
+            yield batch
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        if self.seed is None:
+            yield from self.stream.in_order()
+            return
+        wanted = len(self.stream) if self.processes == 1 else len(self) // self.processes * self.batch_size
+        given, draw = 0, 0
+        while given < wanted:
+            before = given
+            for row in self.stream.shuffled(self.seed, self.clock.epoch, self.process, self.processes):
+                yield {**row, "draw": draw}
+                given += 1
+                if given == wanted:
+                    return
+            draw += 1
+            if given == before:
+                raise UserError(
+                    f"process {self.process} of {self.processes} has no rows to train on: start fewer processes"
+                )
+
+
+class Handed:
+    """The dataset of a loader whose sampler hands out the rows themselves."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.count = len(stream)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitems__(self, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [{name: _array(value) for name, value in row.items()} for row in rows]
+
+    def __getitem__(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.__getitems__([row])[0]
+
+
+def _array(value: Any) -> Any:
+    numbers = isinstance(value, list) and value and isinstance(value[0], (list, float))
+    return np.asarray(value, np.float32) if numbers else value
