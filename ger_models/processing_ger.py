@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
-from .processing_pixels import cut, normalized, pixels_of
+from .processing_pixels import cut, jpeg_size, normalized, pixels_of, reduced_pixels_of
 
 FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
@@ -167,8 +167,7 @@ class GerProcessor(BaseImageProcessor):
     ) -> dict[str, torch.Tensor]:
         pixels = torch.empty(len(images), 3, self.crop_size, self.crop_size, dtype=torch.uint8)
         for i, image in enumerate(images):
-            photo = pixels_of(image)
-            pixels[i] = self._centre(photo) if generators is None else self._augmented(photo, generators[i])
+            pixels[i] = self._centre(pixels_of(image)) if generators is None else self._augmented(image, generators[i])
         return {"pixel_values": pixels}
 
     def _aligned_faces(
@@ -196,15 +195,25 @@ class GerProcessor(BaseImageProcessor):
         left, top = (width - side) / 2, (height - side) / 2
         return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size)
 
-    def _augmented(self, photo: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time."""
-        photo_height, photo_width = photo.shape[1:]
+    def _augmented(self, image: Any, generator: torch.Generator) -> torch.Tensor:
+        """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time.
+
+        A JPEG that is not decoded yet is decoded no larger than the crop needs.
+        """
+        size, photo = jpeg_size(image), None
+        if size is None:
+            photo = pixels_of(image)
+            size = photo.shape[2], photo.shape[1]
         area_share, log_aspect, x, y, flip = torch.rand(5, generator=generator).tolist()
-        area = photo_width * photo_height * (self.crop_scale + (1 - self.crop_scale) * area_share)
+        area = size[0] * size[1] * (self.crop_scale + (1 - self.crop_scale) * area_share)
         aspect = math.exp(math.log(3 / 4) + log_aspect * (math.log(4 / 3) - math.log(3 / 4)))
-        width, height = min(math.sqrt(area * aspect), photo_width), min(math.sqrt(area / aspect), photo_height)
-        left, top = x * (photo_width - width), y * (photo_height - height)
-        square = cut(photo, (left, top, left + width, top + height), self.crop_size, self.crop_size)
+        width, height = min(math.sqrt(area * aspect), size[0]), min(math.sqrt(area / aspect), size[1])
+        left, top = x * (size[0] - width), y * (size[1] - height)
+        if photo is None:
+            photo = reduced_pixels_of(image, size[0] * self.crop_size / width, size[1] * self.crop_size / height)
+        scale = round(8 * max(photo.shape[1:]) / max(size)) / 8  # what was cut of the last block does not count
+        box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
+        square = cut(photo, box, self.crop_size, self.crop_size)
         return square.flip(-1) if flip < 0.5 else square
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:

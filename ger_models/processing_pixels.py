@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ try:
 except ImportError:  # where the checkpoint has gone, it may be missing: PIL decodes to the same pixels
     simplejpeg = None
 
-JPEG_START = b"\xff\xd8"
+JPEG_START, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # of CMYK each decoder makes another RGB
 ORIENTATION = 0x0112  # the EXIF tag
 MOST_PIXELS = 178_956_970  # of a JPEG that simplejpeg decodes; PIL, which gets the others, refuses twice as many
@@ -33,19 +34,42 @@ def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
     """
     if isinstance(image, Image.Image):
         return _of_pil(image)
-    data = image["bytes"]
-    if data is not None and simplejpeg is not None and data[:2] == JPEG_START and b"Exif\0\0" not in data:
+    if jpeg_size(image) is not None:
         try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            if colours in JPEG_COLOURS and height * width <= MOST_PIXELS:
-                return torch.from_numpy(simplejpeg.decode_jpeg(data)).permute(2, 0, 1)
+            return torch.from_numpy(simplejpeg.decode_jpeg(image["bytes"])).permute(2, 0, 1)
         except ValueError:  # PIL says better what is wrong, or can read it
             pass
+    data = image["bytes"]
     try:
         with Image.open(image["path"] if data is None else io.BytesIO(data)) as opened:
             return _of_pil(opened)
     except (Image.DecompressionBombError, SyntaxError, ValueError) as error:  # of PIL, beside OSError
         raise OSError(f"damaged, or no photo: {error}") from error
+
+
+def jpeg_size(image: Image.Image | Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height of an upright JPEG that simplejpeg decodes as PIL does; None of any other image."""
+    data = None if isinstance(image, Image.Image) else image["bytes"]
+    if data is None or simplejpeg is None or data[:2] != JPEG_START:
+        return None
+    if data.find(b"Exif\0\0", 0, data.find(START_OF_SCAN)) >= 0:  # it may lie on its side
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return (width, height) if colours in JPEG_COLOURS and height * width <= MOST_PIXELS else None
+
+
+def reduced_pixels_of(image: Mapping[str, Any], least_width: float, least_height: float) -> torch.Tensor:
+    """As `pixels_of`, of what has a `jpeg_size`, but at the half, 3/8, ... 1/8 of its size that has at least so many
+    pixels, or at full size: a JPEG can be decoded so, in less time, each block of 8 x 8 pixels to fewer.
+    """
+    try:
+        least = {"min_width": math.ceil(least_width), "min_height": math.ceil(least_height), "min_factor": 2}
+        return torch.from_numpy(simplejpeg.decode_jpeg(image["bytes"], **least)).permute(2, 0, 1)
+    except ValueError:
+        return pixels_of(image)
 
 
 def _of_pil(image: Image.Image) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ger_models import GerProcessor, processing_pixels
-from ger_models.processing_pixels import cut, pixels_of
+from ger_models.processing_pixels import cut, jpeg_size, pixels_of, reduced_pixels_of
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
@@ -88,10 +88,32 @@ def test_rows_not_decoded_give_the_same_tensors(photo: Image.Image) -> None:
         generators = [[torch.Generator().manual_seed(i) for i in range(3)] if training else None for _ in "ab"]
         one, other = processor(raw, generators=generators[0]), processor(decoded, generators=generators[1])
         assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert all(torch.equal(one[name], other[name]) for name in one if name != "pixel_values" or not training)
+    difference = (one["pixel_values"] - other["pixel_values"]).abs()
+    assert 0 < difference.mean() < 0.1, "in training, a JPEG is decoded no larger than its crop needs"
     assert one["face_counts"].tolist() == [2, 1, 0]
     assert one["face_pixels"].is_contiguous()
     assert one["pixel_values"].is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [((20, 20), (40, 30)), ((100, 80), (120, 90)), ((121, 9), (160, 120)), ((161, 9), (320, 240))]
+)
+def test_a_jpeg_is_decoded_no_smaller_than_asked(
+    least: tuple[int, int], size: tuple[int, int], photo: Image.Image
+) -> None:
+    photo = photo.resize((320, 240))
+    stored = {"bytes": encoded(photo, quality=95), "path": None}
+    assert jpeg_size(stored) == (320, 240)
+    reduced = reduced_pixels_of(stored, *least)
+    assert (reduced.shape[2], reduced.shape[1]) == size
+    assert (reduced.float() - pixels_of(photo.resize(size, Image.Resampling.BOX)).float()).abs().mean() < 4
+
+
+def test_only_upright_jpegs_are_decoded_smaller(photo: Image.Image) -> None:
+    for other in (photo, {"bytes": encoded(photo, exif=turned()), "path": None}, {"bytes": None, "path": "x.jpg"}):
+        assert jpeg_size(other) is None
+    assert jpeg_size({"bytes": encoded(photo), "path": None}) == photo.size
 
 
 def test_the_cut_is_inside_the_photo_and_never_empty() -> None:
