@@ -75,7 +75,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
         arguments.select,
         arguments.report,
         method,
-        Options(on=arguments.on, step=arguments.step, weights=arguments.weights, seed=arguments.seed),
+        Options(on=arguments.on or "", step=arguments.step, weights=arguments.weights, seed=arguments.seed),
         arguments.allow_selection_on_report,
         arguments.nested_folds,
     )

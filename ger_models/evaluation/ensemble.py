@@ -42,7 +42,7 @@ class Options:
     """What a method may be told.
 
     Attributes:
-        on: what is weighted, `logits` or `probabilities`; None: probabilities for svm, logits for the others.
+        on: what is weighted, `logits` or `probabilities`; empty: probabilities for svm, logits for the others.
         step: the grid of simplex.
         weights: of given, one for each member.
         folds: of cross-validation.
@@ -50,12 +50,12 @@ class Options:
         groups: (rows) photos of one group are never in two folds; None: every photo stands alone.
     """
 
-    on: str | None = None
+    on: str = ""
     step: float = 0.05
     weights: Sequence[float] | None = None
     folds: int = 5
     seed: int = 0
-    groups: Sequence[str] | None = None
+    groups: Sequence[str] | np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -112,12 +112,12 @@ def select_ensemble(
     splits = {select: (chosen, fitted_on), report: (reported, predictions)}
     figures = {split: _figures(own) for split, (_, own) in splits.items()}
     member_figures = {
-        split: None if figures[split] is None else [_brief(_figures(member)) for member in each]
+        split: None if figures[split] is None else [_brief(_figures(member) or {}) for member in each]
         for split, (each, _) in splits.items()
     }
-    best = None
-    if member_figures[select] is not None:
-        best = int(np.argmax([row["accuracy"] for row in member_figures[select]]))
+    best, selected = None, member_figures[select]
+    if selected is not None:
+        best = int(np.argmax([row["accuracy"] for row in selected]))
     comparison = None
     if best is not None and figures[report] is not None:
         comparison = {"models": [reported[best].model, name], "split": report} | compare(

@@ -18,7 +18,7 @@ def compute_metrics(
     class_names: Sequence[str],
     bootstrap_samples: int = 2000,
     seed: int = 0,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str] | np.ndarray | None = None,
     faces: np.ndarray | Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Every figure of one set of predictions, ready for JSON: plain numbers, lists and dicts.
