@@ -113,7 +113,8 @@ class StreamBatches(Sampler[list[Mapping[str, Any]]]):
     def __init__(self, stream: Stream, batch_size: int, seed: int | None, clock: Any) -> None:
         self.stream, self.batch_size, self.seed, self.clock = stream, batch_size, seed, clock
         state = PartialState()
-        self.process, self.processes = (state.process_index, state.num_processes) if seed is not None else (0, 1)
+        self.process = 0 if seed is None else int(state.process_index)
+        self.processes = 1 if seed is None else int(state.num_processes)
 
     def __len__(self) -> int:
         return -(-self.stream.largest_share(self.processes) // self.batch_size) * self.processes
