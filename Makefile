@@ -17,5 +17,6 @@ lint:
 # PHOTOS: a folder of photos of groups, for the two that look for faces
 bench:
 	$(PYTHON) benchmarks/bench_models.py
+	$(PYTHON) benchmarks/bench_load.py
 	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_faces.py --photos $(PHOTOS))
 	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_dataset.py --photos $(PHOTOS))

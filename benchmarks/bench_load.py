@@ -6,6 +6,7 @@ python benchmarks/bench_load.py
 |---|---|
 | photos_per_second | from the first finished thousandth of the photos to the last |
 | last_to_first | photos per second of the last tenth over those of the first tenth |
+| last_to_first_cpu | the same per second of processor time, which what else runs on the machine changes less |
 | memory_growth | the most memory that the processes held in the last tenth over that in the second tenth |
 | handles_growth | open files in the last tenth less those in the second tenth |
 
@@ -14,6 +15,7 @@ The photos are drawn people, reduced to 64 x 48 pixels and turned in colour, so 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -49,12 +51,13 @@ class Arguments:
 
 @dataclass
 class Look:
-    """What was seen at one moment: seconds, photos that are done, bytes held, open files."""
+    """What was seen at one moment: seconds, photos that are done, bytes held, open files, seconds of processor time."""
 
     seconds: float
     photos: int
     bytes: int
     handles: int
+    cpu: float
 
 
 def main(arguments: Arguments) -> dict:
@@ -68,6 +71,7 @@ def main(arguments: Arguments) -> dict:
         torch.manual_seed(0)
         checkpoint, processor = build("densenet_emotic", CLASS_NAMES, overrides="backbone=test_resnet")
         checkpoint.save_pretrained(model)
+        processor.resize_shorter, processor.crop_size = 72, 64
         processor.save_pretrained(model)
         command = ["prepare.py", "--dataset", "gaf3", "--source", raw, "--output", prepared]
         looks = watched([*command, "--num_proc", arguments.num_proc], lambda: 100 * count(prepared, "manifest/*.json"))
@@ -106,8 +110,8 @@ def watched(command: list[object], done: Callable[[], int]) -> list[Look]:
         reader = threading.Thread(target=lambda: log.writelines(process.stderr), daemon=True)
         reader.start()
         while process.poll() is None:
-            held, handles = usage(process.pid)
-            looks.append(Look(time.monotonic() - start, done(), held, handles))
+            held, handles, cpu = usage(process.pid)
+            looks.append(Look(time.monotonic() - start, done(), held, handles, cpu))
             time.sleep(EVERY)
         reader.join()
         if process.returncode:
@@ -116,17 +120,18 @@ def watched(command: list[object], done: Callable[[], int]) -> list[Look]:
     return looks
 
 
-def usage(pid: int) -> tuple[int, int]:
-    """Memory in bytes and open files of a process and its children."""
-    held = handles = 0
+def usage(pid: int) -> tuple[int, int, float]:
+    """Memory in bytes, open files and processor time in seconds of a process and its children."""
+    held, handles, ticks = 0, 0, 0
     for one in [pid, *children(pid)]:
         try:
             status = Path(f"/proc/{one}/status").read_text()
             held += sum(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
             handles += len(list(Path(f"/proc/{one}/fd").iterdir()))
+            ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:13]))
         except OSError:  # it has ended
             continue
-    return held, handles
+    return held, handles, ticks / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:
@@ -140,15 +145,20 @@ def told(looks: list[Look], photos: int) -> dict[str, float]:
     """The figures, from looks at a whole run; tenths are counted from the first finished piece of work."""
     working = [look for before, look in pairwise(looks) if look.photos > before.photos]
     seconds, counts = np.array([look.seconds for look in working]), np.array([look.photos for look in working])
+    cpu = np.array([look.cpu for look in working])
     first, last = counts[0], min(counts[-1], photos)
     tenth = (last - first) / 10
-    at = lambda share: float(np.interp(first + share * tenth, counts, seconds))  # noqa: E731
+
+    def at(share: float, clock: np.ndarray = seconds) -> float:
+        return float(np.interp(first + share * tenth, counts, clock))
+
     begin, second, end = at(1), at(2), at(9)
     early = [look for look in looks if begin <= look.seconds <= second]
     late = [look for look in looks if end <= look.seconds <= at(10)]
     return {
         "photos_per_second": round((last - first) / (at(10) - at(0)), 1),
         "last_to_first": round((at(1) - at(0)) / (at(10) - at(9)), 3),
+        "last_to_first_cpu": round((at(1, cpu) - at(0, cpu)) / (at(10, cpu) - at(9, cpu)), 3),
         "memory_growth": round(max(look.bytes for look in late) / max(look.bytes for look in early), 3),
         "memory_megabytes": round(max(look.bytes for look in looks) / 1e6),
         "handles_growth": max(look.handles for look in late) - max(look.handles for look in early),

@@ -68,14 +68,14 @@ class Meeting:
     def __len__(self) -> int:
         return len(self.accepted) + len(self.refused) + len(self.failures)
 
-    def meet(self, name: str, call: Callable[[], object], named: str | None = None) -> None:
-        """One case: `call` must return or refuse; a refusal must hold `named`."""
+    def meet(self, name: str, call: Callable[[], object], *named: str | None) -> None:
+        """One case: `call` must return or refuse; a refusal must hold one of `named`, if any are given."""
         try:
             with within():
                 call()
         except self.refusals as error:
             self.refused[name] = str(error)
-            self._check(name, str(error), named)
+            self._check(name, str(error), [each for each in named if each is not None])
         except (Exception, Hang):  # noqa: BLE001 - whatever else comes is what is looked for
             self.failures.append(f"{name}: {traceback.format_exc(limit=-4)}")
         else:
@@ -87,11 +87,11 @@ class Meeting:
             self.accepted.append(name)
         else:
             self.refused[name] = refusal
-            self._check(name, refusal, named)
+            self._check(name, refusal, [named] if named is not None else [])
 
-    def _check(self, name: str, message: str, named: str | None) -> None:
-        if not message.strip() or (named is not None and named not in message):
-            self.failures.append(f"{name}: the refusal does not name {named!r}: {message[:300]!r}")
+    def _check(self, name: str, message: str, named: list[str]) -> None:
+        if not message.strip() or (named and not any(each in message for each in named)):
+            self.failures.append(f"{name}: the refusal names none of {named}: {message[:300]!r}")
         elif "Traceback" in message or len(message) > 2000:
             self.failures.append(f"{name}: no plain refusal: {message[:300]!r}")
         elif "\n" in message:

@@ -204,7 +204,7 @@ def test_emotic(here: Path) -> None:
         for case, content in seeds.items():
             (folder / file).write_bytes(content)
             # a file that is read may hold no photo that is there, which is told of the folder
-            meeting.meet(f"{file} {case}", lambda: builder_class("emotic")(here / "raw").records(), None)
+            meeting.meet(f"{file} {case}", lambda: builder_class("emotic")(here / "raw").records(), file, "emotic")
         (folder / file).unlink()
     ended(meeting)
 
@@ -234,7 +234,7 @@ def test_legacy(here: Path) -> None:
         whole = path.read_bytes()
         for case, content in PARSERS["npz"].seeds().items():
             path.write_bytes(content)
-            meeting.meet(f"{name} {case}", lambda: source.columns(record, image), None)
+            meeting.meet(f"{name} {case}", lambda: source.columns(record, image), "legacy: ")
         path.write_bytes(whole)
     ended(meeting)
 

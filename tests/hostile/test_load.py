@@ -45,12 +45,13 @@ def test_preparing_more_photos_takes_no_more_memory_and_leaks_no_handle(bench: M
 
 
 def test_the_figures_are_those_of_the_looks(bench: ModuleType) -> None:
-    steady = [bench.Look(0.1 * i, 10 * i, 1_000_000, 7) for i in range(1001)]
+    steady = [bench.Look(0.1 * i, 10 * i, 1_000_000, 7, 0.05 * i) for i in range(1001)]
     assert bench.told(steady, 10_000)["last_to_first"] == pytest.approx(1, abs=0.01)
     assert bench.told(steady, 10_000)["photos_per_second"] == pytest.approx(100, rel=0.01)
     seconds = np.cumsum(np.linspace(0.1, 0.3, 1001))  # thrice as slow in the end
-    slower = [bench.Look(at, 10 * i, 1_000_000 + 1000 * i, 7 + i // 100) for i, at in enumerate(seconds)]
+    slower = [bench.Look(at, 10 * i, 1_000_000 + 1000 * i, 7 + i // 100, 0.05 * i) for i, at in enumerate(seconds)]
     told = bench.told(slower, 10_000)
     assert told["last_to_first"] == pytest.approx(0.38, abs=0.03)
+    assert told["last_to_first_cpu"] == pytest.approx(1, abs=0.01)
     assert told["memory_growth"] > 1.5
     assert told["handles_growth"] == 8
