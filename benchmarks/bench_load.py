@@ -51,7 +51,7 @@ class Arguments:
 
 @dataclass
 class Look:
-    """What was seen at one moment: seconds, photos that are done, bytes held, open files, seconds of processor time."""
+    """What was seen at one moment: seconds, photos that are done, bytes, open files, seconds of processor time."""
 
     seconds: float
     photos: int
