@@ -32,7 +32,8 @@ RATING_RANGE = (1.0, 10.0)
 
 PEOPLE = List(
     {
-        "box": List(Value("float32"), length=4),
+        # four numbers, or None: without a length, for null lists of fixed length are not read by pyarrow before 26
+        "box": List(Value("float32")),
         "categories": List(ClassLabel(names=list(CATEGORIES))),
         "valence": Value("float32"),
         "arousal": Value("float32"),
