@@ -43,7 +43,7 @@ class Arguments:
     nested_folds: int = field(
         default=5, metadata={"help": "Of the cross-validation that tells what to expect; 0 turns it off."}
     )
-    seed: int = field(default=0, metadata={"help": "Of the folds."})
+    seed: int = field(default=0, metadata={"help": "Of the folds of cross-validation."})
     members: list[str] | None = field(
         default=None,
         metadata={

@@ -1,0 +1,160 @@
+"""scripts/ensemble.py: from tables and archives to weights, figures, tables and an ensemble checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import PreTrainedModel
+
+from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
+from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
+from ger_models.inference import load_checkpoint
+
+NAMES = ("Negative", "Neutral", "Positive")
+ROWS = 30  # of each split
+SPLITS = ["validation"] * ROWS + ["test"] * ROWS
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[dict]:
+    generator = np.random.default_rng(0)
+    return [{"image": Image.fromarray(generator.integers(0, 255, (64, 64, 3), np.uint8))} for _ in range(2 * ROWS)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, photos: list[dict]) -> tuple[Path, list[str], list[str]]:
+    """Three checkpoints and their predictions of sixty photos: the folder, the tables and the checkpoints."""
+    folder = tmp_path_factory.mktemp("members")
+    labels = np.random.default_rng(1).integers(0, 3, 2 * ROWS)
+    for number in range(3):
+        torch.manual_seed(number)
+        config = GerSceneConfig(backbone="test_resnet", id2label=dict(enumerate(NAMES)))
+        model, processor = GerSceneForImageClassification(config).eval(), GerProcessor(resize_shorter=64, crop_size=64)
+        with torch.no_grad():
+            model.head.weight.add_(torch.randn_like(model.head.weight))
+        model.save_pretrained(folder / f"m{number}")
+        processor.save_pretrained(folder / f"m{number}")
+        ids = [f"photo_{i}" for i in range(2 * ROWS)]
+        predictions = Predictions(ids, SPLITS, labels, answers(model, processor, photos), f"m{number}", NAMES)
+        write_predictions(
+            folder / f"m{number}.parquet", predictions.take(np.random.default_rng(number).permutation(60))
+        )
+    return folder, [str(folder / f"m{i}.parquet") for i in range(3)], [str(folder / f"m{i}") for i in range(3)]
+
+
+def answers(model: PreTrainedModel, processor: GerProcessor, photos: list[dict]) -> np.ndarray:
+    with torch.inference_mode():
+        return model(**processor(photos)).logits.numpy()
+
+
+@pytest.mark.parametrize(
+    ("method", "on"),
+    [("simplex", "logits"), ("greedy", "probabilities"), ("logistic", "logits"), ("svm", "probabilities")],
+)
+def test_the_checkpoint_says_what_the_table_says(made, photos, run_script, tmp_path, method, on):
+    _, tables, checkpoints = made
+    options = ("--method", method, "--on", on, "--output_dir", tmp_path, "--members", *checkpoints)
+    code, last, told = run_script("ensemble", "--predictions", *tables, *options, "--nested_folds", 0)
+    assert code == 0, told
+    assert list(last)[:3] == ["weights", "validation", "test"]
+    model, processor = load_checkpoint(last["checkpoint"])
+    table = read_predictions(last["predictions"])
+    rows = [int(image_id.removeprefix("photo_")) for image_id in table.image_ids]
+    found = answers(model, processor, [photos[row] for row in rows])
+    if on == "probabilities" and method == "greedy":
+        found, expected = (np.exp(each) / np.exp(each).sum(1, keepdims=True) for each in (found, table.logits))
+    else:
+        expected = table.logits
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert last["test"]["accuracy"] == (table.logits.argmax(1) == table.labels).mean()
+    card = (Path(last["checkpoint"]) / "README.md").read_text()
+    assert card.startswith("---\n")
+    assert "model-index" in card
+    assert f"combined by `{method}` on their {on}, chosen on the split `validation`" in card
+    assert str(tmp_path) not in card + (tmp_path / "ensemble.json").read_text()
+
+
+def test_selection_on_the_report_is_marked_everywhere(made, run_script, tmp_path):
+    _, tables, checkpoints = made
+    asked = ("--predictions", *tables, "--select", "test", "--report", "test", "--output_dir", tmp_path / "e")
+    code, _, told = run_script("ensemble", *asked)
+    assert code == 2
+    assert "--allow_selection_on_report" in told
+    assert not (tmp_path / "e").exists()
+    asked += ("--allow_selection_on_report", "--nested_folds", 0, "--members", *checkpoints)
+    code, last, told = run_script("ensemble", *asked)
+    assert code == 0, told
+    assert "note: The weights were chosen on test" in told
+    account = json.loads((tmp_path / "e" / "ensemble.json").read_text())
+    assert last["selection_on_report"] is account["selection_on_report"] is True
+    for text in (last["note"], account["note"], (tmp_path / "e" / "checkpoint" / "README.md").read_text()):
+        assert "chosen on test, the split that these figures are of" in text
+    assert "chosen on test" in load_checkpoint(last["checkpoint"])[0].config.notice
+    evaluated = ("--predictions", tmp_path / "e" / "test.parquet", "--output_dir", tmp_path / "report")
+    code, report, _ = run_script("evaluate_predictions", *evaluated)
+    assert code == 0
+    assert "chosen on test" in report["note"]
+    for name in ("report.html", "card.md", "report.json"):
+        assert "chosen on test" in (tmp_path / "report" / name).read_text()
+
+
+def test_fourteen_models_of_one_archive_with_file_names(run_script, tmp_path, made):
+    """The same command on another archive of this kind, beside a table whose photos have these names."""
+    _, tables, _ = made
+    one = read_predictions(tables[0])
+    generator = np.random.default_rng(5)
+    arrays = {}
+    for split, ours in (("valid", "validation"), ("test", "test")):
+        part = one.select(ours)
+        order = generator.permutation(ROWS)
+        arrays[f"label_{split}"] = part.labels[order]
+        arrays[f"filename_{split}"] = np.array([f"{part.image_ids[row]}.jpg" for row in order], dtype=object)
+        for number in range(14):
+            noise = generator.normal(size=(ROWS, 3))
+            arrays[f"output_{split}_model{number}"] = (np.eye(3)[part.labels] + noise)[order].astype(np.float32)
+    np.savez(tmp_path / "fourteen.npz", **arrays)
+    asked = ("--method", "greedy", "--nested_folds", 2, "--output_dir", tmp_path / "e")
+    code, last, told = run_script("ensemble", "--predictions", tmp_path / "fourteen.npz", *asked)
+    assert code == 0, told
+    assert last["members"] == [f"model{number}" for number in range(14)]
+    assert len(last["weights"]) == 14
+    assert last["validation"]["accuracy"] > 0.7
+    code, last, told = run_script("ensemble", "--predictions", tables[0], tmp_path / "fourteen.npz", *asked)
+    assert code == 0, told
+    assert last["members"] == ["m0"] + [f"model{number}" for number in range(14)]
+    asked = ("--predictions", tmp_path / "fourteen.npz", "--step", 0.5, "--output_dir", tmp_path / "f")
+    assert run_script("ensemble", *asked)[1]["method"] == "simplex"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--weights", 1, 1), "one for each of the 3 members, found 2"),
+        (("--weights", 1, 1, 1, "--method", "svm"), "nothing for --method svm to find"),
+        (("--method", "given"), "--method given needs --weights"),
+        (("--method", "average", "--members", "a"), "one checkpoint for each of the 3 members, found 1"),
+        (("--method", "average", "--members", "./a", "./b", "./c"), "no checkpoint at ./a, ./b, ./c"),
+        (("--method", "average", "--report", "train"), "no predictions for the split 'train'"),
+        (("--step", 0.3), "the step must divide 1"),
+    ],
+)
+def test_what_does_not_fit_is_told_in_one_line(made, run_script, tmp_path, options, message):
+    code, last, told = run_script("ensemble", "--predictions", *made[1], "--output_dir", tmp_path / "e", *options)
+    assert (code, last) == (2, None)
+    assert message in told.splitlines()[-1]
+
+
+def test_nothing_of_others_is_replaced(made, run_script, tmp_path):
+    asked = ("--predictions", *made[1], "--method", "average", "--output_dir", tmp_path)
+    (tmp_path / "test.parquet").write_text("mine")
+    code, _, told = run_script("ensemble", *asked)
+    assert code == 2
+    assert "holds test.parquet, not written by this ensemble" in told
+    (tmp_path / "test.parquet").unlink()
+    assert run_script("ensemble", *asked)[0] == 0
+    assert run_script("ensemble", *asked)[0] == 0, "an earlier ensemble is replaced"
