@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import BadPhoto, escaped
+from .metadata import without_metadata
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 # Pillow formats that are opened; others (PDF, EPS, raw camera files, ...) bring interpreters and sizes of their own.
@@ -67,7 +68,8 @@ def read_photo(path: Path) -> Photo:
 
     EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits; of an animation the
     first frame is taken; photos of more than `STORED_PIXELS` are reduced. A file that needs none of this and is a
-    JPEG or PNG keeps its bytes; the others are encoded anew as JPEG.
+    JPEG or PNG keeps its coded pixels; the others are encoded anew as JPEG. What a file says besides, such as EXIF
+    with the place where a photo was taken, is not in `encoded`.
 
     Raises:
         BadPhoto: the file is missing, empty, too large, damaged, or no photo. The message holds no path.
@@ -130,14 +132,15 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
         and reduction == 1
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1
+        and (bare := without_metadata(content, image.format)) is not None
     ):
-        return Photo(_bare(image), content)
+        return Photo(_bare(image), bare)
 
     upright = _to_rgb(image) if reduction == 1 else _reduced(image, (int(width / reduction), int(height / reduction)))
     if turn is not None:
         upright = upright.transpose(turn)
     # the stored bytes are what faces are looked for in, so that every column can be recomputed from `image`
-    encoded = encode_jpeg(upright)
+    encoded = encode_jpeg(_bare(upright))
     with Image.open(io.BytesIO(encoded)) as stored:
         stored.load()
         return Photo(_bare(stored), encoded)

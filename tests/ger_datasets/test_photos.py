@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from ger_datasets.errors import BadPhoto
 from ger_datasets.photos import MAX_BYTES, STORED_PIXELS, decode_photo, read_photo
@@ -126,6 +127,52 @@ def test_a_plain_jpeg_keeps_its_bytes_and_others_are_what_is_stored() -> None:
         with Image.open(io.BytesIO(photo.encoded)) as stored:
             assert stored.format == "JPEG"
             np.testing.assert_array_equal(np.asarray(stored), np.asarray(photo.image))
+
+
+def test_what_a_file_says_besides_its_pixels_does_not_travel() -> None:
+    said = Image.Exif()
+    said[0x010F] = "SECRET camera"
+    said.get_ifd(0x8825)[29] = "2020:SECRET"  # the position's date
+    notes = PngInfo()
+    notes.add_text("Comment", "SECRET", zip=False)
+    notes.add_itxt("XML:com.adobe.xmp", "<x>SECRET</x>")
+    xmp = b"http://ns.adobe.com/xap/1.0/\0SECRET"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = quarters()
+    files = [
+        saved(image, "JPEG", exif=said, comment=b"SECRET", xmp=xmp, icc_profile=profile, quality=80),
+        saved(image, "JPEG", exif=said, comment=b"SECRET", progressive=True, icc_profile=profile),
+        saved(image, "JPEG", comment=b"SECRET", restart_marker_blocks=2, icc_profile=profile) + b"SECRET behind",
+        saved(image, "PNG", exif=said, pnginfo=notes, icc_profile=profile) + b"SECRET",
+    ]
+    for content in files:
+        assert b"SECRET" in content
+        photo = decode_photo(content)
+        assert b"SECRET" not in photo.encoded
+        with Image.open(io.BytesIO(content)) as before, Image.open(io.BytesIO(photo.encoded)) as after:
+            np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+            assert before.format == after.format
+            assert after.info["icc_profile"] == profile
+            assert not after.getexif()
+    for made in (saved(quarters("CMYK"), "JPEG", comment=b"SECRET"), saved(image, "GIF", comment=b"SECRET")):
+        assert b"SECRET" in made
+        assert b"SECRET" not in decode_photo(made).encoded
+
+
+def test_a_jpeg_that_is_damaged_is_what_is_stored(rng: np.random.Generator) -> None:
+    whole = saved(quarters(), "JPEG", progressive=True)
+    taken = 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[rng.integers(len(content))] = rng.integers(256)
+        try:
+            photo = decode_photo(bytes(content))
+        except BadPhoto:
+            continue
+        taken += 1
+        with Image.open(io.BytesIO(photo.encoded)) as stored:
+            np.testing.assert_array_equal(np.asarray(stored), np.asarray(photo.image))
+    assert taken > 50
 
 
 def test_a_photo_of_108_million_pixels_is_reduced() -> None:
