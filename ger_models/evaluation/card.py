@@ -103,7 +103,7 @@ def _figures(report: Mapping[str, Any]) -> str:
         _ensemble(report["ensemble"]),
         "Intervals: the middle 95 % of 2,000 bootstrap resamples"
         + (" of the groups" if report["metrics"]["groups"] else " of the photos")
-        + ".",
+        + "; that of the calibration error allows for noise, which makes the figure itself too high.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

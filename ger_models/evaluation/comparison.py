@@ -70,11 +70,12 @@ def compare(
     )
     only = [int(np.count_nonzero(hits[i] & ~hits[1 - i])) for i in range(2)]
     accuracy = [float(each.mean()) for each in hits]
+    difference = (only[1] - only[0]) / rows
     return {
         "rows": rows,
         "accuracy": accuracy,
-        "difference": (only[1] - only[0]) / rows,
-        "difference_interval": interval(gained / drawn),
+        "difference": difference,
+        "difference_interval": interval(gained / drawn, difference),
         "both_right": int(np.count_nonzero(hits.all(axis=0))),
         "only_first_right": only[0],
         "only_second_right": only[1],

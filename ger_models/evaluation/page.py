@@ -78,7 +78,7 @@ SCRIPT = """
 
 FOOTER = """<footer class="quiet">
 <p>Intervals hold the middle 95% of 2,000 bootstrap resamples{units}; recall has Wilson's 95% score interval{but}.
-{caution}</p>
+{caution} The calibration error's allows for noise, which makes the figure itself too high where photos are few.</p>
 <p>Balanced accuracy is the mean recall of the classes that occur; macro-F1 the mean F1 of the classes that occur or
 are predicted; log-loss is in nats; calibration error (ECE) is the mean distance, over 15 bins of probability, from
 what was given to what was right; AUC is one class against the rest. A ratio whose divisor is 0 counts as 0.</p>

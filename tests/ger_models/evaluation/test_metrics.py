@@ -147,13 +147,64 @@ def test_every_interval_is_that_of_resampled_rows():
     slow = []
     for rows in np.random.default_rng(1).integers(0, 80, (300, 80)):
         slow.append(compute_metrics(labels[rows], logits[rows], NAMES, bootstrap_samples=0))
-    for name in HEADLINE:
+    for name in set(HEADLINE) - {"ece"}:
         edges = np.percentile([each[name] for each in slow], [2.5, 97.5])
         assert figures[f"{name}_interval"] == pytest.approx(edges, abs=0.25 * (edges[1] - edges[0])), name
     for name in ("precision", "f1", "auc"):
         edges = np.percentile([each["per_class"]["Neutral"][name] for each in slow], [2.5, 97.5])
         found = figures["per_class"]["Neutral"][f"{name}_interval"]
         assert found == pytest.approx(edges, abs=0.25 * (edges[1] - edges[0])), name
+
+
+def intervals_and_figures(figures):
+    """Every interval with its figure, and the name of the figure."""
+    rows = [figures, *figures["per_class"].values(), *figures["by_faces"]]
+    for row in rows:
+        for name, edges in row.items():
+            if name.endswith("_interval") and edges is not None:
+                yield row[name.removesuffix("_interval")], edges, name
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_figures_lie_in_their_intervals_however_few_the_photos(grouped):
+    generator = np.random.default_rng(6)
+    for _ in range(40):
+        rows, classes = int(generator.integers(1, 25)), int(generator.integers(2, 7))
+        labels = generator.integers(0, classes, rows)
+        logits = generator.normal(scale=generator.choice([0.5, 2, 30]), size=(rows, classes))
+        logits[np.arange(rows), labels] += generator.choice([0, 1, 3])
+        groups = generator.integers(0, rows // 3 + 1, rows).astype(str) if grouped else None
+        faces, names = generator.integers(0, 12, rows), [str(index) for index in range(classes)]
+        figures = compute_metrics(labels, logits, names, bootstrap_samples=200, groups=groups, faces=faces)
+        for figure, (low, high), name in intervals_and_figures(figures):
+            assert 0 <= low <= figure <= high, name
+            assert name == "log_loss_interval" or high <= 1
+
+
+@pytest.mark.parametrize(("temperature", "truth", "frames"), [(1.0, 0.0, 1), (1.0, 0.0, 4), (0.5, 0.116, 1)])
+def test_the_interval_of_the_calibration_error_holds_the_true_one(temperature, truth, frames):
+    """Probabilities that are right have no error, though every sample shows one; `truth` is that of many photos."""
+    generator, found = np.random.default_rng(7), []
+    for _ in range(40):
+        scores = np.repeat(generator.normal(scale=2, size=(90, 3)), frames, axis=0)
+        chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        draw = np.repeat(generator.random(90), frames)[:, None]  # frames of a video are right or wrong together
+        labels = (draw > chances.cumsum(axis=1)).sum(axis=1)
+        videos = np.repeat(np.arange(90).astype(str), frames)
+        figures = compute_metrics(labels, scores / temperature, NAMES, bootstrap_samples=200, groups=videos)
+        found.append((figures["ece"], *figures["ece_interval"]))
+    figure, low, high = np.array(found).T
+    assert figure.mean() > truth + 0.02, "the figure itself is too high"
+    assert ((low <= truth) & (truth <= high)).mean() >= 0.95
+    assert (high - low).mean() < 0.25
+
+
+def test_a_calibration_error_beyond_noise_is_not_said_to_be_none():
+    labels, logits = drawn(1000, seed=8)
+    figures = compute_metrics(labels, 5 * logits, NAMES)
+    low, high = figures["ece_interval"]
+    assert 0.1 < low < figures["ece"] < high
+    assert high - low < 0.1
 
 
 def test_photos_of_one_group_are_drawn_together():

@@ -11,7 +11,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from .bootstrap import Ranking, draws, interval, unit_sums, units_of
+from .bootstrap import Ranking, distance_interval, draws, interval, unit_sums, units_of
 
 NORMAL_QUANTILE = 1.959964  # of 0.975: the two-sided 95 % interval
 CONFIDENCE_BINS = 15  # of equal width, as Guo et al., "On Calibration of Modern Neural Networks" (2017)
@@ -21,7 +21,7 @@ UNKNOWN_FACES = -1
 _DESCRIPTION = """\
 Accuracy, balanced accuracy (unweighted average recall), macro-F1, log-loss, calibration error, area under the ROC
 curve, per-class precision, recall, F1 and area, the confusion matrix, and accuracy by number of faces of a classifier
-of group emotion, with 95 % percentile bootstrap intervals.
+of group emotion, with 95 % bootstrap intervals.
 """
 
 _INPUTS_DESCRIPTION = """
@@ -40,11 +40,13 @@ Returns:
     macro_f1: mean F1 of the classes that occur in the references or among the predictions.
     log_loss: mean negative natural logarithm of the softmax probability of the reference.
     ece: expected calibration error: over 15 equal bins of the prediction's softmax probability, the mean distance of
-        its mean from the share of right rows, weighted by rows.
+        its mean from the share of right rows, weighted by rows. It is too high where rows are few: of a model whose
+        probabilities are right, some 0.10 on 90 rows and 0.03 on 1,000.
     auc: area under the ROC curve of the softmax probability of a class, one class against the rest, mean over the
         classes of which there are rows and others; None where there is no such class.
-    NAME_interval, for each of these: [low, high], 95 % percentile bootstrap interval; all intervals of this kind are
-        missing when bootstrap_samples is 0. Resamples in which the figure is not defined are passed over.
+    NAME_interval, for each of these: [low, high], 95 % percentile bootstrap interval, of ece that of
+        `bootstrap.distance_interval`; the figure lies in it. All intervals of this kind are missing when
+        bootstrap_samples is 0. Resamples in which the figure is not defined are passed over.
     rows: how many rows were scored.
     groups: how many groups were drawn; None where each row was drawn alone.
     confusion_matrix: (classes, classes) counts; rows are references, columns predictions.
@@ -111,6 +113,9 @@ class GroupEmotion(evaluate.Metric):
         values = {name: value[0] for name, value in values.items()}
         drawn = {name: np.concatenate([block[name] for block in blocks]) for name in values if blocks}
         figures = _told(values, drawn, HEADLINE)
+        if drawn:
+            noise = np.sqrt((unit_sums(scored.noise, unit, units) ** 2).sum(axis=0)) / rows
+            figures["ece_interval"] = distance_interval(values["excess"], drawn["excess"], noise, units)
         figures["rows"] = rows
         figures["groups"] = None if unit is None else units
         confusion = scored.confusion
@@ -156,6 +161,8 @@ class _Scored:
         self.confusion = cells.sum(axis=0).astype(int).reshape(classes, classes)
         excess = np.zeros((len(rows), CONFIDENCE_BINS))
         excess[rows, self.bin] = self.confidence - hits
+        # the standard deviation of `excess` if the probabilities are right, (rows, bins)
+        self.noise = np.where(excess != 0, np.sqrt(self.confidence * (1 - self.confidence))[:, None], 0)
         self.statistics = np.concatenate(
             [cells, _log_losses(logits, references)[:, None], excess, self.face_bins, self.face_bins & hits[:, None]],
             axis=1,
@@ -182,13 +189,14 @@ class _Scored:
         figures = {
             "accuracy": hits.sum(axis=-1) / drawn,
             "log_loss": losses[:, 0] / drawn,
-            "ece": np.abs(excess).sum(axis=1) / drawn,
+            "excess": excess / drawn[:, None],  # (weightings, bins)
             "precision": _ratio(hits, predicted),
             "recall": _ratio(hits, support),
             "f1": _ratio(2 * hits, support + predicted),  # 0 / 0: neither referred to nor predicted
             "class_auc": np.stack([ranking.area(weights) for ranking in self.rankings], axis=1),
             "faces": _ratio(face_hits, face_rows),
         }
+        figures["ece"] = np.abs(figures["excess"]).sum(axis=1)
         for name, of in (("balanced_accuracy", "recall"), ("macro_f1", "f1"), ("auc", "class_auc")):
             figures[name] = _mean_of_defined(figures[of])
         return figures
@@ -222,7 +230,7 @@ def _class_row(
     for name, of in (("precision", "precision"), ("recall", "recall"), ("f1", "f1"), ("auc", "class_auc")):
         if drawn:
             defined = np.isfinite(values[of][index])
-            row[f"{name}_interval"] = interval(drawn[of][:, index]) if defined else None
+            row[f"{name}_interval"] = interval(drawn[of][:, index], values[of][index]) if defined else None
     if not (grouped and drawn):
         row["recall_interval"] = _wilson(hits, support) if support else None
     return row
@@ -231,7 +239,7 @@ def _class_row(
 def _told(values: Mapping[str, Any], drawn: Mapping[str, np.ndarray], names: Sequence[str]) -> dict[str, Any]:
     """The figures `names` and, where there were draws, their intervals."""
     figures: dict[str, Any] = {name: _number(values[name]) for name in names}
-    return figures | {f"{name}_interval": interval(drawn[name]) for name in names if drawn}
+    return figures | {f"{name}_interval": interval(drawn[name], values[name]) for name in names if drawn}
 
 
 def _columns(drawn: Mapping[str, np.ndarray], name: str, of: str, index: int) -> dict[str, np.ndarray]:
