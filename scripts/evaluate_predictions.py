@@ -21,7 +21,7 @@ from ger_models.evaluation.joining import read_members
 from ger_models.evaluation.predictions import Predictions
 from ger_models.evaluation.report import write_report
 from ger_models.evaluation.submission import write_submission
-from ger_models.evaluation.weighted import in_order, read_ensemble, weighted
+from ger_models.evaluation.weighted import described, in_order, read_ensemble
 from ger_models.loading import public_name
 from ger_models.shown_photos import read_pictures
 
@@ -44,7 +44,7 @@ class Arguments:
     )
     ensemble: Path | None = field(
         default=None,
-        metadata={"help": "The same with the weights in the ensemble.json that ensemble.py wrote."},
+        metadata={"help": "The same as the ensemble.json says that ensemble.py wrote: weighted or stacked."},
     )
     dataset: str | None = field(
         default=None, metadata={"help": "Prepared dataset that the photos of the mistakes are taken from."}
@@ -76,7 +76,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
     models = members
     if ensemble is not None:
         members = in_order(members, ensemble["members"])
-        models = [weighted(members, ensemble["weights"], splits, ensemble.get("on", "logits")), *members]
+        models = [described(members, ensemble, splits), *members]
     figures: dict[str, Any] = {}
     if arguments.output_dir is not None:
         show = None

@@ -219,16 +219,19 @@ def _agreement(report: Mapping[str, Any], split: str) -> str:
 
 
 def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
-    if not ensemble or not ensemble.get("weights"):
+    if not ensemble:
         return ""
-    members, weights = ensemble["members"], ensemble["weights"]
-    body = charts.weight_bars(members, weights)
-    method = ensemble.get("method")
+    members, weights, method = ensemble["members"], ensemble.get("weights"), ensemble.get("method")
+    if weights:
+        body = charts.weight_bars(members, weights)
+    else:
+        on, names = text(ensemble.get("on", "logits")), text(", ".join(members))
+        body = f"<p>Each class is a sum of the {on} of {names}, a matrix for each.</p>\n"
     about = f"Found by {text(method)}" if method and method != "given" else "Weights as given"
     if ensemble.get("select"):
         about += f" on the split {text(ensemble['select'])}"
     landscape = ensemble.get("landscape")
-    if landscape and len(members) == 3 and 3 <= len(landscape["weights"]) <= charts.TRIANGLE_MOST:
+    if weights and landscape and len(members) == 3 and 3 <= len(landscape["weights"]) <= charts.TRIANGLE_MOST:
         triangle = charts.weight_triangle(members, landscape["weights"], landscape["accuracy"], weights)
         where = f" on {text(landscape['split'])}" if landscape.get("split") else ""
         body = (

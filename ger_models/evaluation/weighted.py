@@ -1,9 +1,10 @@
-"""Several models' predictions and weights -> the predictions of their ensemble."""
+"""Several models' predictions and how they become one -> the predictions of their ensemble."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from ger_datasets.errors import UserError, listing
 
-from .ensemble import Ensemble
+from .ensemble import ON, Ensemble
 from .joining import join, stacked
 from .predictions import Predictions
 
@@ -34,9 +35,38 @@ def weighted(
         raise UserError(f"one weight for each model is needed: {len(members)} ({names}), found {len(shares)}")
     if not (np.isfinite(shares) & (shares >= 0)).all() or not shares.sum():
         raise UserError(f"weights must be numbers from 0, and not all 0, found {listing(weights, 20)}")
-    shares = shares / shares.sum()
+    total = shares.sum()
+    if abs(total - 1) > 1e-12:  # weights that were saved stay as they are, to the last digit
+        shares = shares / total
+    return combined(members, Ensemble("given", on, shares.tolist()), splits)
+
+
+def described(members: Sequence[Predictions], account: Mapping[str, Any], splits: Sequence[str]) -> Predictions:
+    """The predictions of the ensemble that `read_ensemble` has read, on some splits; the members stand in its order.
+
+    Raises:
+        UserError: the ensemble does not suit these members, or they do not belong together.
+    """
+    on = account.get("on", "logits")
+    if account["weights"] is not None:
+        return weighted(members, account["weights"], splits, on)
+    names, intercept = members[0].class_names, account["intercept"]
+    if len(intercept) != len(names) or account.get("class_names", list(names)) != list(names):
+        raise UserError(
+            f"the ensemble was found for {len(intercept)} classes ({listing(account.get('class_names', ()))}), the "
+            f"predictions know {listing(names)}: give the predictions that ensemble.py was given"
+        )
+    matrices = np.array(account["coefficients"], np.float64), np.array(intercept, np.float64)
+    return combined(members, Ensemble(account.get("method", ""), on, None, *matrices), splits)
+
+
+def combined(members: Sequence[Predictions], ensemble: Ensemble, splits: Sequence[str]) -> Predictions:
+    """The ensemble's predictions of some splits.
+
+    Raises:
+        UserError: the members do not belong together.
+    """
     parts = [join(members, split) for split in splits]
-    ensemble = Ensemble("given", on, shares.tolist())
     logits = np.concatenate([ensemble.combine(stacked(joined)) for joined in parts])
     firsts = [joined[0] for joined in parts]
     faces = [first.faces for first in firsts if first.faces is not None]
@@ -60,18 +90,25 @@ def read_ensemble(path: str | Path) -> dict[str, Any]:
     """What ensemble.py wrote to `ensemble.json`.
 
     Raises:
-        UserError: it cannot be read, or its method is one without weights.
+        UserError: it cannot be read, or does not say how its members become one.
     """
     try:
         ensemble = json.loads(Path(path).read_text(encoding="utf-8"))
-        members, weights = ensemble["members"], ensemble["weights"]
+        members, weights, on = ensemble["members"], ensemble["weights"], ensemble.get("on", "logits")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not an ensemble.json ({reason}); write it with ensemble.py") from error
-    if not _are_numbers(weights) or not isinstance(members, list) or len(weights) != len(members):
-        raise UserError(f"{path} has no weight for each of its members: only methods that weigh models can be scored")
+    count = len(members) if isinstance(members, list) else 0
+    stacking = ensemble.get("coefficients"), ensemble.get("intercept")
+    if not (_are_numbers(weights, count) or (weights is None and _are_matrices(*stacking, count))) or on not in ON:
+        raise UserError(
+            f"{path} has no weight, or matrix of coefficients, for each of its members, or not on logits or "
+            "probabilities; write it again with ensemble.py"
+        )
+    if not isinstance(ensemble.get("method", ""), str) or not isinstance(ensemble.get("class_names", []), list):
+        raise UserError(f"{path} has a method or class_names that are none; write it again with ensemble.py")
     landscape = ensemble.get("landscape")
-    if landscape is not None and not _is_landscape(landscape, len(members)):
+    if landscape is not None and not _is_landscape(landscape, count):
         raise UserError(f"{path} holds a landscape that is none; write it again with ensemble.py")
     return {**ensemble, "members": [str(member) for member in members]}
 
@@ -97,8 +134,24 @@ def _name(members: Sequence[Predictions]) -> str:
     return NAME if NAME not in taken else f"{NAME} of {len(members)}"
 
 
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, (int, float)) for value in values)
+def _are_numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+    )
+
+
+def _are_matrices(coefficients: Any, intercept: Any, members: int) -> bool:
+    """Whether each member has a square matrix, of as many rows as the intercept has numbers."""
+    classes = len(intercept) if isinstance(intercept, list) else 0
+    return (
+        _are_numbers(intercept, classes)
+        and isinstance(coefficients, list)
+        and len(coefficients) == members
+        and all(isinstance(matrix, list) and len(matrix) == classes for matrix in coefficients)
+        and all(_are_numbers(row, classes) for matrix in coefficients for row in matrix)
+    )
 
 
 def _is_landscape(landscape: Any, members: int) -> bool:
@@ -109,10 +162,6 @@ def _is_landscape(landscape: Any, members: int) -> bool:
     return (
         isinstance(weightings, list)
         and isinstance(accuracy, list)
-        and _are_numbers(accuracy)
-        and len(weightings) == len(accuracy)
-        and all(
-            _are_numbers(weights) and len(weights) == members and abs(sum(weights) - 1) < 1e-6
-            for weights in weightings
-        )
+        and _are_numbers(accuracy, len(weightings))
+        and all(_are_numbers(weights, members) and abs(sum(weights) - 1) < 1e-6 for weights in weightings)
     )

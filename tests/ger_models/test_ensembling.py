@@ -79,6 +79,36 @@ def test_the_checkpoint_says_what_the_table_says(made, photos, run_script, tmp_p
     assert str(tmp_path) not in card + (tmp_path / "ensemble.json").read_text()
 
 
+@pytest.mark.parametrize("method", ["logistic", "svm", "simplex", "greedy", "average"])
+def test_evaluating_gives_the_figures_that_were_reported(made, run_script, tmp_path, method):
+    _, tables, _ = made
+    asked = ("--predictions", *tables, "--method", method, "--nested_folds", 0, "--output_dir", tmp_path / "e")
+    code, _, told = run_script("ensemble", *asked)
+    assert code == 0, told
+    account = json.loads((tmp_path / "e" / "ensemble.json").read_text())
+    asked = ("--predictions", *reversed(tables), "--ensemble", tmp_path / "e" / "ensemble.json")
+    code, last, told = run_script("evaluate_predictions", *asked, "--split", "test", "--output_dir", tmp_path / "r")
+    assert code == 0, told
+    report = json.loads((tmp_path / "r" / "report.json").read_text())
+    figures = account["figures"]["test"]
+    assert last["accuracy"] == figures["accuracy"]
+    assert {**report["metrics"], "by_faces": report["by_faces"]} == figures
+    assert f"Found by {method}" in (tmp_path / "r" / "report.html").read_text()
+    assert ("a matrix for each" in (tmp_path / "r" / "report.html").read_text()) == (method in ("logistic", "svm"))
+    assert report["ensemble"]["coefficients"] == account["coefficients"]
+
+
+def test_a_stacked_ensemble_of_other_classes_is_refused(made, run_script, tmp_path):
+    _, tables, _ = made
+    stacking = {"coefficients": [[[1.0, 0.0], [0.0, 1.0]]] * 3, "intercept": [0.0, 0.0], "weights": None}
+    account = {"members": ["m0", "m1", "m2"], "method": "svm", "class_names": ["Calm", "Angry"], **stacking}
+    (tmp_path / "ensemble.json").write_text(json.dumps(account))
+    asked = ("--predictions", *tables, "--ensemble", tmp_path / "ensemble.json", "--split", "test")
+    code, _, told = run_script("evaluate_predictions", *asked, "--output_dir", tmp_path / "r")
+    assert code == 2
+    assert "found for 2 classes (Calm, Angry), the predictions know Negative, Neutral, Positive" in told
+
+
 def test_selection_on_the_report_is_marked_everywhere(made, run_script, tmp_path):
     _, tables, checkpoints = made
     asked = ("--predictions", *tables, "--select", "test", "--report", "test", "--output_dir", tmp_path / "e")

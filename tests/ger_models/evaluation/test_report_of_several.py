@@ -179,6 +179,13 @@ def test_reading_an_ensemble(tmp_path: Path) -> None:
         ('{"members": ["a"], "weights": ["x"]}', "no weight"),
         (lost, "landscape that is none"),
         ('{"members": ["a"], "weights": null}', "no weight"),
+        ('{"members": ["a"], "weights": [NaN]}', "no weight"),
+        ('{"members": "a", "weights": [1]}', "no weight"),
+        ('{"members": ["a"], "weights": [1], "on": "faces"}', "not on logits"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[[1, 2]]], "intercept": [1]}', "no weight"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[[1]], [[1]]], "intercept": [1]}', "no weight"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[["x"]]], "intercept": [1]}', "no weight"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[1]], "intercept": [1]}', "no weight"),
         ("[]", "not an ensemble"),
         ("{", "not"),
     ):
