@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from ger_datasets.files import write_text
 from .cards import HOW, USE
 from .evaluation.card import render_card
 from .evaluation.own_folder import check_own
-from .evaluation.predictions import write_predictions
+from .evaluation.predictions import Predictions, write_predictions
 from .evaluation.report import make_report
 from .evaluation.selection import FORMAT, Selected
+from .inference import load_checkpoint
 from .loading import is_missing_folder
 from .modeling_ensemble import GerEnsembleForImageClassification
+from .revisions import model_revision
+
+logger = logging.getLogger(__name__)
 
 ACCOUNT, CHECKPOINT, RECORDED = "ensemble.json", "checkpoint", ["recorded"]
 
@@ -46,31 +51,50 @@ def write_ensemble(folder: Path, chosen: Selected) -> dict[str, str]:
     return {"output_dir": str(folder), **written}
 
 
-def member_checkpoints(names: Sequence[str], models: Sequence[str]) -> list[str]:
-    """The members' checkpoints, looked at before anything is computed.
+def member_checkpoints(names: Sequence[str], members: Sequence[Predictions]) -> list[tuple[str, str | None]]:
+    """The members' checkpoints and, of those on the Hub, their commits; looked at before anything is computed.
 
     Args:
-        names: the checkpoints in the order of the predictions; `["recorded"]`: what the tables call the models.
-        models: what the tables call them.
+        names: the checkpoints in the order of the predictions, as they are now; `["recorded"]`: the very ones that the
+            tables are of, by the names and revisions in them.
+        members: the tables.
 
     Raises:
-        UserError: there is not one for each member, or it is a folder that is not there.
+        UserError: there is not one for each member, it is a folder that is not there, or a recorded one has changed.
     """
-    names = list(models if list(names) == RECORDED else names)
-    if len(names) != len(models):
-        raise UserError(f"--members must be one checkpoint for each of the {len(models)} members, found {len(names)}")
+    recorded = list(names) == RECORDED
+    names = [member.model for member in members] if recorded else list(names)
+    if len(names) != len(members):
+        raise UserError(f"--members must be one checkpoint for each of the {len(members)} members, found {len(names)}")
     missing = [name for name in names if is_missing_folder(name)]
     if missing:
         raise UserError(f"no checkpoint at {', '.join(missing)}: name the folders or repositories with --members")
-    return names
+    if not recorded:
+        return [(name, None) for name in names]
+    return [(name, _recorded(name, member.model_revision)) for name, member in zip(names, members, strict=True)]
 
 
-def write_checkpoint(folder: Path, names: Sequence[str], chosen: Selected) -> str:
+def _recorded(name: str, revision: str) -> str | None:
+    """The commit to load, of a repository; a folder must hold what it held."""
+    if not Path(name).is_dir():
+        if not revision:
+            logger.warning("the predictions of %s name no revision: its main branch is taken as it is now", name)
+        return revision or None
+    found = model_revision(name, *load_checkpoint(name)) if revision else ""
+    if found != revision:
+        raise UserError(
+            f"the checkpoint in {name} is {found}, not {revision} as when it was predicted with: predict again, or "
+            "name the folders with --members"
+        )
+    return None
+
+
+def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]], chosen: Selected) -> str:
     """Save the ensemble as one model with its processor and card, ready to push.
 
     Args:
         folder: of the ensemble; the checkpoint goes to `checkpoint` in it.
-        names: the members' checkpoints, in the order of the predictions: see `member_checkpoints`.
+        checkpoints: of the members, in the order of the predictions: see `member_checkpoints`.
 
     Returns:
         Where it is.
@@ -78,13 +102,13 @@ def write_checkpoint(folder: Path, names: Sequence[str], chosen: Selected) -> st
     Raises:
         UserError: one cannot be loaded, or they know other classes.
     """
-    account = chosen.account
+    account, names = chosen.account, [name for name, _ in checkpoints]
     stacking = None
     if account["coefficients"] is not None:
         stacking = {name: account[name] for name in ("coefficients", "intercept")}
     try:
         model, processor = GerEnsembleForImageClassification.from_members(
-            names, account["weights"], account["on"], stacking
+            names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -106,9 +130,9 @@ def write_checkpoint(folder: Path, names: Sequence[str], chosen: Selected) -> st
 def ensemble_card(chosen: Selected) -> str:
     """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
     account: Mapping[str, Any] = chosen.account
-    found = (
-        f"The members {', '.join(account['members'])} were combined by `{account['method']}` on their {account['on']}"
-    )
+    revisions = zip(account["members"], account["model_revisions"], strict=True)
+    members = [f"{name} (revision {revision})" if revision else name for name, revision in revisions]
+    found = f"The members {', '.join(members)} were combined by `{account['method']}` on their {account['on']}"
     found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."
     expected = account["nested_cross_validation"]
     if expected:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers.utils import CONFIG_NAME
 
 from ger_datasets.errors import UserError
 
@@ -20,7 +23,8 @@ from .processing_ger import GerProcessor
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
     """The model, ready for inference, and the processor in a folder or Hub repository.
 
-    Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run.
+    Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run. Of a model
+    from the Hub, `config._commit_hash` is the commit.
 
     Raises:
         UserError: there is no checkpoint, or none of this package's kind.
@@ -28,8 +32,12 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     if is_missing_folder(name):
         raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
     try:
-        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, trust_remote_code=False)
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        # of a repository one commit for all its files: transformers does not tell which it has taken
+        commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
+        options = {"revision": commit or "main", "trust_remote_code": False}
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
+        processor = AutoImageProcessor.from_pretrained(name, **options)
+        model.config._commit_hash = commit
     except UserError:
         raise
     except Exception as error:  # of another's configuration transformers makes a dozen kinds

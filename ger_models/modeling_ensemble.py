@@ -68,6 +68,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         weights: Sequence[float] | None = None,
         combination: str = "logits",
         stacking: Mapping[str, Any] | None = None,
+        revisions: Sequence[str | None] | None = None,
     ) -> tuple[GerEnsembleForImageClassification, GerEnsembleProcessor]:
         """An ensemble of trained models, and its processor; each is saved, loaded and pushed as any other.
 
@@ -76,6 +77,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
             weights: how much each member counts; brought to the sum 1. None: all alike.
             combination: `logits` or `probabilities`.
             stacking: see GerEnsembleConfig; then every member is computed, and the weights do not count.
+            revisions: of the members on the Hub, the commits or branches to load; None: the main branches.
 
         Raises:
             ValueError: the members disagree on the classes, one is not of this package's kind, or the weights are
@@ -84,14 +86,15 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         """
         if isinstance(names, str) or not names:
             raise ValueError(f"an ensemble needs a list of checkpoints, not {names!r}")
+        of_members = list(zip(names, [None] * len(names) if revisions is None else revisions, strict=True))
         # members saved in several precisions are brought to one, which the checkpoint can name
         members = [
             AutoModelForImageClassification.from_pretrained(
-                name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+                name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, revision=revision or "main"
             )
-            for name in names
+            for name, revision in of_members
         ]
-        processor, groups = GerEnsembleProcessor.from_members([_load_processor(name) for name in names])
+        processor, groups = GerEnsembleProcessor.from_members([_load_processor(*each) for each in of_members])
         for name, member in zip(names[1:], members[1:], strict=True):
             if member.config.id2label != members[0].config.id2label:
                 raise ValueError(
@@ -298,8 +301,8 @@ def _by_group(inputs: dict[str, Any]) -> dict[int, dict[str, Any]]:
     return groups
 
 
-def _load_processor(name: str) -> BaseImageProcessor:
-    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+def _load_processor(name: str, revision: str | None) -> BaseImageProcessor:
+    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False, revision=revision or "main")
     if not hasattr(processor, "columns"):
         raise ValueError(f"{name} has a {type(processor).__name__}, not this package's: it cannot be a member")
     return processor

@@ -48,7 +48,7 @@ class Arguments:
         default=None,
         metadata={
             "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. The "
-            "word recorded stands for the names in the tables."
+            "word recorded stands for the names in the tables, at the revisions that were predicted with."
         },
     )
     class_names: str | None = field(
@@ -67,7 +67,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
     check_folder(folder, arguments.select, arguments.report)
     class_names = arguments.class_names and [name.strip() for name in arguments.class_names.split(",")]
     members = read_members(arguments.predictions, class_names)
-    checkpoints = arguments.members and member_checkpoints(arguments.members, [member.model for member in members])
+    checkpoints = arguments.members and member_checkpoints(arguments.members, members)
     method = arguments.method or ("simplex" if arguments.weights is None else "given")
     logger.info("%s of %s", method, ", ".join(member.model for member in members))
     chosen = select_ensemble(

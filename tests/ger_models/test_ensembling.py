@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
 from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
 from ger_models.inference import load_checkpoint
+from ger_models.revisions import model_revision
 
 NAMES = ("Negative", "Neutral", "Positive")
 ROWS = 30  # of each split
@@ -177,6 +179,25 @@ def test_what_does_not_fit_is_told_in_one_line(made, run_script, tmp_path, optio
     code, last, told = run_script("ensemble", "--predictions", *made[1], "--output_dir", tmp_path / "e", *options)
     assert (code, last) == (2, None)
     assert message in told.splitlines()[-1]
+
+
+def test_recorded_folders_must_hold_what_they_held(made, run_script, tmp_path, monkeypatch):
+    folder, tables, checkpoints = made
+    told_of = []
+    for table, checkpoint in zip(tables, checkpoints, strict=True):
+        revision = model_revision(checkpoint, *load_checkpoint(checkpoint))
+        told_of.append(tmp_path / Path(table).name)
+        write_predictions(told_of[-1], replace(read_predictions(table), model_revision=revision))
+    monkeypatch.chdir(folder)  # where the names in the tables are folders
+    asked = ("--method", "average", "--members", "recorded", "--output_dir", tmp_path / "e")
+    code, last, told = run_script("ensemble", "--predictions", *told_of, *asked)
+    assert code == 0, told
+    assert Path(last["checkpoint"]).is_dir()
+    write_predictions(told_of[1], replace(read_predictions(told_of[1]), model_revision="0123456789abcdef"))
+    code, last, told = run_script("ensemble", "--predictions", *told_of, *asked)
+    assert (code, last) == (2, None)
+    assert "the checkpoint in m1 is " in told
+    assert ", not 0123456789abcdef as when it was predicted with" in told
 
 
 def test_nothing_of_others_is_replaced(made, run_script, tmp_path):
