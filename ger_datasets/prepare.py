@@ -186,7 +186,7 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
         try:
             while pending:
                 finished, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-                bar.update(done.value - bar.n)
+                bar.update(done.get_obj().value - bar.n)  # without its lock, which a killed worker may hold for ever
                 for future in finished:
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,29 @@ def running(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"
+
+
+def test_a_worker_that_is_killed_while_it_counts(
+    raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the common counter is never given back; who waits for it waits for ever."""
+    monkeypatch.setattr(shards, "SHARD_ROWS", 2)
+    value, made = SpawnContext.Value, []
+
+    def remembered(*words: object) -> Any:
+        made.append(value(*words))
+        return made[-1]
+
+    def hold_and_kill() -> None:
+        while not made or not multiprocessing.active_children():
+            time.sleep(0.01)
+        made[0].get_lock().acquire()
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(SpawnContext, "Value", remembered)
+    threading.Thread(target=hold_and_kill, daemon=True).start()
+    with pytest.raises(UserError, match="a worker process was killed"):
+        prepare("gaf3", raw_folder, tmp_path / "out", num_proc=2)
 
 
 def test_two_accelerate_processes_write_what_one_writes(drawn_raw: Path, drawn_dataset: Path, tmp_path: Path) -> None:
