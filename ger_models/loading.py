@@ -45,8 +45,10 @@ def load_splits(
         have = [column for column in wanted if column in (builder.info.features or wanted)]
         # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
         files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
-        named = {"data_files": files} if files and Path(dataset).is_dir() else {}
-        if named:
+        # and the files count, not what the card says of them
+        local = bool(files) and Path(dataset).is_dir()
+        named = {"data_files": files, "verification_mode": "no_checks"} if local else {}
+        if local:
             _check_files(dataset, files, have)
         if streaming:
             streams = datasets.load_dataset(dataset, columns=have, streaming=True)
@@ -59,7 +61,7 @@ def load_splits(
         raise UserError(
             f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
         ) from error
-    except (ValueError, datasets.exceptions.DatasetGenerationError) as error:
+    except (ValueError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"the dataset {dataset} cannot be read: {one_line(error.__cause__ or error)}") from error
     missing = [column for column in ("image_id", "label") if column not in have]
     if missing:
@@ -137,8 +139,8 @@ def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], column
                 )
         labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
         classes = len(split.features["label"].names)
-        wrong = np.flatnonzero((labels >= classes) | ((labels < 0) & (labels != NO_LABEL)))
-        if len(wrong):
+        wrong = np.flatnonzero((labels >= classes) | ((labels < 0) & (labels != NO_LABEL))).tolist()
+        if wrong:
             ids = split["image_id"]
             raise UserError(
                 f"{len(wrong)} of {len(split)} photos in the split {name!r} of {dataset} have a label that is none of "

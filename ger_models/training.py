@@ -167,7 +167,6 @@ def fitting(
         tried //= 2
         return tried
 
-    @find_executable_batch_size(starting_batch_size=tried, reduce_batch_size_fn=halved)
     def step(batch_size: int) -> None:
         trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not learn from this
         optimizer = make_optimizer(trial, recipe)
@@ -180,7 +179,8 @@ def fitting(
             optimizer.step()
 
     try:
-        step()
+        # not as a decorator: up to accelerate 1.14 that forgets reduce_batch_size_fn
+        find_executable_batch_size(step, tried, halved)()
     except RuntimeError as error:
         if tried:
             raise

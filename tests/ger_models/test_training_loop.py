@@ -38,7 +38,10 @@ def metrics(tmp_path: Path) -> dict:
     return json.loads((tmp_path / "run" / "metrics.json").read_text())
 
 
-def test_what_a_run_leaves(train: Callable, tmp_path: Path, drawn_dataset: Path) -> None:
+def test_what_a_run_leaves(
+    train: Callable, tmp_path: Path, drawn_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # where tqdm cuts the line that holds the figures
     code, figures, log = train("--epochs", 2, "--recipe", "modern", "--trackers", "tensorboard", "--profile")
     assert code == 0, log
     told = metrics(tmp_path)
