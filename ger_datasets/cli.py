@@ -38,10 +38,13 @@ def run(
         argv = [f"--{first}", *argv]
     from transformers import HfArgumentParser
 
+    from .connection import bound_waiting
+
     class Parser(HfArgumentParser):
         def error(self, message: str) -> None:
             self.exit(2, f"error: {message} (--help lists the options)\n")
 
+    bound_waiting()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     for chatty in ("httpx", "httpx2", "datasets", "fsspec", "matplotlib", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

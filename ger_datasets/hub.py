@@ -6,7 +6,6 @@ The token is huggingface_hub's own affair (`hf auth login` or HF_TOKEN); it is n
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
+from .connection import line, patiently, told_plainly
 from .errors import UserError
 from .prepared import PreparedDataset, read_prepared
 
@@ -92,7 +92,8 @@ def push_files(
     _check_name(repo)
     api = HfApi()
     size = sum(path.stat().st_size for path in files.values())
-    with told_plainly(repo, api.endpoint):
+
+    def push() -> str:
         api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
@@ -117,10 +118,14 @@ def push_files(
             commit_message=f"Push {len(files)} files",
             parent_commit=there.sha,
         )
-    if commit.oid == there.sha:
-        logger.info("nothing has changed since the last push")
+        if commit.oid == there.sha:
+            logger.info("nothing has changed since the last push")
+        return str(commit.oid)
+
+    with told_plainly(repo, api.endpoint):
+        commit = patiently(push)  # a commit whose answer was lost is found to be there
     url = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    state = {"repo": repo, "url": url, "commit": commit.oid}
+    state = {"repo": repo, "url": url, "commit": commit}
     return {**state, "files": len(files), "bytes": size, "private": private}
 
 
@@ -133,7 +138,7 @@ def refuse_local_paths(dataset: PreparedDataset) -> None:
                 for text in _texts(file):
                     _refuse_in(path.name, text)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} cannot be read: {_line(error)}; prepare it again") from error
+            raise UserError(f"{path} cannot be read: {line(error)}; prepare it again") from error
 
 
 def _texts(file: pq.ParquetFile) -> Iterator[str]:
@@ -172,58 +177,3 @@ def _check_name(repo: str) -> None:
         raise UserError(f"{repo!r} cannot be the name of a repository; it must read ORG/NAME") from error
     if repo.count("/") != 1:
         raise UserError(f"{repo!r} does not say whose the repository is; it must read ORG/NAME")
-
-
-@contextlib.contextmanager
-def told_plainly(repo: str, endpoint: str) -> Iterator[None]:
-    """What goes wrong between here and the Hub as a UserError, without the token."""
-    try:
-        yield
-    except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise UserError(_without_token(_reason(error, repo, endpoint))) from None  # the chain may hold headers
-
-
-def _reason(error: BaseException, repo: str, endpoint: str) -> str:
-    # an upload that fails comes as a RuntimeError, and what happened as its cause
-    causes = [error]
-    while (cause := causes[-1].__cause__) is not None:
-        causes.append(cause)
-    for each in causes:
-        if isinstance(each, HfHubHTTPError):
-            return _answer(each, repo)
-        if isinstance(each, OfflineModeIsEnabled):
-            return "the Hub is switched off: HF_HUB_OFFLINE is set; unset it and run the same command again"
-        if isinstance(each, UnicodeEncodeError):  # of a header
-            return "the token holds characters that no token has: look at HF_TOKEN, or run `hf auth login`"
-        if isinstance(each, (HTTPError, ConnectionError, TimeoutError)):
-            return (
-                f"the connection to {endpoint} failed: {_line(each)}; look at the network and run the same command "
-                "again: what has arrived stays"
-            )
-    return f"pushing to {repo} failed: {_line(causes[-1])}"
-
-
-def _answer(error: HfHubHTTPError, repo: str) -> str:
-    """What the Hub's answer means and what to do."""
-    status = error.response.status_code
-    if status == 401:
-        have = "does not accept the token" if get_token() else "asks for a token"
-        return f"the Hub {have} (401): run `hf auth login`, or set HF_TOKEN to a token that may write"
-    if status == 403:
-        return f"the Hub does not let this token write to {repo} (403): use one with write access, or another --repo"
-    if status == 404:
-        return f"{repo} is not there, or this token may not see it (404): look at --repo and --revision"
-    if status in (409, 412):
-        return f"somebody else changed {repo} meanwhile ({status}): run the same command again"
-    if status == 429 or status >= 500:
-        return f"the Hub fails ({status}): run the same command again later; what has arrived stays"
-    return f"the Hub refuses ({status}): {(error.server_message or _line(error))[:300]}"
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _without_token(message: str) -> str:
-    token = get_token()
-    return " ".join((message.replace(token, "...") if token else message).split())

@@ -15,6 +15,8 @@ try:
 except ImportError:  # Windows, which has no such locks
     fcntl = None  # type: ignore[assignment]
 
+LOCK = ".lock"  # the name of the lock of a whole folder
+
 
 @contextlib.contextmanager
 def alone(path: Path, doing: str) -> Iterator[None]:

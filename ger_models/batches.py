@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -184,6 +185,23 @@ def make_loader(
         prefetch_factor=PREFETCHED if num_workers else None,
         generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout
     )
+
+
+@contextlib.contextmanager
+def killed_workers_told() -> Iterator[None]:
+    """A loader's worker process that is killed within the block, as the kernel does for want of memory: a UserError.
+
+    PyTorch says so wherever the main process is at that moment.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a worker process that decodes photos was killed, perhaps for want of memory: go on with --resume, and "
+            "fewer --num_workers; the last whole checkpoint is kept"
+        ) from error
 
 
 def rest_of(loader: DataLoader, batch: int) -> DataLoader:

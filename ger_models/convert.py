@@ -22,6 +22,7 @@ from .configuration_ger import GerFaceConfig, GerSceneConfig
 from .old_checkpoints import OldCheckpoint, read_checkpoint
 from .old_names import face_name, scene_name, unwrapped
 from .presets import ALIASES, PRESETS, build
+from .saving import UNFINISHED, disk_told, put_files
 
 REPORT = "conversion.json"
 
@@ -69,10 +70,12 @@ def convert(checkpoint: Path, preset: str, output_dir: Path, class_names: Sequen
 
     Raises:
         UserError: the file is refused; a weight of it has no place in the model or another shape; the model needs a
-            weight that it lacks; `output_dir` holds something.
+            weight that it lacks; `output_dir` holds something or cannot be written.
     """
     name = ALIASES.get(preset, preset)
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
+    if output_dir.exists() and (
+        not output_dir.is_dir() or any(path.name != UNFINISHED for path in output_dir.iterdir())
+    ):
         raise UserError(f"{output_dir} is not empty: choose another --output_dir, or move what is there away")
     if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
         raise UserError(f"the class names must be two or more, all different, not {listing(class_names)}")
@@ -94,14 +97,15 @@ def convert(checkpoint: Path, preset: str, output_dir: Path, class_names: Sequen
         **asdict(conversion),
         "versions": {package: importlib.metadata.version(package) for package in ("group-emotion", "torch", "timm")},
     }
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(output_dir)
-        processor.save_pretrained(output_dir)
-    except OSError as error:
-        raise UserError(f"{output_dir} cannot be written: {error.strerror or error}") from error
-    write_text(output_dir / REPORT, json.dumps(report, indent=1) + "\n")
-    write_text(output_dir / "README.md", _card(name, report))
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
+        write_text(folder / "README.md", _card(name, report))
+
+    with disk_told(output_dir):
+        put_files(output_dir, write)
     return report
 
 

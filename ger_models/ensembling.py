@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError
 from ger_datasets.files import write_text
 
@@ -21,6 +22,7 @@ from .inference import load_checkpoint
 from .loading import is_missing_folder
 from .modeling_ensemble import GerEnsembleForImageClassification
 from .revisions import model_revision
+from .saving import disk_told, put_files
 
 logger = logging.getLogger(__name__)
 
@@ -100,15 +102,18 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
         Where it is.
 
     Raises:
-        UserError: one cannot be loaded, or they know other classes.
+        UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
     """
     account, names = chosen.account, [name for name, _ in checkpoints]
     stacking = None
     if account["coefficients"] is not None:
         stacking = {name: account[name] for name in ("coefficients", "intercept")}
     try:
-        model, processor = GerEnsembleForImageClassification.from_members(
-            names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
+        model, processor = read_from_hub(
+            ", ".join(names),
+            lambda: GerEnsembleForImageClassification.from_members(
+                names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
+            ),
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -121,9 +126,15 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
         )
     notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), account["note"])))
     model.config.notice = "; ".join(notes)
-    model.save_pretrained(folder / CHECKPOINT)
-    processor.save_pretrained(folder / CHECKPOINT)
-    write_text(folder / CHECKPOINT / "README.md", ensemble_card(chosen))
+    card = ensemble_card(chosen)
+
+    def write(made: Path) -> None:
+        model.save_pretrained(made)
+        processor.save_pretrained(made)
+        write_text(made / "README.md", card)
+
+    with disk_told(folder / CHECKPOINT):
+        put_files(folder / CHECKPOINT, write)
     return str(folder / CHECKPOINT)
 
 

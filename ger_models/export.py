@@ -20,6 +20,7 @@ from ger_datasets.errors import UserError
 from .modeling_face import GerFaceForImageClassification
 from .modeling_scene import GerSceneForImageClassification
 from .processing_ger import GerProcessor
+from .saving import disk_told
 from .sphereface import FACE_HEIGHT, FACE_WIDTH
 
 MAX_DIFFERENCE = 1e-4  # of a logit, to what PyTorch computes
@@ -112,16 +113,16 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
     wrapper = traced(model).eval()
     temporary = output.with_name(f".{uuid.uuid4().hex}{output.suffix}")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        run = writers[output.suffix](wrapper, batches[0], names, temporary)
+        with disk_told(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            run = writers[output.suffix](wrapper, batches[0], names, temporary)
         with torch.inference_mode():
             apart = [run(batch) - model(**dict(zip(names, batch, strict=True))).logits for batch in batches]
             difference = float(torch.cat(apart).abs().max())
         if not difference <= MAX_DIFFERENCE:
             raise UserError(f"the exported model's logits differ by {difference:.2g}, more than {MAX_DIFFERENCE:g}")
-        os.replace(temporary, output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}; choose another place") from error
+        with disk_told(output):
+            os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
     shapes = {name: [names[name], *tensor.shape[1:]] for name, tensor in zip(names, batches[0], strict=True)}

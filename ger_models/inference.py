@@ -13,6 +13,7 @@ from huggingface_hub import hf_hub_download
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers.utils import CONFIG_NAME
 
+from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError
 
 from .loading import is_missing_folder
@@ -31,13 +32,18 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     """
     if is_missing_folder(name):
         raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
-    try:
+
+    def load() -> tuple[Any, Any]:
         # of a repository one commit for all its files: transformers does not tell which it has taken
         commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
         options = {"revision": commit or "main", "trust_remote_code": False}
         model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
         processor = AutoImageProcessor.from_pretrained(name, **options)
         model.config._commit_hash = commit
+        return model, processor
+
+    try:
+        model, processor = read_from_hub(name, load)
     except UserError:
         raise
     except Exception as error:  # of another's configuration transformers makes a dozen kinds

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from accelerate import Accelerator, PartialState
 from datasets import Dataset
+from huggingface_hub.errors import HTTPError
 
+from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError, listing
 
 from .configuration_ger import NO_LABEL
@@ -41,27 +43,13 @@ def load_splits(
     datasets.disable_progress_bars()
     wanted = dict.fromkeys(["image_id", "label", *columns])
     try:
-        builder = datasets.load_dataset_builder(dataset)
-        have = [column for column in wanted if column in (builder.info.features or wanted)]
-        # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
-        files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
-        # and the files count, not what the card says of them
-        local = bool(files) and Path(dataset).is_dir()
-        named = {"data_files": files, "verification_mode": "no_checks"} if local else {}
-        if local:
-            _check_files(dataset, files, have)
-        if streaming:
-            streams = datasets.load_dataset(dataset, columns=have, streaming=True)
-            loaded = {split: Stream(rows, files[split], have) for split, rows in streams.items()}
-        else:
-            with accelerator.main_process_first() if accelerator else contextlib.nullcontext():
-                loaded = datasets.load_dataset(dataset, columns=have, **named)
-        empty = [split for split in splits if split in loaded and not len(loaded[split])]
+        with accelerator.main_process_first() if accelerator and not streaming else contextlib.nullcontext():
+            have, loaded, empty = read_from_hub(dataset, lambda: _load(dataset, list(wanted), splits, streaming))
     except (FileNotFoundError, ConnectionError) as error:
         raise UserError(
             f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
         ) from error
-    except (ValueError, datasets.exceptions.DatasetsError) as error:
+    except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"the dataset {dataset} cannot be read: {one_line(error.__cause__ or error)}") from error
     missing = [column for column in ("image_id", "label") if column not in have]
     if missing:
@@ -74,6 +62,27 @@ def load_splits(
         if split in empty:
             raise UserError(f"the split {split!r} of {dataset} is empty")
     return {split: loaded[split] for split in splits}
+
+
+def _load(
+    dataset: str, wanted: Sequence[str], splits: Sequence[str], streaming: bool
+) -> tuple[list[str], dict[str, Any], list[str]]:
+    """Those of the columns `wanted` that there are, all splits, and which of `splits` are empty."""
+    builder = datasets.load_dataset_builder(dataset)
+    have = [column for column in wanted if column in (builder.info.features or wanted)]
+    # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
+    files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
+    # and the files count, not what the card says of them
+    local = bool(files) and Path(dataset).is_dir()
+    named = {"data_files": files, "verification_mode": "no_checks"} if local else {}
+    if local:
+        _check_files(dataset, files, have)
+    if streaming:
+        streams = datasets.load_dataset(dataset, columns=have, streaming=True)
+        loaded: dict[str, Any] = {split: Stream(rows, files[split], have) for split, rows in streams.items()}
+    else:
+        loaded = datasets.load_dataset(dataset, columns=have, **named)
+    return have, loaded, [split for split in splits if split in loaded and not len(loaded[split])]
 
 
 def _check_files(dataset: str, files: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:

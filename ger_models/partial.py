@@ -82,6 +82,15 @@ class PartialTable:
         return self.folder / f"{number:06d}.json"
 
 
+def lock_name(table: str) -> str:
+    """What the lock of a table is called that lies beside it while a process works on the table.
+
+    >>> lock_name("test.parquet")
+    '.test.parquet.lock'
+    """
+    return f".{table}.lock"
+
+
 def is_unfinished(table: Path) -> bool:
     """Whether a run that was to write `table` was stopped."""
     return any(table.parent.glob(f".{table.name}.parts-*"))

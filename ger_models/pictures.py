@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ger_datasets.errors import UserError
 from ger_datasets.files import replacing
 
-from .partial import is_unfinished
+from .partial import is_unfinished, lock_name
 
 # Okabe and Ito's colours, told apart by people with any colour vision; classes take them in turn.
 COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
@@ -105,9 +105,9 @@ def make_picture_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = (
-            any(folder.iterdir()) and not (folder / PREDICTIONS).exists() and not is_unfinished(folder / PREDICTIONS)
-        )
+        table = folder / PREDICTIONS
+        there = any(path.name != lock_name(PREDICTIONS) for path in folder.iterdir())
+        foreign = there and not table.exists() and not is_unfinished(table)
     except OSError as error:
         raise UserError(f"{folder} cannot be used for pictures: {error.strerror}") from error
     if foreign:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,12 +16,13 @@ from scipy.special import softmax
 
 from ger_datasets.errors import UserError, listing
 from ger_datasets.files import write_text
+from ger_datasets.locks import alone
 
 from .evaluation.predictions import Predictions, write_predictions
 from .inference import Answers, Members
 from .inputs import Part, Row
 from .loading import public_name
-from .partial import PartialTable, PartRows
+from .partial import PartialTable, PartRows, lock_name
 from .pictures import PREDICTIONS, make_picture_folder, save_pictures
 from .revisions import model_revision
 
@@ -42,6 +44,22 @@ class Source:
     identity: str
     revision: str = ""
     note: str = ""
+
+
+@contextlib.contextmanager
+def alone_with(tables: Sequence[Path], wanted: bool = True) -> Iterator[None]:
+    """While the block lasts, no other process of this machine predicts into `tables`, nor into their parts.
+
+    Args:
+        wanted: whether this process is the one, of those that work together, that keeps the others out.
+
+    Raises:
+        UserError: another does, or a table's folder cannot be written.
+    """
+    with contextlib.ExitStack() as locks:
+        for table in tables if wanted else ():
+            locks.enter_context(alone(table.with_name(lock_name(table.name)), f"predicting into {table}"))
+        yield
 
 
 class Run:

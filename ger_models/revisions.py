@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
+from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError
 
 from .processing_ensemble import settings
@@ -48,10 +49,10 @@ def dataset_revision(dataset: str) -> str:
     size of the photos.
 
     Raises:
-        UserError: a file cannot be read.
+        UserError: a file, or the Hub, cannot be read.
     """
     if not Path(dataset).is_dir():
-        return str(datasets.load_dataset_builder(dataset).hash)
+        return read_from_hub(dataset, lambda: str(datasets.load_dataset_builder(dataset).hash))
     digest = hashlib.sha256()
     for path in sorted(Path(dataset).rglob("*.parquet")):
         try:

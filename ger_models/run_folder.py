@@ -28,15 +28,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, broadcast
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
 from ger_datasets.errors import UserError, listing
 from ger_datasets.files import write_text
+from ger_datasets.locks import LOCK, alone
 
 from .optimization import MovingAverage
+from .saving import DISK_ERRORS, UNFINISHED, disk_reason, put_files, to_disk
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +93,9 @@ class RunFolder:
         self.path, self.accelerator, self.keep = path, accelerator, keep
         self.sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
-    def begin(self, run: Mapping[str, Any], recipe: str, resume: bool) -> None:
-        """Make the folder for a new run, or find the same run in it.
+    @contextlib.contextmanager
+    def begin(self, run: Mapping[str, Any], recipe: str, resume: bool) -> Iterator[None]:
+        """Make the folder for a new run, or find the same run in it; while the block lasts, nobody else trains there.
 
         Args:
             run: what the run is, JSON.
@@ -101,29 +103,34 @@ class RunFolder:
             resume: whether to go on with the run in the folder, if there is one.
 
         Raises:
-            UserError: the folder holds something else, or another run; the message names what differs.
+            UserError: the folder holds something else, or another run; the message names what differs. Or another
+                process trains there, or it cannot be made.
         """
-        taken = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file: choose another --output_dir")
+        lock = alone(self.path / LOCK, f"training into {self.path}")
+        with lock if self.accelerator.is_main_process else contextlib.nullcontext():
+            taken = self._refuse_foreign(run, resume)
+            self.accelerator.wait_for_everyone()  # before the first process writes there, all have looked
+            if self.accelerator.is_main_process and taken:  # what a run that was killed left unfinished
+                for pattern in (".push_*", UNFINISHED, f"{CHECKPOINTS}/.*.tmp"):
+                    for path in self.path.glob(pattern):
+                        shutil.rmtree(path, ignore_errors=True)
+            elif self.accelerator.is_main_process:
+                write_text(self.path / RECIPE, recipe)
+                write_text(self.path / RUN, json.dumps(run, indent=1) + "\n")
+            yield
+
+    def _refuse_foreign(self, run: Mapping[str, Any], resume: bool) -> bool:
+        """Whether the same run is there already; UserError if something else is."""
+        taken = self.path.exists() and any(path.name != LOCK for path in self.path.iterdir())
         described = self.path / RUN
         if taken and not (resume and described.exists()):
             way = "--resume goes on with it; or " if described.exists() else ""
             raise UserError(f"{self.path} is not empty: {way}choose another --output_dir, or move what is there away")
         if taken:
             self._refuse_another(run)
-        self.accelerator.wait_for_everyone()  # before the first process writes there, all have looked
-        if taken:
-            if self.accelerator.is_main_process:  # what a run that was killed left unfinished
-                for pattern in (".push_*", ".model.tmp", f"{CHECKPOINTS}/.*.tmp"):
-                    for path in self.path.glob(pattern):
-                        shutil.rmtree(path, ignore_errors=True)
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be made: {error.strerror}") from error
-        if self.accelerator.is_main_process:
-            write_text(self.path / RECIPE, recipe)
-            write_text(described, json.dumps(run, indent=1) + "\n")
+        return taken
 
     def _refuse_another(self, run: Mapping[str, Any]) -> None:
         try:
@@ -177,7 +184,7 @@ class RunFolder:
                 (made / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
                 _seal(made)
                 os.replace(made, final)
-                _to_disk(parent)
+                to_disk(parent)
         if self.accelerator.is_main_process:
             for old in self._all()[: -self.keep]:
                 (old / WHOLE).unlink(missing_ok=True)  # from here on it is passed over, however far deleting comes
@@ -237,12 +244,12 @@ class RunFolder:
         """What goes wrong with the disk as a UserError; the unfinished folder `made` is taken away."""
         try:
             yield
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if not isinstance(error, OSError) and not _is_of_the_disk(error):
+        except DISK_ERRORS as error:
+            reason = disk_reason(error)
+            if not reason:
                 raise
             shutil.rmtree(made, ignore_errors=True)
             free = shutil.disk_usage(self.path).free / 1e6
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:150]
             raise UserError(
                 f"a checkpoint cannot be written to {self.path}: {reason} ({free:,.0f} MB free); what was whole there "
                 "is whole: make room and go on with --resume"
@@ -250,15 +257,8 @@ class RunFolder:
 
     def put_model(self, write: Callable[[Path], None]) -> None:
         """What `write` writes into an empty folder takes its place in the run's, file by file. Main process only."""
-        made = self.path / ".model.tmp"
-        with self.writing(made):
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir()
-            write(made)
-            for path in sorted(made.iterdir()):
-                _to_disk(path)
-                os.replace(path, self.path / path.name)
-            made.rmdir()
+        with self.writing(self.path / UNFINISHED):
+            put_files(self.path, write)
 
 
 def _number(path: Path) -> int:
@@ -279,14 +279,6 @@ def _local(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: t.to_local() if hasattr(t, "to_local") else t for name, t in tensors.items()}
 
 
-def _is_of_the_disk(error: BaseException) -> bool:
-    """torch and safetensors tell a full disk in errors of their own."""
-    words = str(error).lower()
-    return any(
-        word in words for word in ("no space", "os error", "writing file", "unexpected pos", "iostream", "i/o error")
-    )
-
-
 def _checksum(path: Path) -> int:
     total = 0
     with open(path, "rb") as file:
@@ -295,24 +287,15 @@ def _checksum(path: Path) -> int:
     return total
 
 
-def _to_disk(path: Path) -> None:
-    """Wait until `path`, a file or a folder's list of files, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _seal(folder: Path) -> None:
     """Write the sizes and checksums of all files in `folder`, when they are on the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
-        _to_disk(path)
+        to_disk(path)
     sums = {str(path.relative_to(folder)): [path.stat().st_size, _checksum(path)] for path in files}
     (folder / WHOLE).write_text(json.dumps(sums), encoding="utf-8")
-    _to_disk(folder / WHOLE)
-    _to_disk(folder)
+    to_disk(folder / WHOLE)
+    to_disk(folder)
 
 
 def _fault(folder: Path) -> str:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError, listing
 
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
@@ -155,10 +156,14 @@ def _read(checkpoint: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     if is_missing_folder(checkpoint):
         raise UserError(f"no folder {checkpoint}: name a run, a checkpoint or a repository on the Hub")
     folder = Path(checkpoint)
-    try:
+
+    def read() -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
         config = AutoConfig.from_pretrained(checkpoint)
         path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(checkpoint, WEIGHTS))
         return config, load_file(path)
+
+    try:
+        return read_from_hub(checkpoint, read)
     except EntryNotFoundError as error:
         raise UserError(f"{checkpoint} has no {WEIGHTS}: {one_line(error)}") from error
     except (OSError, ValueError, HTTPError, HFValidationError, SafetensorError) as error:

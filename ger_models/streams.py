@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import fsspec
@@ -14,6 +14,7 @@ from datasets import Features, IterableDataset, List
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import Sampler
 
+from ger_datasets.connection import read_from_hub, rows_from_hub
 from ger_datasets.errors import UserError
 
 BUFFER = 512  # rows, not decoded, from which the next is drawn: about 50 MB of photos
@@ -38,20 +39,12 @@ class Stream:
         return sum(footer.num_rows for footer in self.footers)
 
     def __getitem__(self, column: str) -> list[Any]:
-        values: list[Any] = []
-        for shard in self.shards:
-            with fsspec.open(shard, "rb") as file:
-                values += pq.read_table(file, columns=[column])[column].to_pylist()
-        return values
+        return [value for shard in self.shards for value in read_from_hub(shard, partial(_column, shard, column))]
 
     @cached_property
     def footers(self) -> list[pq.FileMetaData]:
         """Of every shard: its rows and columns, a few kilobytes."""
-        footers = []
-        for shard in self.shards:
-            with fsspec.open(shard, "rb") as file:
-                footers.append(pq.read_metadata(file))
-        return footers
+        return [read_from_hub(shard, partial(_footer, shard)) for shard in self.shards]
 
     def is_empty(self, column: str) -> bool:
         """Whether no row has anything in `column`; a list counts as something."""
@@ -61,7 +54,7 @@ class Stream:
 
     def in_order(self) -> Iterator[dict[str, Any]]:
         """Every row, images not decoded."""
-        yield from self.rows.decode(False)
+        yield from self._read(self.rows.decode(False))
 
     def shuffled(self, seed: int, epoch: int, process: int, processes: int) -> Iterator[dict[str, Any]]:
         """The rows that are this process's share of an epoch, images not decoded, in an order of the epoch's own.
@@ -73,7 +66,11 @@ class Stream:
         if processes > 1:
             rows = split_dataset_by_node(rows, process, processes)
         rows.set_epoch(epoch)
-        yield from rows
+        yield from self._read(rows)
+
+    def _read(self, rows: IterableDataset) -> Iterator[dict[str, Any]]:
+        """datasets itself tries again what fails amid a shard."""
+        return rows_from_hub(self.shards[0], rows)
 
     def largest_share(self, processes: int) -> int:
         """The most rows that a process can get: of whole shards, where they can be dealt out, else of single rows."""
@@ -81,6 +78,16 @@ class Stream:
             return -(-len(self) // processes)
         largest = sorted(footer.num_rows for footer in self.footers)[-(len(self.shards) // processes) :]
         return sum(largest)
+
+
+def _column(shard: str, column: str) -> list[Any]:
+    with fsspec.open(shard, "rb") as file:
+        return pq.read_table(file, columns=[column])[column].to_pylist()
+
+
+def _footer(shard: str) -> pq.FileMetaData:
+    with fsspec.open(shard, "rb") as file:
+        return pq.read_metadata(file)
 
 
 def _nulls(footer: pq.FileMetaData, column: str) -> int:

@@ -18,9 +18,11 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, find_executable_batch_size
 from datasets import Dataset
+from huggingface_hub.errors import HTTPError
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from ger_datasets.connection import patiently
 from ger_datasets.errors import UserError, listing
 from ger_datasets.files import write_text
 from ger_datasets.schema import NO_LABEL
@@ -124,8 +126,9 @@ def build(
         logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
             with accelerator.main_process_first():
-                (model, processor), began = made(pretrained=True), {"weights": "imagenet"}
-        except (OSError, RuntimeError) as error:  # RuntimeError: timm has none for this backbone
+                model, processor = patiently(lambda: made(pretrained=True))
+                began = {"weights": "imagenet"}
+        except (OSError, RuntimeError, HTTPError) as error:  # RuntimeError: timm has none for this backbone
             reason = f"no ImageNet weights for {arguments.model} ({one_line(error)})"
             if wanted == "imagenet":
                 raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error

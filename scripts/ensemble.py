@@ -13,6 +13,7 @@ from typing import Any
 
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError
+from ger_datasets.locks import LOCK, alone
 from ger_models.ensembling import check_folder, member_checkpoints, write_checkpoint, write_ensemble
 from ger_models.evaluation.ensemble import METHODS, Options
 from ger_models.evaluation.joining import read_members
@@ -80,9 +81,10 @@ def main(arguments: Arguments) -> dict[str, Any]:
         arguments.nested_folds,
     )
     account = chosen.account
-    written = write_ensemble(folder, chosen)
-    if checkpoints:
-        written["checkpoint"] = write_checkpoint(folder, checkpoints, chosen)
+    with alone(folder / LOCK, f"writing into {folder}"):
+        written = write_ensemble(folder, chosen)
+        if checkpoints:
+            written["checkpoint"] = write_checkpoint(folder, checkpoints, chosen)
     if account["note"]:
         logger.warning("note: %s", account["note"])
     accuracies = {

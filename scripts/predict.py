@@ -19,13 +19,13 @@ from tqdm import tqdm
 from ger_datasets.cards import read_notice
 from ger_datasets.cli import run
 from ger_datasets.devices import choose_device
-from ger_datasets.errors import UserError
+from ger_datasets.errors import UserError, listing
 from ger_models.inference import Members
 from ger_models.inputs import dataset_parts, photo_parts, video_parts
 from ger_models.loading import check_classes, load_splits
 from ger_models.pictures import PREDICTIONS
 from ger_models.pipeline_ger import FaceColumns
-from ger_models.predicting import Run, Source, table_paths
+from ger_models.predicting import Run, Source, alone_with, table_paths
 from ger_models.revisions import dataset_revision
 
 
@@ -70,6 +70,8 @@ class Arguments:
             raise UserError("give --output, one file for each model, or --output_dir, not both")
         if self.output is not None and len(self.output) != len(self.model):
             raise UserError(f"--output needs a file for each model: {len(self.model)}, found {len(self.output)}")
+        if self.output is not None and len(set(self.output)) < len(self.output):
+            raise UserError(f"--output names a file twice: {listing(self.output)}; each model needs its own")
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
         for name in ("batch_size", "every"):
@@ -83,18 +85,20 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     members = Members(arguments.model, device)
     source = make_source(arguments, members, device, state)
     tables, pictures = destinations(arguments)
-    work = Run(members, source, tables, pictures, arguments.batch_size)
-    state.wait_for_everyone()  # before anything is written, all have seen what is left to do
-    if state.is_main_process:
-        work.tell()
-    mine, main_process = work.open_parts[state.process_index :: state.num_processes], state.is_main_process
-    bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
-    for number in mine:
-        for answered in work.predict(number):
-            bar.update(answered)
-    bar.close()
-    state.wait_for_everyone()
-    return work.finish() if main_process else None
+    main_process = state.is_main_process
+    with alone_with(tables, main_process):
+        work = Run(members, source, tables, pictures, arguments.batch_size)
+        state.wait_for_everyone()  # before anything is written, all have seen what is left to do
+        if main_process:
+            work.tell()
+        mine = work.open_parts[state.process_index :: state.num_processes]
+        bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
+        for number in mine:
+            for answered in work.predict(number):
+                bar.update(answered)
+        bar.close()
+        state.wait_for_everyone()
+        return work.finish() if main_process else None
 
 
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:

@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from ger_datasets.cli import run
 from ger_datasets.errors import UserError, listing
 from ger_models import recipes, run_report, training
-from ger_models.batches import Collator, make_loader, rest_of, set_epoch
+from ger_models.batches import Collator, killed_workers_told, make_loader, rest_of, set_epoch
 from ger_models.optimization import MovingAverage, loss_of, make_optimizer, rate_at, set_rate
 from ger_models.presets import PRESETS, preset
 from ger_models.progress import Stop, Watch
@@ -109,62 +109,63 @@ def main(arguments: Arguments) -> dict | None:
         recipe = training.fitting(recipe, arguments, model, data["train"], processor, accelerator)
     about_run = run_report.describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
-    folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume)
-    report = run_report.Report(arguments, chosen, about_run, began, folder)
-    model.config.notice = report.run["notice"]
+    with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
+        report = run_report.Report(arguments, chosen, about_run, began, folder)
+        model.config.notice = report.run["notice"]
 
-    sizes = (recipe.batch_size, arguments.num_workers)
-    collator = Collator(processor, train_seed=arguments.seed)
-    loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
-    validation = make_loader(data["validation"], Collator(processor), *sizes)
-    optimizer = make_optimizer(model, recipe)
-    model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
-    average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
-    position = training.starting_position(folder, model, optimizer, average, loader, arguments.resume)
-    steps = recipe.epochs * training.steps_per_epoch(loader, accelerator)
+        sizes = (recipe.batch_size, arguments.num_workers)
+        collator = Collator(processor, train_seed=arguments.seed)
+        loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
+        validation = make_loader(data["validation"], Collator(processor), *sizes)
+        optimizer = make_optimizer(model, recipe)
+        model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
+        average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
+        position = training.starting_position(folder, model, optimizer, average, loader, arguments.resume)
+        steps = recipe.epochs * training.steps_per_epoch(loader, accelerator)
 
-    with Stop() as stop, training.profiled(arguments.profile, folder.path, accelerator) as profile_step:
-        watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
-        while not position.finished:
-            model.train()
-            set_epoch(loader, position.epoch)
-            for batch in rest_of(loader, position.batch):
-                photos = batch.pop("image_ids")
-                training.seed_step(arguments.seed, position, accelerator.process_index)
-                with accelerator.accumulate(model):
-                    outputs = model(**batch)
-                    loss = loss_of(outputs, batch["labels"], recipe.label_smoothing)
-                    accelerator.backward(loss)
-                    if accelerator.sync_gradients and recipe.max_grad_norm:
-                        accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-                    set_rate(optimizer, rate_at(recipe, position.step, steps))
-                    optimizer.step()
-                    optimizer.zero_grad()
-                watch.add(loss, outputs.logits, batch["labels"], photos)
-                if accelerator.sync_gradients:
-                    position.step += 1
-                    average.update(position.step)
-                    profile_step()
-                    stopping = watch.stopping  # asked once: a signal may come at any moment
-                    if stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
-                        watch.look()
-                        folder.save(position, model, optimizer, average)
-                    if stopping:
-                        stop.leave()
-                    if position.step == arguments.max_steps:
-                        break
-            watch.look()
-            with average.in_place():
-                logits, labels = training.predict(model, validation, accelerator)
-                if training.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
-                    training.save_best(folder, model, processor)
-            folder.save(position, model, optimizer, average)
-            report.epoch(position)
-            if watch.stopping and not position.finished:
-                stop.leave()
-        watch.bar.close()
-    accelerator.end_training()
-    return report.end(position) if accelerator.is_main_process else None
+        profiled = training.profiled(arguments.profile, folder.path, accelerator)
+        with killed_workers_told(), Stop() as stop, profiled as profile_step:
+            watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
+            while not position.finished:
+                model.train()
+                set_epoch(loader, position.epoch)
+                for batch in rest_of(loader, position.batch):
+                    photos = batch.pop("image_ids")
+                    training.seed_step(arguments.seed, position, accelerator.process_index)
+                    with accelerator.accumulate(model):
+                        outputs = model(**batch)
+                        loss = loss_of(outputs, batch["labels"], recipe.label_smoothing)
+                        accelerator.backward(loss)
+                        if accelerator.sync_gradients and recipe.max_grad_norm:
+                            accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+                        set_rate(optimizer, rate_at(recipe, position.step, steps))
+                        optimizer.step()
+                        optimizer.zero_grad()
+                    watch.add(loss, outputs.logits, batch["labels"], photos)
+                    if accelerator.sync_gradients:
+                        position.step += 1
+                        average.update(position.step)
+                        profile_step()
+                        stopping = watch.stopping  # asked once: a signal may come at any moment
+                        if stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
+                            watch.look()
+                            folder.save(position, model, optimizer, average)
+                        if stopping:
+                            stop.leave()
+                        if position.step == arguments.max_steps:
+                            break
+                watch.look()
+                with average.in_place():
+                    logits, labels = training.predict(model, validation, accelerator)
+                    if training.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
+                        training.save_best(folder, model, processor)
+                folder.save(position, model, optimizer, average)
+                report.epoch(position)
+                if watch.stopping and not position.finished:
+                    stop.leave()
+            watch.bar.close()
+        accelerator.end_training()
+        return report.end(position) if accelerator.is_main_process else None
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import threading
 import time
 import uuid
@@ -40,6 +41,8 @@ class Fault:
         times: so many of them fail; None: all that follow.
         delay: seconds before the answer.
         cut: the connection is closed after so many bytes of what is sent; None: all are read.
+        cut_answer: the connection is closed after so many bytes of the right answer's body; None: all are sent.
+        wait: the answer's Retry-After, in seconds; None: none.
     """
 
     pattern: str
@@ -48,6 +51,8 @@ class Fault:
     times: int | None = None
     delay: float = 0
     cut: int | None = None
+    cut_answer: int | None = None
+    wait: int | None = None
 
 
 class Store:
@@ -100,6 +105,7 @@ class Store:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HubServer
+    cut_answer: int | None = None
 
     def log_message(self, *_: object) -> None:
         """Nothing: `HubServer.log` keeps the requests."""
@@ -110,14 +116,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: self.cut_answer])
+            if self.cut_answer is not None and self.cut_answer < len(body):
+                self.close_connection = True
 
     def reply(self, content: Any, status: int = 200, **headers: str) -> None:
         body = json.dumps(content).encode()
         self.answer(status, {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}, body)
 
-    def fail(self, status: int, code: str, message: str) -> None:
-        self.reply({"error": message}, status, **{"X-Error-Code": code, "X-Error-Message": message})
+    def fail(self, status: int, code: str, message: str, **headers: str) -> None:
+        self.reply({"error": message}, status, **{"X-Error-Code": code, "X-Error-Message": message}, **headers)
 
     def read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -135,6 +143,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.store.lock:
             self.server.log.append(request)
             fault = self.server.fault(request) or Fault("")
+        self.cut_answer = fault.cut_answer
         if fault.cut is not None:
             self.rfile.read(fault.cut)
             self.close_connection = True
@@ -146,7 +155,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if status is not None:
-            self.fail(status, "", f"made to fail with {status}")
+            more = {} if fault.wait is None else {"Retry-After": str(fault.wait)}
+            self.fail(status, "", f"made to fail with {status}", **more)
             return
         # the address of an LFS upload is its own permission, as on the real Hub
         if self.command not in ("GET", "HEAD") and "/_lfs/" not in url.path and not self.authorised():
@@ -443,6 +453,23 @@ class HubServer(ThreadingHTTPServer):
                     fault.times -= 1
                     return fault
         return None
+
+    def hold(self, key: str, folder: Path) -> None:
+        """Make the public repository `key`, such as `datasets/me/sample`, with the files of `folder`."""
+        tree = {}
+        for path in (path for path in sorted(folder.rglob("*")) if path.is_file()):
+            name, data = path.relative_to(folder).as_posix(), path.read_bytes()
+            sha256, lfs = self.store.put(data), name.endswith(LFS_SUFFIXES)
+            oid = git_oid(sha256.encode() if lfs else data)
+            tree[name] = {"size": len(data), "oid": oid, "sha256": sha256, "lfs": lfs}
+        with self.store.lock:
+            self.store.create(key, private=False)
+            self.store.commit(key, "main", tree, "held")
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that is gone before its answer is its own affair; what else happens is printed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     def __enter__(self) -> HubServer:
         threading.Thread(target=self.serve_forever, daemon=True).start()

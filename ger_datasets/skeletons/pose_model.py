@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..connection import read_from_hub
 from ..errors import UserError, listing
 from ..records import Record
 from .drawing import COCO_17, draw_skeletons
@@ -114,7 +116,7 @@ class SkeletonModel:
 
 
 def _load(pose: str, detector: str, device: str | torch.device) -> Networks:
-    from transformers import AutoImageProcessor, AutoModelForObjectDetection, VitPoseForPoseEstimation
+    from transformers import AutoModelForObjectDetection, VitPoseForPoseEstimation
 
     _pose_config(pose)
     labels = _person_labels(_config(detector, "detector"), detector)
@@ -124,8 +126,8 @@ def _load(pose: str, detector: str, device: str | torch.device) -> Networks:
         ("pose model", pose, VitPoseForPoseEstimation),
     ):
         try:
-            model, info = auto.from_pretrained(name, use_safetensors=True, output_loading_info=True, **SAFE)
-            processors.append(AutoImageProcessor.from_pretrained(name, **SAFE))
+            (model, info), processor = read_from_hub(name, partial(_open, auto, name))
+            processors.append(processor)
         except Exception as error:  # whatever transformers makes of a broken checkpoint
             raise _cannot_load(name, kind, error) from error
         random = sorted(info["missing_keys"] & dict(model.named_parameters()).keys())
@@ -135,11 +137,18 @@ def _load(pose: str, detector: str, device: str | torch.device) -> Networks:
     return Networks(models[0], processors[0], labels, models[1], processors[1])
 
 
+def _open(auto: Any, name: str) -> tuple[Any, Any]:
+    from transformers import AutoImageProcessor
+
+    loaded = auto.from_pretrained(name, use_safetensors=True, output_loading_info=True, **SAFE)
+    return loaded, AutoImageProcessor.from_pretrained(name, **SAFE)
+
+
 def _config(name: str, kind: str) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(name, **SAFE)
+        return read_from_hub(name, lambda: AutoConfig.from_pretrained(name, **SAFE))
     except Exception as error:
         raise _cannot_load(name, kind, error) from error
 

@@ -22,6 +22,7 @@ from scipy.special import softmax
 
 from ger_datasets.errors import UserError
 from ger_datasets.files import replacing
+from ger_datasets.locks import LOCK, alone
 from ger_datasets.schema import NO_LABEL
 
 from .card import render_card
@@ -67,7 +68,8 @@ def write_report(
 
     Raises:
         UserError: there is no such split, none of its rows has a label, the models were given other photos, the folder
-            holds files of the report's names that are not a report of ours, or it cannot be written.
+            holds files of the report's names that are not a report of ours, another process writes one there, or it
+            cannot be written.
     """
     folder = Path(folder)
     check_own(folder, FILES, "report", FORMAT)
@@ -85,9 +87,10 @@ def write_report(
         "card.md": render_card(report, dataset).encode(errors="replace"),
         "report.html": render_page(report, pictures).encode(errors="replace"),
     }
-    for name, content in contents.items():
-        with replacing(folder / name) as handle:
-            handle.write(content)
+    with alone(folder / LOCK, f"writing into {folder}"):
+        for name, content in contents.items():
+            with replacing(folder / name) as handle:
+                handle.write(content)
     return report
 
 

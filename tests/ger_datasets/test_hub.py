@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import CLOSE, Fault, HubServer
 
+from ger_datasets.connection import told_plainly
 from ger_datasets.errors import UserError
-from ger_datasets.hub import LOCAL_PATH, push_dataset, refuse_local_paths, told_plainly
+from ger_datasets.hub import LOCAL_PATH, push_dataset, refuse_local_paths
 from ger_datasets.prepared import read_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,7 +223,9 @@ def test_what_the_hub_refuses_is_told_in_one_line(hub: HubServer, client: Callab
         (TOKEN, "../me/sample", "must read ORG/NAME"),
     ]
     script = """
-import contextlib, io, json, os, runpy, sys
+import contextlib, io, json, os, runpy, sys, time
+real = time.sleep
+time.sleep = lambda seconds: real(min(seconds, 0.01))  # between the many tries
 _, script, dataset, cases = sys.argv
 for token, repo in json.loads(cases):
     os.environ["HF_TOKEN"] = token

@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import nn
 
 from ger_datasets.errors import UserError
@@ -82,10 +83,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path / "run")
-    world.folder.begin({"model": "m"}, "epochs: 1\n", resume=False)
-    return world
+    with world.folder.begin({"model": "m"}, "epochs: 1\n", resume=False):
+        yield world
 
 
 def test_the_last_checkpoints_stay(world: World) -> None:
@@ -161,13 +162,13 @@ def test_a_disk_that_fills_up(world: World, at: str, monkeypatch: pytest.MonkeyP
         return call
 
     if at == "model":  # as safetensors tells it
-        error = run_folder.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         monkeypatch.setattr(run_folder, "save_file", refuse(error))
     elif at == "optimizer":  # as torch tells it
         error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
         monkeypatch.setattr(torch, "save", refuse(error))
     elif at == "seal":
-        monkeypatch.setattr(run_folder, "_to_disk", refuse(full))
+        monkeypatch.setattr(run_folder, "to_disk", refuse(full))
     else:
         monkeypatch.setattr(run_folder.os, "replace", refuse(full))
     with pytest.raises(UserError, match=r"cannot be written .* MB free\); what was whole there is whole: make room"):
