@@ -30,7 +30,8 @@ def run(
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
     `main` returns the figures, or None on a process that has nothing to report (all but the first of many). A class
-    attribute `first` of `arguments` names the option that a first word without dashes is meant for.
+    attribute `first` of `arguments` names the option that a first word without dashes is meant for; `at_once` says
+    that there is nothing to clear away, so that Ctrl-C and SIGTERM end the process without waiting for its threads.
     """
     argv = sys.argv[1:] if argv is None else argv
     first = getattr(arguments, "first", None)
@@ -51,16 +52,21 @@ def run(
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0])
-    process, before = os.getpid(), None
+    process, before = os.getpid(), {}
+    at_once = getattr(arguments, "at_once", False)
 
     def end(number: int, frame: FrameType | None) -> None:
         """Unwind, so that what is half written is cleared away; a forked worker has nothing to clear."""
         if os.getpid() != process:
             os._exit(128 + number)
+        if at_once:
+            os.write(2, b"\ninterrupted\n")
+            os._exit(128 + number)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, end)
+        for number in (signal.SIGTERM, signal.SIGINT) if at_once else (signal.SIGTERM,):
+            before[number] = signal.signal(number, end)
     try:
         (parsed,) = parser.parse_args_into_dataclasses(argv)
         figures = main(parsed)
@@ -71,8 +77,8 @@ def run(
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if figures is not None:
         print(json.dumps(figures), flush=True)
     sys.exit(0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ger_datasets.cli import run
 from ger_datasets.hub import push_dataset
@@ -14,6 +15,7 @@ from ger_datasets.hub import push_dataset
 
 @dataclass
 class Arguments:
+    at_once: ClassVar[bool] = True
     dataset: Path = field(metadata={"help": "Folder of a prepared dataset."})
     repo: str = field(metadata={"help": "ORG/NAME on the Hub; made if it does not exist."})
     private: bool = field(

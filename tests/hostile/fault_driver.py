@@ -1,9 +1,16 @@
-"""Runs scripts in forked children that something happens to: a signal, a limit, a clock that jumps.
+"""Runs scripts in forked children that something happens to: a signal, a limit, a clock that jumps, a deaf Hub.
 
 Reads jobs, one JSON object a line, from stdin, and answers each with one line: code, stdout, stderr and whether the
 signal was sent. Has imported everything before it forks, so that what happens falls into the work.
 
-    {"argv": ["prepare", "--dataset", ...], "signal": 15, "after": "GLOB", "more": 1, "clock": true, "fsize": 100000}
+    {"argv": ["prepare", "--dataset", ...], "signal": 15, "after": "GLOB", "more": 1}   the signal, after a new file
+    {..., "victim": "worker"}      it goes to a child of the child
+    {..., "clock": true}           the clock jumps by years
+    {..., "fsize": 100000}         no file may grow larger
+    {..., "small_parts": true}     predict works in parts of two photos
+    {..., "hasty": true}           nothing waits long before it tries again
+    {..., "silence": 1}            seconds without an answer that count as none
+    {..., "beside": ["predict", ...]}   a second child at the same time; the answer has its own under "beside"
 """
 
 from __future__ import annotations
@@ -14,22 +21,27 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from huggingface_hub import constants
 
-from ger_datasets import shards
+from ger_datasets import connection, shards
 from ger_datasets.cli import run
+from ger_models import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 torch.set_num_threads(1)
 shards.SHARD_ROWS, shards.GROUP_ROWS = 2, 1
 
 
-def loaded(name: str) -> object:
+def loaded(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"scripts_{name}", ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -37,7 +49,8 @@ def loaded(name: str) -> object:
     return module
 
 
-SCRIPTS = {name: loaded(name) for name in ("prepare", "predict", "train")}
+NAMES = ("prepare", "predict", "train", "push", "ensemble", "evaluate_predictions", "convert_checkpoint")
+SCRIPTS = {name: loaded(name) for name in NAMES}
 
 
 def jump_about() -> None:
@@ -47,20 +60,29 @@ def jump_about() -> None:
     time.time_ns = lambda: int(time.time() * 1e9)
 
 
-def child(job: dict, out: int, log: int) -> None:
+def hurry() -> None:
+    real = time.sleep
+    time.sleep = lambda seconds: real(min(seconds, 0.01))
+
+
+def child(job: dict, argv: list[str], out: int, log: int) -> None:
     os.setsid()
     os.dup2(out, 1)
     os.dup2(log, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
     if job.get("fsize"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["fsize"], job["fsize"]))
     if job.get("clock"):
         jump_about()
+    if job.get("hasty"):
+        hurry()
+    if job.get("silence"):
+        connection.SILENT_SECONDS = job["silence"]
+        constants.HF_HUB_DOWNLOAD_TIMEOUT = constants.HF_HUB_ETAG_TIMEOUT = job["silence"]
     if job.get("small_parts"):
-        from ger_models import inputs
-
         inputs.LEAST_PART, inputs.PARTS = 2, 100
-    name, *words = job["argv"]
+    name, *words = argv
     code = 1
     try:
         run(SCRIPTS[name].main, SCRIPTS[name].Arguments, words)
@@ -76,30 +98,63 @@ def child(job: dict, out: int, log: int) -> None:
         os._exit(code)
 
 
-def do(job: dict) -> dict:
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
-        before = len(glob.glob(job.get("after", ""), include_hidden=True))
-        pid = os.fork()
-        if pid == 0:
-            child(job, out.fileno(), log.fileno())
-        sent, status, end = False, None, time.monotonic() + 120
-        while status is None:
-            done, state = os.waitpid(pid, os.WNOHANG)
-            status = state if done else None
-            if done:
-                break
-            there = len(glob.glob(job.get("after", ""), include_hidden=True))
-            if not sent and job.get("signal") and there >= before + job.get("more", 1):
-                os.kill(pid, job["signal"])
-                sent = True
-            if time.monotonic() > end:
-                os.kill(pid, 9)
-            time.sleep(0.002)
-        told = {"code": os.waitstatus_to_exitcode(status), "sent": sent}
-        for name, file in (("stdout", out), ("stderr", log)):
+@dataclass
+class Child:
+    """A script under way; `status` is None until it has ended."""
+
+    pid: int
+    out: Any
+    log: Any
+    status: int | None = None
+
+    def look(self) -> None:
+        if self.status is None:
+            done, state = os.waitpid(self.pid, os.WNOHANG)
+            self.status = state if done else None
+
+    def told(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"code": os.waitstatus_to_exitcode(self.status)}
+        for name, file in (("stdout", self.out), ("stderr", self.log)):
             file.seek(0)
             told[name] = file.read().decode(errors="replace")
+            file.close()
         return told
+
+
+def start(job: dict, argv: list[str]) -> Child:
+    out, log = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `told` closes them
+    pid = os.fork()
+    if pid == 0:
+        child(job, argv, out.fileno(), log.fileno())
+    return Child(pid, out, log)
+
+
+def victims(job: dict, pid: int) -> list[int]:
+    if job.get("victim") != "worker":
+        return [pid]
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def do(job: dict) -> dict:
+    before = len(glob.glob(job.get("after", ""), include_hidden=True))
+    children = [start(job, argv) for argv in (job["argv"], job.get("beside")) if argv]
+    sent, end = False, time.monotonic() + 120
+    while any(each.status is None for each in children):
+        for each in children:
+            each.look()
+        first = children[0]
+        there = len(glob.glob(job.get("after", ""), include_hidden=True))
+        if not sent and first.status is None and job.get("signal") and there >= before + job.get("more", 1):
+            for pid in victims(job, first.pid):
+                os.kill(pid, job["signal"])
+                sent = True
+        if time.monotonic() > end:
+            for each in children:
+                if each.status is None:
+                    os.kill(each.pid, 9)
+        time.sleep(0.002)
+    told = {**children[0].told(), "sent": sent}
+    return {**told, **({"beside": children[1].told()} if len(children) > 1 else {})}
 
 
 print("ready", flush=True)

@@ -1,0 +1,96 @@
+"""What goes wrong around preparing, signals, disks, clocks, other processes, costs neither a row nor a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults import Disk, Do, digests, half_written, preparing, refused
+
+from ger_datasets import shards
+from ger_datasets.errors import UserError
+from ger_datasets.locks import alone
+from ger_datasets.prepare import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_preparing_told_to_end_and_with_a_jumping_clock(do: Do, raw_folder: Path, tmp_path: Path) -> None:
+    assert do(*preparing(raw_folder, tmp_path / "calm"))["code"] == 0
+    calm, output = digests(tmp_path / "calm"), tmp_path / "out"
+    shard = str(output / "data" / "*.parquet")
+    told = do(*preparing(raw_folder, output), signal=signal.SIGTERM, after=shard)
+    assert told["sent"]
+    assert told["code"] == 143, told["stderr"]
+    assert half_written(output) == []
+    assert not list(output.glob(".*.lock"))
+    assert not (output / "README.md").exists()
+    assert do(*preparing(raw_folder, output), clock=True)["code"] == 0
+    assert digests(output) == calm, "neither the signal nor the clock shows in a byte"
+
+
+def test_preparing_onto_a_disk_that_is_full_or_read_only(
+    do: Do, raw_folder: Path, tmp_path: Path, small_disk: Disk
+) -> None:
+    disk, remount = small_disk
+    assert do(*preparing(raw_folder, tmp_path / "calm"))["code"] == 0
+    remount("size=40k")
+    refused(do(*preparing(raw_folder, disk / "out")), "No space left on device")
+    assert half_written(disk) == []
+    remount("size=20m")
+    assert do(*preparing(raw_folder, disk / "out"))["code"] == 0
+    assert digests(disk / "out") == digests(tmp_path / "calm")
+    remount("ro")
+    refused(do(*preparing(raw_folder, disk / "more")), "Read-only file system")
+    remount("rw")
+
+
+def test_a_file_that_may_not_grow(do: Do, raw_folder: Path, tmp_path: Path) -> None:
+    """A quota, as `ulimit -f` sets it: what a full disk is, for who may not mount one."""
+    refused(do(*preparing(raw_folder, tmp_path / "out"), fsize=3000), "File too large")
+    assert half_written(tmp_path) == []
+    assert do(*preparing(raw_folder, tmp_path / "out"))["code"] == 0
+
+
+def test_two_processes_prepare_into_one_folder(raw_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with alone(output / ".part-1-of-1.lock", "preparing"):
+        with pytest.raises(UserError, match=r"another process is preparing into .*out: wait until it has ended"):
+            prepare("gaf3", raw_folder, output, num_proc=1)
+        assert not (output / "data").exists()
+    assert prepare("gaf3", raw_folder, output, num_proc=1)["complete"]
+    assert not list(output.glob(".*.lock"))
+
+
+def test_a_worker_that_the_kernel_kills(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\nfrom ger_datasets import shards\n"
+        "from ger_datasets.prepare import prepare\nfrom ger_datasets.errors import UserError\n"
+        "shards.SHARD_ROWS, real = 1, shards.read_photo\n"
+        "def read(path):\n"
+        "    if path.parent.parent.name == 'val' and multiprocessing.parent_process():\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(path)\n"
+        "shards.read_photo = read\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n        prepare('gaf3', Path(sys.argv[1]), Path(sys.argv[2]), num_proc=2)\n"
+        "    except UserError as error:\n        print(error)\n"
+    )
+    (tmp_path / "run.py").write_text(code)
+    output = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, tmp_path / "run.py", raw_folder, output], capture_output=True, text=True,
+        timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert "a worker process was killed" in done.stdout, done.stderr[-2000:]
+    assert not (output / "README.md").exists()
+    whole = {path.name: path.read_bytes() for path in (output / "data").glob("*.parquet")}
+    assert 0 < len(whole) < 12, "the kill fell into the work"
+    monkeypatch.setattr(shards, "SHARD_ROWS", 1)
+    assert prepare("gaf3", raw_folder, output, num_proc=1)["rows"] == 12
+    prepare("gaf3", raw_folder, tmp_path / "calm", num_proc=1)
+    assert digests(output) == digests(tmp_path / "calm"), "run again, it ends as if nothing had happened"
