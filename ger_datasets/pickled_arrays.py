@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import io
 import math
-import pickletools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import BadPhoto
+from .pickles import Machine, Meaning, interpret
 
 MAX_INSTRUCTIONS = 1_000_000  # a run of pixels counts as one; a thousand faces take some 30,000
 MAX_VALUES = 30_000_000  # on the stack and in lists: one face of 10 million pixels, stored number by number
@@ -39,14 +39,6 @@ _NAMES = {
 _DTYPE_CODE = re.compile(r"[iu][1248]|f[248]|b1|O[48]")
 _ONE_BYTE_RUN = re.compile(rb"(?:K.)+", re.DOTALL)  # BININT1: the letter K and the number
 
-_IGNORED = {"PROTO", "FRAME"}
-_VALUE = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-_VALUE |= {"BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"}
-_CONSTANT = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_SHORT_TUPLE = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUT = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
-_GET = {"BINGET", "LONG_BINGET"}
-
 
 @dataclass
 class _Dtype:
@@ -66,10 +58,10 @@ def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
     """The array in `content`: numbers, or objects of which each is an array of numbers.
 
     `pickle` is not used: an unpickler, even one that admits NumPy's classes alone, hands NumPy's `__setstate__` states
-    that it trusts. Here the opcodes are read one by one, the dozen that arrays are made of are interpreted, and the
-    numbers are taken from their bytes; whatever else stands there refuses the whole. Protocols 2 to 4 are read, those
-    that `np.savez` has used. An array of Python numbers (which is what `np.array(faces, dtype=object)` makes of one
-    face, or of faces of one size) is returned as an array of numbers. Where `strings`, one of strings is read too.
+    that it trusts. Here the opcodes are read one by one (`pickles.py`), and the numbers are taken from their bytes.
+    Protocols 2 to 4 are read, those that `np.savez` has used. An array of Python numbers (which is what
+    `np.array(faces, dtype=object)` makes of one face, or of faces of one size) is returned as an array of numbers.
+    Where `strings`, one of strings is read too.
 
     Raises:
         BadPhoto: no pickled array, damaged, or more than one.
@@ -83,71 +75,25 @@ def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
 
 
 def _interpreted(content: bytes) -> Any:
-    """What the pickle leaves on its stack; nothing is called, imported or built."""
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-    values = 0
+    """What the pickle leaves on its stack."""
     stream = io.BytesIO(content)
-    argument: Any
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        name, before = opcode.name, len(stack)
-        if count > MAX_INSTRUCTIONS or values > MAX_VALUES:
-            raise BadPhoto(f"the pickled array is too large, and {_NOTHING_RAN}")
-        if name == "BININT1":
-            # genops reads on from wherever the stream stands: a run of pixels is taken at once, 50 times faster
-            run = _ONE_BYTE_RUN.match(content, stream.tell())
-            stack.append(argument)
-            if run:
-                stack.extend(run[0][1::2])
-                stream.seek(run.end())
-        elif name in _VALUE:
-            stack.append(argument)
-        elif name in _CONSTANT:
-            stack.append(_CONSTANT[name])
-        elif name in _PUT:
-            memo[len(memo) if argument is None else argument] = stack[-1]
-        elif name in _GET:
-            stack.append(memo[argument])
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name == "TUPLE":
-            stack.append(tuple(_popped(stack, marks.pop())))
-        elif name in _SHORT_TUPLE:
-            stack.append(tuple(_popped(stack, len(stack) - _SHORT_TUPLE[name])))
-        elif name == "EMPTY_LIST":
-            stack.append([])
-        elif name in ("APPEND", "APPENDS"):
-            items = _popped(stack, marks.pop() if name == "APPENDS" else len(stack) - 1)
-            if not isinstance(stack[-1], list):
-                raise ValueError("APPEND to what is no list")
-            stack[-1].extend(items)
-        elif name == "GLOBAL":
-            stack.append(_named(*argument.split(" ")))
-        elif name == "STACK_GLOBAL":
-            stack.append(_named(*_popped(stack, len(stack) - 2)))
-        elif name == "REDUCE":
-            stack.append(_reduced(*_popped(stack, len(stack) - 2)))
-        elif name == "BUILD":
-            (state,) = _popped(stack, len(stack) - 1)
-            _build(stack[-1], state)
-        elif name == "STOP":
-            break
-        elif name not in _IGNORED:
-            raise BadPhoto(f"the pickle holds the instruction {name}: no array of faces, and {_NOTHING_RAN}")
-        values += max(0, len(stack) - before)
-    if len(stack) != 1 or marks:
-        raise ValueError("one value is left by a whole pickle")
-    return stack[0]
+
+    def pixels(machine: Machine, first: int) -> None:
+        # the opcodes are read on from wherever the stream stands: a run of pixels is taken at once, 50 times faster
+        run = _ONE_BYTE_RUN.match(content, stream.tell())
+        machine.stack.append(first)
+        if run:
+            machine.stack.extend(run[0][1::2])
+            stream.seek(run.end())
+
+    steps = {"BININT1": pixels}
+    return interpret(stream, Meaning(_named, _reduced, _build, _refused, MAX_INSTRUCTIONS, MAX_VALUES, steps))
 
 
-def _popped(stack: list[Any], start: int) -> list[Any]:
-    """The values from `start` on, taken off the stack."""
-    if not 0 <= start <= len(stack):
-        raise ValueError("the stack holds less than is taken from it")
-    items = stack[start:]
-    del stack[start:]
-    return items
+def _refused(instruction: str) -> BadPhoto:
+    if not instruction:
+        return BadPhoto(f"the pickled array is too large, and {_NOTHING_RAN}")
+    return BadPhoto(f"the pickle holds the instruction {instruction}: no array of faces, and {_NOTHING_RAN}")
 
 
 def _named(module: Any, name: Any) -> _Name:

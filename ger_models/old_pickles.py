@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import enum
 import math
-import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from ger_datasets.errors import UserError
+from ger_datasets.pickles import Machine, Meaning, Step, interpret
 
 MAX_INSTRUCTIONS = 3_000_000  # a whole DenseNet-161 takes some 70,000
 MAX_NAMES = 20_000  # of modules and weights in one model; EfficientNet-B6 has some 2,000
@@ -126,20 +127,12 @@ _MODULES = {
     "net_sphere": {"sphere20a", "AngleLinear"},
 }
 
-_IGNORED_CODES = {"PROTO", "FRAME"}
-_VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}
-_VALUES |= {"BINBYTES", "SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING"}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_SHORT_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUTS = {"BINPUT", "LONG_BINPUT", "MEMOIZE"}
-_GETS = {"BINGET", "LONG_BINGET"}
-
 
 def read_pickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """What the pickle at the stream's position describes; the stream is left behind its end.
 
-    `pickle` is not used. The opcodes are read one by one, the few dozen that checkpoints are made of are interpreted,
-    and the names they hold are compared with a list: nothing is imported or called. Protocols 2 to 4 are read.
+    `pickle` is not used. The opcodes are read one by one (`ger_datasets/pickles.py`), and the names they hold are
+    compared with a list: nothing is imported or called. Protocols 2 to 4 are read.
 
     Args:
         storages: every storage that is met is added here under its key.
@@ -152,75 +145,26 @@ def read_pickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) ->
         UserError: a name that is not on the list, an instruction that checkpoints do not use, or damage. The message
             does not name the file.
     """
+    persistent = partial(_add_persistent, {} if storages is None else storages)
+    meaning = Meaning(
+        _named,
+        _called,
+        _build,
+        _refused,
+        MAX_INSTRUCTIONS,
+        MAX_INSTRUCTIONS,
+        {**_STEPS, "BINPERSID": persistent},
+    )
     try:
-        return _interpreted(stream, {} if storages is None else storages)
+        return interpret(stream, meaning)
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UserError(f"its pickle is damaged or cut short, and {NOTHING_RAN}") from error
 
 
-def _interpreted(stream: BinaryIO, storages: dict[str, Storage]) -> Any:
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-    argument: Any
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        name = opcode.name
-        if count > MAX_INSTRUCTIONS:
-            raise UserError(f"its pickle has more than {MAX_INSTRUCTIONS:,} instructions, and {NOTHING_RAN}")
-        if name in _VALUES:
-            stack.append(argument)
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name in _PUTS:
-            memo[len(memo) if argument is None else argument] = stack[-1]
-        elif name in _GETS:
-            stack.append(memo[argument])
-        elif name == "MARK":
-            marks.append(len(stack))
-        elif name == "TUPLE":
-            stack.append(tuple(_popped(stack, marks.pop())))
-        elif name in _SHORT_TUPLES:
-            stack.append(tuple(_popped(stack, len(stack) - _SHORT_TUPLES[name])))
-        elif name in ("EMPTY_LIST", "EMPTY_SET"):
-            stack.append([])  # a set of names, too, is only looked up in
-        elif name in ("APPEND", "APPENDS", "ADDITEMS"):
-            items = _popped(stack, len(stack) - 1 if name == "APPEND" else marks.pop())
-            _kind(stack[-1], list).extend(items)
-        elif name == "EMPTY_DICT":
-            stack.append({})
-        elif name in ("SETITEM", "SETITEMS"):
-            items = _popped(stack, len(stack) - 2 if name == "SETITEM" else marks.pop())
-            _set_items(stack[-1], zip(items[::2], items[1::2], strict=True))
-        elif name == "GLOBAL":
-            stack.append(_named(*argument.split(" ")))
-        elif name == "STACK_GLOBAL":
-            stack.append(_named(*_popped(stack, len(stack) - 2)))
-        elif name in ("REDUCE", "NEWOBJ"):
-            function, arguments = _popped(stack, len(stack) - 2)
-            stack.append(_made(function, arguments, new=name == "NEWOBJ"))
-        elif name == "BUILD":
-            (state,) = _popped(stack, len(stack) - 1)
-            _build(stack[-1], state)
-        elif name == "BINPERSID":
-            stack.append(_persistent(*_popped(stack, len(stack) - 1)))
-            if isinstance(stack[-1], Storage):
-                storages[stack[-1].key] = stack[-1]
-        elif name == "STOP":
-            break
-        elif name not in _IGNORED_CODES:
-            raise UserError(f"its pickle holds the instruction {name}, which no checkpoint uses, and {NOTHING_RAN}")
-    if len(stack) != 1 or marks:
-        raise ValueError("one value is left by a whole pickle")
-    return stack[0]
-
-
-def _popped(stack: list[Any], start: int) -> list[Any]:
-    """The values from `start` on, taken off the stack."""
-    if not 0 <= start <= len(stack):
-        raise ValueError("the stack holds less than is taken from it")
-    items = stack[start:]
-    del stack[start:]
-    return items
+def _refused(instruction: str) -> UserError:
+    if not instruction:
+        return UserError(f"its pickle has more than {MAX_INSTRUCTIONS:,} instructions, and {NOTHING_RAN}")
+    return UserError(f"its pickle holds the instruction {instruction}, which no checkpoint uses, and {NOTHING_RAN}")
 
 
 def _kind(value: Any, kind: type) -> Any:
@@ -237,6 +181,42 @@ def _set_items(filled: Any, items: Iterator[tuple[Any, Any]]) -> None:
         if not isinstance(key, (str, int)):
             raise TypeError("keys are names or numbers")  # hashing a deep tuple would overflow the C stack
         _kind(filled, dict)[key] = value
+
+
+def _fill(machine: Machine, items: list[Any]) -> None:
+    _set_items(machine.stack[-1], zip(items[::2], items[1::2], strict=True))
+
+
+def _add_items(machine: Machine, _: Any) -> None:
+    items = machine.marked()
+    _kind(machine.stack[-1], list).extend(items)
+
+
+def _add_persistent(storages: dict[str, Storage], machine: Machine, _: Any) -> None:
+    found = _persistent(*machine.popped(1))
+    machine.stack.append(found)
+    if isinstance(found, Storage):
+        storages[found.key] = found
+
+
+def _new_object(machine: Machine, _: Any) -> None:
+    function, arguments = machine.popped(2)
+    machine.stack.append(_made(function, arguments, new=True))
+
+
+def _called(function: Any, arguments: Any) -> Any:
+    return _made(function, arguments, new=False)
+
+
+# what checkpoints hold besides what `pickles.py` reads; a set of names is only looked up in, as a list is
+_STEPS: dict[str, Step] = {
+    "EMPTY_SET": lambda machine, _: machine.stack.append([]),
+    "ADDITEMS": _add_items,
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "SETITEM": lambda machine, _: _fill(machine, machine.popped(2)),
+    "SETITEMS": lambda machine, _: _fill(machine, machine.marked()),
+    "NEWOBJ": _new_object,
+}
 
 
 def _named(module: Any, name: Any) -> Any:
