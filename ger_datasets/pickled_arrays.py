@@ -16,7 +16,7 @@ from .errors import BadPhoto
 from .pickles import Machine, Meaning, interpret
 
 MAX_INSTRUCTIONS = 1_000_000  # a run of pixels counts as one; a thousand faces take some 30,000
-MAX_VALUES = 30_000_000  # on the stack and in lists: one face of 10 million pixels, stored number by number
+MAX_VALUES = 30_000_000  # in runs of pixels: one face of 10 million, stored number by number
 MAX_SIDE = 100_000  # of any axis
 MAX_AXES = 8
 
@@ -76,18 +76,22 @@ def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
 
 def _interpreted(content: bytes) -> Any:
     """What the pickle leaves on its stack."""
-    stream = io.BytesIO(content)
+    stream, values = io.BytesIO(content), 0
 
     def pixels(machine: Machine, first: int) -> None:
+        nonlocal values
         # the opcodes are read on from wherever the stream stands: a run of pixels is taken at once, 50 times faster
         run = _ONE_BYTE_RUN.match(content, stream.tell())
         machine.stack.append(first)
         if run:
+            values += len(run[0]) // 2
+            if values > MAX_VALUES:
+                raise _refused("")
             machine.stack.extend(run[0][1::2])
             stream.seek(run.end())
 
     steps = {"BININT1": pixels}
-    return interpret(stream, Meaning(_named, _reduced, _build, _refused, MAX_INSTRUCTIONS, MAX_VALUES, steps))
+    return interpret(stream, Meaning(_named, _reduced, _build, _refused, MAX_INSTRUCTIONS, steps))
 
 
 def _refused(instruction: str) -> BadPhoto:

@@ -16,8 +16,6 @@ _VALUES = (
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
     "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING",
 )  # fmt: skip
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_SHORT_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 @dataclass
@@ -64,9 +62,8 @@ class Meaning:
         called: what a call of what is `named` with these arguments stands for.
         built: gives what `called` returned its state.
         refused: the error for an opcode that is not known, by its name, or, for "", for a pickle that is too large.
-        most_instructions: so many are read.
-        most_values: so many are held, on the stack and in lists.
-        steps: opcodes that are done otherwise than here, or in addition.
+        most_instructions: so many are read; each adds one value at the most.
+        steps: opcodes that are done otherwise than here, or in addition. One that adds many values bounds them itself.
     """
 
     named: Callable[[Any, Any], Any]
@@ -74,7 +71,6 @@ class Meaning:
     built: Callable[[Any, Any], None]
     refused: Callable[[str], Exception]
     most_instructions: int
-    most_values: int
     steps: Mapping[str, Step] = field(default_factory=dict)
 
 
@@ -85,24 +81,23 @@ def interpret(stream: BinaryIO, meaning: Meaning) -> Any:
         ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError: it is damaged.
         Exception: what `meaning` raises.
     """
-    machine, values = Machine(), 0
-    stack, steps = machine.stack, _steps(machine, meaning)
+    machine, most = Machine(), meaning.most_instructions
+    steps = _steps(machine, meaning)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        before = len(stack)
-        if count > meaning.most_instructions or values > meaning.most_values:
+        if count > most:
             raise meaning.refused("")
         step = steps.get(opcode.name)
         if step is None:
             raise meaning.refused(opcode.name)
         step(argument)
-        values += max(0, len(stack) - before)
-    if len(stack) != 1 or machine.marks:
+    if len(machine.stack) != 1 or machine.marks:
         raise ValueError("one value is left by a whole pickle")
-    return stack[0]
+    return machine.stack[0]
 
 
 def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None]]:
-    stack, memo, popped = machine.stack, machine.memo, machine.popped
+    stack, memo, popped, marked = machine.stack, machine.memo, machine.popped, machine.marked
+    push = stack.append
 
     def append(items: list[Any]) -> None:
         if type(stack[-1]) is not list:
@@ -118,27 +113,24 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
 
     return {
         **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda _: None),
-        **dict.fromkeys(_VALUES, stack.append),
-        **{name: partial(_push, stack, value) for name, value in _CONSTANTS.items()},
+        **dict.fromkeys(_VALUES, push),
+        "NONE": lambda _: push(None),
+        "NEWTRUE": lambda _: push(True),
+        "NEWFALSE": lambda _: push(False),
         **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), put),
-        **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda index: stack.append(memo[index])),
+        **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda index: push(memo[index])),
         "MARK": lambda _: machine.marks.append(len(stack)),
-        "TUPLE": lambda _: stack.append(tuple(machine.marked())),
-        **{name: partial(_tuple, machine, size) for name, size in _SHORT_TUPLES.items()},
-        "EMPTY_LIST": lambda _: stack.append([]),
+        "TUPLE": lambda _: push(tuple(marked())),
+        "EMPTY_TUPLE": lambda _: push(()),
+        "TUPLE1": lambda _: push(tuple(popped(1))),
+        "TUPLE2": lambda _: push(tuple(popped(2))),
+        "TUPLE3": lambda _: push(tuple(popped(3))),
+        "EMPTY_LIST": lambda _: push([]),
         "APPEND": lambda _: append(popped(1)),
-        "APPENDS": lambda _: append(machine.marked()),
-        "GLOBAL": lambda both: stack.append(meaning.named(*both.split(" "))),
-        "STACK_GLOBAL": lambda _: stack.append(meaning.named(*popped(2))),
-        "REDUCE": lambda _: stack.append(meaning.called(*popped(2))),
+        "APPENDS": lambda _: append(marked()),
+        "GLOBAL": lambda both: push(meaning.named(*both.split(" "))),
+        "STACK_GLOBAL": lambda _: push(meaning.named(*popped(2))),
+        "REDUCE": lambda _: push(meaning.called(*popped(2))),
         "BUILD": build,
         **{name: partial(step, machine) for name, step in meaning.steps.items()},
     }
-
-
-def _push(stack: list[Any], value: Any, _: Any) -> None:
-    stack.append(value)
-
-
-def _tuple(machine: Machine, size: int, _: Any) -> None:
-    machine.stack.append(tuple(machine.popped(size)))

@@ -152,7 +152,6 @@ def read_pickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) ->
         _build,
         _refused,
         MAX_INSTRUCTIONS,
-        MAX_INSTRUCTIONS,
         {**_STEPS, "BINPERSID": persistent},
     )
     try:
