@@ -139,10 +139,8 @@ class _Undecided:
         members = np.concatenate([self.margins, self.base[:, None]], axis=1).transpose(0, 2, 1)
         doubt = ROUNDING * (len(weights) + 3)
         right, perhaps = np.zeros((2, len(table)), np.int64)
-        single, singles = (
-            weights.astype(np.float32),
-            members.astype(np.float32),
-        )  # (wrong classes, photos, members + 1)
+        single = weights.astype(np.float32)
+        singles = members.astype(np.float32)  # (wrong classes, photos, members + 1)
         most = max(1, min(255, CELLS // len(table)))  # 255: bytes do not overflow
         for start in range(0, self.photos, most):
             chosen = singles[:, start : start + most]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from facenet_pytorch import MTCNN
+from faces_compared import assert_same_faces
 from PIL import Image
 from torchvision.ops import box_iou
 
@@ -26,16 +27,6 @@ from ger_datasets.faces import (
 from ger_datasets.faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
 from ger_datasets.faces.resampling import AreaPhotos
 from ger_datasets.sample.drawing import draw_photo
-
-
-@pytest.fixture(scope="module")
-def extractor() -> FaceExtractor:
-    return FaceExtractor()
-
-
-@pytest.fixture(scope="module")
-def reference() -> MTCNN:
-    return MTCNN(keep_all=True)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +73,6 @@ def test_every_feature_is_the_hidden_layer_of_its_own_face(
                 assert np.abs(faces.features[other] - faces.features[i]).max() > 0.01
 
 
-def assert_close(some: Faces, others: Faces) -> None:
-    assert len(some) == len(others)
-    np.testing.assert_allclose(some.boxes, others.boxes, atol=0.01)
-    np.testing.assert_allclose(some.landmarks, others.landmarks, atol=0.01)
-    np.testing.assert_allclose(some.scores, others.scores, atol=1e-5)
-    np.testing.assert_allclose(some.features, others.features, atol=1e-5)
-
-
 def test_batches_give_what_single_photos_give(drawn: list[Image.Image], extractor: FaceExtractor) -> None:
     turned = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in drawn]  # two of each size
     small = [image.resize((150, 110)) for image in (*drawn, *turned)]  # six in one group
@@ -97,7 +80,7 @@ def test_batches_give_what_single_photos_give(drawn: list[Image.Image], extracto
     for image, faces in zip(images, extractor.extract(images), strict=True):
         flipped = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
         (alone,) = extractor.extract([flipped[:, ::-1]])  # read-only and backwards in memory
-        assert_close(faces, alone)
+        assert_same_faces(faces, alone)
     assert sum(map(len, extractor.extract(small))) > 6
 
 
@@ -110,7 +93,7 @@ def test_neither_groups_nor_chunks_change_the_faces(
     monkeypatch.setitem(together.chunks, "onet_crops", 7)
     monkeypatch.setitem(together.chunks, "pnet_pixels", 30_000)
     for faces, others in zip(usual, together.extract([drawn[1]] * 3), strict=True):
-        assert_close(faces, others)
+        assert_same_faces(faces, others)
 
 
 def test_two_threads_find_what_one_finds(drawn: list[Image.Image], extractor: FaceExtractor) -> None:
@@ -122,7 +105,7 @@ def test_two_threads_find_what_one_finds(drawn: list[Image.Image], extractor: Fa
     finally:
         torch.set_num_threads(threads)
     for some, others in zip(one, two, strict=True):
-        assert_close(some, others)
+        assert_same_faces(some, others)
 
 
 def test_other_devices_take_the_same_way(
@@ -134,7 +117,7 @@ def test_other_devices_take_the_same_way(
     other = FaceExtractor(device="cpu")
     assert not other.onet.trunk.blocked
     for some, others in zip(extractor.extract(drawn), other.extract(drawn), strict=True):
-        assert_close(some, others)
+        assert_same_faces(some, others)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -254,8 +237,8 @@ def test_area_resampling_equals_pytorch(rng: np.random.Generator) -> None:
     photos = AreaPhotos(list(pixels))
     for height, width in ((58, 79), (12, 16), (97, 131)):
         expected = torch.nn.functional.interpolate(tensor, (height, width), mode="area")
-        torch.testing.assert_close(photos.level(height, width, 0, height), expected, atol=1e-3, rtol=0)
-        torch.testing.assert_close(photos.level(height, width, 3, 9), expected[:, :, 3:9], atol=1e-3, rtol=0)
+        torch.testing.assert_same_faces(photos.level(height, width, 0, height), expected, atol=1e-3, rtol=0)
+        torch.testing.assert_same_faces(photos.level(height, width, 3, 9), expected[:, :, 3:9], atol=1e-3, rtol=0)
     boxes = torch.tensor([[0, 0, 131, 97], [5, 7, 8, 9], [130, 96, 131, 97], [10, 20, 90, 95]])
     index = torch.tensor([0, 1, 1, 0])
     for side in (24, 48):
@@ -265,7 +248,7 @@ def test_area_resampling_equals_pytorch(rng: np.random.Generator) -> None:
                 for i, (x1, y1, x2, y2) in zip(index.tolist(), boxes.tolist(), strict=True)
             ]
         )
-        torch.testing.assert_close(photos.crops(index, boxes, side), expected, atol=1e-3, rtol=0)
+        torch.testing.assert_same_faces(photos.crops(index, boxes, side), expected, atol=1e-3, rtol=0)
 
 
 def test_cells_too_large_for_the_packed_sums_are_summed_in_parts(rng: np.random.Generator) -> None:
@@ -279,7 +262,7 @@ def test_cells_too_large_for_the_packed_sums_are_summed_in_parts(rng: np.random.
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(pixels).permute(2, 0, 1)[None].double(), (12, 14), mode="area"
     )
-    torch.testing.assert_close(AreaPhotos([pixels]).level(12, 14, 0, 12).double(), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_same_faces(AreaPhotos([pixels]).level(12, 14, 0, 12).double(), expected, atol=1e-3, rtol=0)
 
 
 def test_similarity_transform_is_found_again(rng: np.random.Generator) -> None:

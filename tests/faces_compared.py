@@ -1,0 +1,21 @@
+"""Whether two detectors, or one in two ways, have found the same faces."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from ger_datasets.faces import Faces
+
+
+def assert_same_faces(found: Faces, expected: Faces, landmark_pixels: float = 0.01) -> None:
+    """Row by row, to a hundredth of a pixel; features are compared where the expected ones are known."""
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.01)
+    overlaps = box_iou(torch.from_numpy(found.boxes), torch.from_numpy(expected.boxes)).diagonal()
+    assert (overlaps >= 0.999).all()
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=landmark_pixels)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    if expected.features.size:
+        np.testing.assert_allclose(found.features, expected.features, atol=1e-5)
