@@ -1,9 +1,9 @@
 """A small Hugging Face Hub on loopback, of the standard library alone, for tests of pushing and loading.
 
     with HubServer(tmp_path, token="hf_test") as hub:
-        ...  # a subprocess with the environment HF_ENDPOINT=hub.url, HF_TOKEN=hub.token, HF_HUB_DISABLE_XET=1
+        ...  # a subprocess with the environment hub.environment(tmp_path / "home")
 
-huggingface_hub reads these variables when it is imported, hence the subprocess. The server knows repositories of
+huggingface_hub reads the variables when it is imported, hence the subprocess. The server knows repositories of
 models, datasets and spaces, commits, branches, LFS and regular uploads, ranges and tokens; a private
 repository can only be seen with the token. `hub.log` lists the requests, and `hub.faults` makes some of them fail.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import sys
 import threading
@@ -440,6 +441,12 @@ class HubServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.log: list[str] = []
         self.faults: list[Fault] = []
+
+    def environment(self, home: Path, **more: str) -> dict[str, str]:
+        """Of a process that uses this Hub, and keeps what it downloads in `home`."""
+        others = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        ours = {"HF_ENDPOINT": self.url, "HF_TOKEN": self.token or "", "HF_HOME": str(home)}
+        return {**others, **ours, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **more}
 
     def fault(self, request: str) -> Fault | None:
         """What `request` must suffer, or None."""

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from datasets import load_dataset
 from PIL import Image
+from refusals import refused
 from scipy.io import loadmat, savemat
 
 from ger_datasets.builders import builder_class
@@ -406,11 +407,8 @@ def test_refusals_say_what_there_is(
 ) -> None:
     monkeypatch.setattr("ger_datasets.emotic.mat_integrity.MAX_INFLATED_BYTES", 999_999)
     change(raw)
-    with pytest.raises(UserError) as error:
+    with refused(words):
         EmoticBuilder(raw).records()
-    for word in words:
-        assert word in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_a_damaged_mat_file_is_refused(raw: Path, rng: np.random.Generator) -> None:
@@ -459,11 +457,8 @@ def npz_file(**arrays: object) -> Callable[[Path], object]:
 )
 def test_refusals_of_tables(photos: Path, write: Callable[[Path], object], words: list[str]) -> None:
     write(photos)
-    with pytest.raises(UserError) as error:
+    with refused(words):
         EmoticBuilder(photos).records()
-    for word in words:
-        assert word in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_tables_as_others_write_them(photos: Path) -> None:

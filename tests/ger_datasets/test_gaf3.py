@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from refusals import refused
 
 from ger_datasets.builders import BUILDERS, builder_class
 from ger_datasets.errors import UserError
@@ -85,11 +86,8 @@ def test_a_name_that_is_no_utf8(raw_folder: Path) -> None:
 )
 def test_refusals_say_what_there_is(raw_folder: Path, change: object, words: list[str]) -> None:
     change(raw_folder)
-    with pytest.raises(UserError) as error:
+    with refused(words):
         Gaf3Builder(raw_folder).records()
-    for word in words:
-        assert word in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def layout(folder: Path, *names: str) -> Path:

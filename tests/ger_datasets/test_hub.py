@@ -6,7 +6,6 @@ huggingface_hub reads its environment when it is imported, so everything that ta
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -60,9 +59,7 @@ def client(hub: HubServer, tmp_path: Path) -> Callable[..., subprocess.Completed
     """`client(*words, TOKEN=...)`: Python with these arguments, in the environment of a user of `hub`."""
 
     def call(*words: object, **changes: str) -> subprocess.CompletedProcess:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
-        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **changes}
+        environment = hub.environment(tmp_path / "home", **changes)
         command = [sys.executable, *map(str, words)]
         return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 

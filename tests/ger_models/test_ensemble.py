@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -307,9 +306,7 @@ print(type(again).__name__, len(of_hub.members))
 def test_pushed_and_loaded(saved: Callable, tmp_path: Path) -> None:
     names = [saved("a", *scene()), saved("b", *fusion())]
     with HubServer(tmp_path / "hub", token=TOKEN) as hub:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home")}
-        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment = hub.environment(tmp_path / "home")
         done = subprocess.run(
             [sys.executable, "-c", HUB_STEPS, *names], env=environment, capture_output=True, text=True, timeout=120
         )

@@ -59,11 +59,8 @@ print(json.dumps(told))
 
 
 def test_an_ensemble_of_what_was_predicted_with(drawn_dataset: Path, tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
     with HubServer(tmp_path / "hub", token=TOKEN) as hub:
-        environment["HF_ENDPOINT"] = hub.url
+        environment = hub.environment(tmp_path / "home", PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'scripts'}")
         command = [sys.executable, "-c", STEPS, str(drawn_dataset)]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=170)
         assert done.returncode == 0, done.stderr[-3000:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +16,9 @@ TOKEN = "hf_testtokentesttoken"
 
 def test_every_preset_comes_back_from_the_hub(tmp_path: Path) -> None:
     here = Path(__file__).parent
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-    environment["HF_HUB_DISABLE_TELEMETRY"] = "1"
     with HubServer(tmp_path / "hub", token=TOKEN) as hub:
         command = [sys.executable, str(here / "push_presets.py")]
-        environment["HF_ENDPOINT"] = hub.url
+        environment = hub.environment(tmp_path / "home")
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=170)
         assert done.returncode == 0, done.stderr[-3000:]
         assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(PRESETS, True)

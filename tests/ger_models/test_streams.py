@@ -204,9 +204,7 @@ def test_streaming_from_the_hub(shards: Path, tmp_path: Path) -> None:
         "print(json.dumps([stream['image_id'], [row['image_id'] for row in stream.shuffled(0, 1, 0, 1)]]))"
     )
     with HubServer(tmp_path / "hub", token="hf_testtokentesttoken") as hub:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        environment |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HOME": str(tmp_path / "home")}
-        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment = hub.environment(tmp_path / "home")
         command = [sys.executable, "-c", code, str(shards)]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -47,13 +47,10 @@ for words in json.loads(sys.argv[1]):
         [*common, "--output_dir", "lost", "--push_to_hub", "me/lost"],
         [*common, "--output_dir", "lost", "--push_to_hub", "me/back", "--resume"],
     ]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    environment |= {"HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
     with HubServer(tmp_path / "hub", token=TOKEN) as hub:
         hub.faults.append(Fault(r"\w+ /api/models/me/lost", CLOSE))
         command = [sys.executable, "-c", script, json.dumps(runs)]
-        environment["HF_ENDPOINT"] = hub.url
+        environment = hub.environment(tmp_path / "home", PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'scripts'}")
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=170)
         assert done.returncode == 0, done.stderr[-3000:]
         figures = [json.loads(line) for line in done.stdout.splitlines()]
