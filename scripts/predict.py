@@ -8,6 +8,9 @@ python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --ever
 
 from __future__ import annotations
 
+import ger_datasets.waiting  # noqa: F401 - before torch
+
+# isort: split
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path

@@ -5,6 +5,9 @@ accelerate launch scripts/train.py --model densenet_emotic --dataset ger_dataset
 
 from __future__ import annotations
 
+import ger_datasets.waiting  # noqa: F401 - before torch
+
+# isort: split
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -229,3 +231,16 @@ def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Pa
         assert code == 0, log
     assert figures["accuracy"] >= 0.6, figures
     assert figures["note"] == ""
+
+
+@pytest.mark.parametrize("name", ["train", "predict"])
+def test_threads_are_told_how_to_wait_before_torch_comes(name: str) -> None:
+    tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text("utf-8"))
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert ast.unparse(imports[1]) == "import ger_datasets.waiting"  # the first is __future__
+    code = "import os, sys, ger_datasets.waiting; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    for given, told in ((None, "PASSIVE False"), ("ACTIVE", "ACTIVE False")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        environment |= {"OMP_WAIT_POLICY": given} if given else {}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=ROOT)
+        assert done.stdout.strip() == told, done.stderr
