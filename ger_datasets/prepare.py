@@ -181,15 +181,18 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
     """Write the shards in several processes; yields each as it is done."""
     context = multiprocessing.get_context("spawn")  # torch and fork do not go together
     done = context.Value("q", 0)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(processes, context, _start_worker, (work, done)) as pool:
-        pending = {pool.submit(_write_in_worker, shard, entry): shard for shard, entry in wanted}
         try:
+            pending = {pool.submit(_write_in_worker, shard, entry): shard for shard, entry in wanted}
             while pending:
                 finished, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 bar.update(done.get_obj().value - bar.n)  # without its lock, which a killed worker may hold for ever
                 for future in finished:
                     yield pending.pop(future), future.result()
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, BrokenPipeError) as error:  # the latter where it was only being started
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()  # one that was being started at that moment is waited for, but not ended, by the pool
             raise UserError(
                 "a worker process was killed, perhaps for want of memory: run the same command again, with a smaller "
                 "--num_proc; the shards that are done are kept"

@@ -326,6 +326,7 @@ def test_an_interrupt_leaves_no_half_files(drawn_raw: Path, tmp_path: Path) -> N
     assert process.returncode == 130
     assert stdout == ""
     assert not (tmp_path / "out" / "README.md").exists()
+    assert not list((tmp_path / "out").rglob(".*.tmp"))
 
 
 def test_near_duplicates_across_splits_are_counted_in_the_card(drawn_raw: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -113,3 +114,40 @@ def test_a_push_that_fails_is_a_warning(
     pushing.start(run_files)
     assert not pushing.finish(run_files)
     assert "a push failed: the connection failed" in caplog.text
+
+
+def test_the_end_of_a_run_does_not_wait_for_ever(
+    run_files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+
+    def silent(*_: object, **__: object) -> dict:
+        gate.wait(60)
+        return {"url": "me/x"}
+
+    monkeypatch.setattr(uploads, "push_files", silent)
+    monkeypatch.setattr(uploads, "PATIENCE_SECONDS", 0.1)
+    pushing, began = Uploads("me/x"), time.monotonic()
+    pushing.start(run_files)
+    assert not pushing.finish(run_files)
+    assert time.monotonic() - began < 10
+    assert "was NOT pushed to me/x; the run is whole: the same command with --resume pushes it" in caplog.text
+    gate.set()
+
+
+def test_a_push_that_finds_no_room_is_a_warning(
+    run_files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is pushed is set aside beside the run, for which a full disk has no room."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(uploads.os, "link", full)
+    monkeypatch.setattr(uploads.shutil, "copy2", full)
+    pushing = Uploads("me/x")
+    pushing.start(run_files)
+    assert not pushing.finish(run_files)
+    assert "a push failed: " in caplog.text
+    assert "No space left on device" in caplog.text
+    assert not list(run_files.glob(".push_*"))

@@ -88,7 +88,7 @@ def test_two_processes_push_to_one_repository(do: Do, hub: HubServer, dataset: P
 
 def test_a_hub_that_never_answers(do: Do, hub: HubServer, dataset: Path) -> None:
     hub.faults.append(Fault("POST /api/datasets/me/silent/preupload", delay=60))
-    told = do(*pushing(dataset, "me/silent"), silence=0.5, hasty=True)
+    told = do(*pushing(dataset, "me/silent"), silence=0.2, hasty=True)
     refused(told, f"the connection to {hub.url} failed", "run the same command again")
     assert trees(hub, "me/silent") == [0]
 

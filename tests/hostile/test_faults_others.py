@@ -1,0 +1,124 @@
+"""The scripts beside the four steps, with a disk that is full or read-only, and two of them at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from faults import Disk, Do, digests, half_written, refused
+
+from ger_datasets.errors import UserError
+from ger_datasets.locks import LOCK, alone
+from ger_models import export as exporting
+from ger_models.evaluation.predictions import Predictions, write_predictions
+from ger_models.inference import load_checkpoint
+from ger_models.saving import disk_told, put_files
+
+NAMES = ("Negative", "Neutral", "Positive")
+ROWS = 12  # of each split
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Predictions of two models on two splits."""
+    folder = tmp_path_factory.mktemp("tables")
+    draw = np.random.default_rng(0)
+    ids, splits = [f"photo_{i}" for i in range(2 * ROWS)], ["validation"] * ROWS + ["test"] * ROWS
+    labels = draw.integers(0, 3, 2 * ROWS)
+    made = Predictions(ids, splits, labels, draw.normal(size=(2 * ROWS, 3)).astype(np.float32), "a", NAMES)
+    for name in ("a", "b"):
+        logits = draw.normal(size=(2 * ROWS, 3)).astype(np.float32)
+        write_predictions(folder / f"{name}.parquet", replace(made, logits=logits, model=name))
+    return [folder / "a.parquet", folder / "b.parquet"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ResNet-18's, as torch.save writes them."""
+    file = tmp_path_factory.mktemp("weights") / "resnet18.pth"
+    torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), file)
+    return file
+
+
+def words(script: str, output: Path, tables: list[Path], model: Path, weights: Path) -> tuple:
+    return {
+        "evaluate_predictions": ("--predictions", tables[0], "--split", "test", "--output_dir", output),
+        "ensemble": ("--predictions", *tables, "--members", model, model, "--nested_folds", 0, "--output_dir", output),
+        "convert_checkpoint": ("--checkpoint", weights, "--preset", "resnet_places", "--output_dir", output),
+    }[script]
+
+
+SCRIPTS = {"evaluate_predictions": 20_000, "ensemble": 200_000, "convert_checkpoint": 1_000_000}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_results_onto_a_disk_that_is_full(
+    do: Do, script: str, tables: list[Path], model: Path, weights: Path, tmp_path: Path
+) -> None:
+    """A quota on files stands in for it: it ends in the middle of a figure, or of the weights."""
+    output = tmp_path / "out"
+    command = (script, *words(script, output, tables, model, weights))
+    refused(do(*command, fsize=SCRIPTS[script]), f"cannot write {output}", "File too large")
+    assert half_written(output) == []
+    assert not list(output.rglob("*.safetensors"))
+    assert not (output / LOCK).exists()
+    assert do(*command)["code"] == 0, "and with room it is as if nothing had happened"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_results_onto_a_disk_that_is_read_only(
+    do: Do, script: str, tables: list[Path], model: Path, weights: Path, small_disk: Disk
+) -> None:
+    disk, remount = small_disk
+    remount("ro")
+    told = do(script, *words(script, disk / "out", tables, model, weights))
+    remount("rw")
+    refused(told, "cannot write", "Read-only file system")
+
+
+@pytest.mark.parametrize("script", ["evaluate_predictions", "ensemble"])
+def test_two_processes_write_results_into_one_folder(
+    do: Do, script: str, tables: list[Path], model: Path, weights: Path, tmp_path: Path
+) -> None:
+    """The second would mix its files with the first's; afterwards it replaces them."""
+    output = tmp_path / "out"
+    command = (script, *words(script, output, tables, model, weights))
+    assert do(*command)["code"] == 0
+    before = digests(output)
+    with alone(output / LOCK, "writing"):
+        refused(do(*command), f"another process is writing into {output}")
+    assert digests(output) == before
+    assert do(*command)["code"] == 0
+
+
+def test_an_export_onto_a_disk_that_is_full(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(wrapper: object, inputs: object, names: object, path: Path) -> Callable:
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")  # as torch tells
+
+    monkeypatch.setattr(exporting, "_write_pt2", full)
+    with pytest.raises(UserError, match=r"cannot write .*out\.pt2: .*unexpected pos.*; choose another place or free"):
+        exporting.export(*load_checkpoint(str(model)), tmp_path / "out.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_take_their_places_together(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+
+    def write(folder: Path) -> None:
+        (folder / "a").write_text("new")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match=r"cannot write .*No space left"), disk_told(tmp_path):
+        put_files(tmp_path, write)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+    with pytest.raises(RuntimeError, match="of another kind"), disk_told(tmp_path):
+        raise RuntimeError("of another kind")
