@@ -9,6 +9,7 @@ Whoever finds all shards whole writes the card.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import inspect
 import json
@@ -18,7 +19,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
@@ -184,13 +185,13 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(processes, context, _start_worker, (work, done)) as pool:
         try:
-            pending = {pool.submit(_write_in_worker, shard, entry): shard for shard, entry in wanted}
+            pending = _submit(pool, wanted)
             while pending:
                 finished, _ = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 bar.update(done.get_obj().value - bar.n)  # without its lock, which a killed worker may hold for ever
                 for future in finished:
                     yield pending.pop(future), future.result()
-        except (BrokenProcessPool, BrokenPipeError) as error:  # the latter where it was only being started
+        except BrokenProcessPool as error:
             for worker in set(multiprocessing.active_children()) - others:
                 worker.kill()  # one that was being started at that moment is waited for, but not ended, by the pool
             raise UserError(
@@ -199,6 +200,16 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, wanted: Sequence[tuple[Shard, Any]]) -> dict[Future, Shard]:
+    """The futures of all shards; BrokenProcessPool if a worker is killed meanwhile."""
+    try:
+        return {pool.submit(_write_in_worker, shard, entry): shard for shard, entry in wanted}
+    except OSError as error:  # "handle is closed", "Broken pipe": the pool is being taken down as this one hands in
+        if error.errno not in (None, errno.EPIPE, errno.EBADF):
+            raise
+        raise BrokenProcessPool(str(error)) from error
 
 
 _worker: ShardWriter  # of this worker process, and the photos that all have done
