@@ -23,7 +23,8 @@ PATIENCE_SECONDS = 3600.0  # that the end of a run waits for a push
 class Uploads:
     """Pushes what a run has so far, in threads of their own. A push that fails is a warning; the run goes on.
 
-    Training never waits for them, and its end not for ever; a process that is told to end does not wait either.
+    Training never waits for them, and its end not for ever; a process that is told to end waits for no more than the
+    file that is on its way.
 
     Args:
         repo: `ORG/NAME`; made if it does not exist.
