@@ -17,9 +17,17 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from .errors import UserError
+from .errors import UserError, escaped
 
 Arguments = TypeVar("Arguments")
+
+
+class Escaping(logging.Formatter):
+    """What names in other people's files hold must not move the cursor of a terminal, nor recolour it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text, each of its lines escaped."""
+        return "\n".join(map(escaped, super().format(record).split("\n")))
 
 
 def run(
@@ -43,10 +51,11 @@ def run(
 
     class Parser(HfArgumentParser):
         def error(self, message: str) -> None:
-            self.exit(2, f"error: {message} (--help lists the options)\n")
+            self.exit(2, f"error: {escaped(message)} (--help lists the options)\n")
 
     bound_waiting()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+    logging.getLogger().handlers[0].setFormatter(Escaping("%(message)s"))
     for chatty in ("httpx", "httpx2", "datasets", "fsspec", "matplotlib", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries

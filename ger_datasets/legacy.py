@@ -38,7 +38,7 @@ from .faces import Faces
 from .faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
 from .legacy_index import File, Index, path_key
 from .npz import read_npz
-from .photos import STORED_PIXELS, SUFFIXES, TURNS, read_photo
+from .photos import FORMATS, STORED_PIXELS, SUFFIXES, TURNS, printable, read_photo
 from .records import Record
 from .schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
 
@@ -135,7 +135,7 @@ class LegacySource:
         columns: dict[str, Any] = {}
         scene = self._read(SCENES, record)
         if scene is not None:
-            columns["scene_feature"] = _scene_feature(scene[0]).tolist()
+            columns["scene_feature"] = _scene_feature(scene[0], self._label(SCENES, record)).tolist()
         if COORDINATES in self._folders and _has_pixels_of(record.path, image):
             columns |= self._face_columns(record, image)
         return columns
@@ -144,21 +144,22 @@ class LegacySource:
         coordinates, described = self._read(COORDINATES, record), self._read(FEATURES, record)
         if coordinates is None:
             return {}
-        boxes = _rows(coordinates[0], 5, COORDINATES)
+        label = self._label(COORDINATES, record)
+        boxes = _rows(coordinates[0], 5, label)
         count = len(boxes)
         if count and (described is None or coordinates[1] is None):
             return {}
-        landmarks = np.zeros((0, 10)) if coordinates[1] is None else _rows(coordinates[1], 10, COORDINATES)
-        _agree(count, len(landmarks), "landmarks")
+        landmarks = np.zeros((0, 10)) if coordinates[1] is None else _rows(coordinates[1], 10, label)
+        _agree(count, len(landmarks), "landmarks", label, label)
         if described is not None:
-            features = _rows(described[0], FACE_FEATURE_DIM, FEATURES)
-            _agree(count, len(features), "features")
+            features = _rows(described[0], FACE_FEATURE_DIM, self._label(FEATURES, record))
+            _agree(count, len(features), "features", label, self._label(FEATURES, record))
         else:
             features = np.zeros((0, FACE_FEATURE_DIM))
         crops = self._crops(record, count)
         aligned = self._aligned(record, count)
 
-        faces = _faces(boxes, landmarks, features, image)
+        faces = _faces(boxes, landmarks, features, image, label)
         rows = np.argsort(-faces.scores, kind="stable")
         rows = rows[(faces.boxes[rows, 2:] > faces.boxes[rows, :2]).all(1)]  # the others lie outside the photo
         columns = photo_columns(image, faces.select(rows))
@@ -175,25 +176,27 @@ class LegacySource:
         arrays = self._read(CROPS, record, MAX_CROP_BYTES, pickled=True)
         if arrays is None:
             return []
-        crops = _crop_arrays(arrays[0])
-        _agree(count, len(crops), "cropped faces")
-        return [_crop_image(crop) for crop in crops]
+        label = self._label(CROPS, record)
+        crops = _crop_arrays(arrays[0], label)
+        _agree(count, len(crops), "cropped faces", self._label(COORDINATES, record), label)
+        return [_crop_image(crop, label) for crop in crops]
 
     def _aligned(self, record: Record, count: int) -> list[Image.Image]:
         """The photo's faces in AlignedCroppedImages; an empty list where there is none, or of another size."""
         files = sorted(self._files(ALIGNED, record), key=lambda file: file.number)
         if not files:
             return []
-        _agree(count, len(files), "aligned faces")
+        label = self._label(ALIGNED, record)
+        _agree(count, len(files), "aligned faces", self._label(COORDINATES, record), label)
         numbers = [file.number for file in files]
         if numbers not in (list(range(count)), list(range(1, count + 1))):
-            raise BadPhoto(f"legacy: aligned faces numbered {listing(numbers)} instead of 0 or 1 and so on")
+            raise BadPhoto(f"legacy: {label}: faces numbered {listing(numbers)} instead of 0 or 1 and so on")
         images = []
         for file in files:
             try:
                 image = read_photo(Path(file.path)).image
             except BadPhoto as reason:
-                raise BadPhoto(f"legacy: {ALIGNED}: face {file.number}: {reason}") from reason
+                raise BadPhoto(f"legacy: {self._relative(file)}: {reason}") from reason
             if image.size != (ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT):
                 return []
             images.append(image)
@@ -209,7 +212,14 @@ class LegacySource:
         try:
             return read_npz(Path(files[0].path), max_bytes, pickled)
         except BadPhoto as reason:
-            raise BadPhoto(f"legacy: {name}: {reason}") from reason
+            raise BadPhoto(f"legacy: {self._label(name, record)}: {reason}") from reason
+
+    def _label(self, name: str, record: Record) -> str:
+        """The photo's file in the folder `name`, the first of several, as a message calls it."""
+        return self._relative(self._files(name, record)[0])
+
+    def _relative(self, file: File) -> str:
+        return printable(os.path.relpath(file.path, self.folder))
 
     def _files(self, name: str, record: Record) -> Sequence[File]:
         """The photo's files in the folder `name`."""
@@ -250,7 +260,7 @@ def _has_pixels_of(path: Path, image: Image.Image) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as read_photo does
-            with Image.open(path) as raw:
+            with Image.open(path, formats=FORMATS) as raw:
                 return raw.size == image.size and raw.getexif().get(0x0112) not in TURNS
     except OSError as error:
         raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
@@ -279,12 +289,15 @@ def _finite(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _agree(faces: int, others: int, what: str) -> None:
+def _agree(faces: int, others: int, what: str, first: str, second: str) -> None:
     if faces != others:
-        raise BadPhoto(f"legacy: {faces} face coordinates but {others} {what}")
+        where = "" if first == second else f" in {second}"
+        raise BadPhoto(f"legacy: {first}: {faces} face coordinates but {others} {what}{where}")
 
 
-def _faces(coordinates: np.ndarray, landmarks: np.ndarray, features: np.ndarray, image: Image.Image) -> Faces:
+def _faces(
+    coordinates: np.ndarray, landmarks: np.ndarray, features: np.ndarray, image: Image.Image, name: str
+) -> Faces:
     """The faces in the rows' own order, boxes clipped to the photo, some of them perhaps to nothing.
 
     Args:
@@ -292,14 +305,17 @@ def _faces(coordinates: np.ndarray, landmarks: np.ndarray, features: np.ndarray,
         landmarks: (faces, 10), in either layout.
         features: (faces, 256).
         image: the photo.
+        name: what the file of the coordinates is called.
     """
     size = np.array(image.size)
     boxes, scores, points = coordinates[:, :4], coordinates[:, 4], _points(landmarks)
     for corners in (boxes.reshape(-1, 2, 2), points):
         if not ((corners >= -size) & (corners <= 2 * size)).all():  # MTCNN's may lie a little outside
-            raise BadPhoto(f"legacy: face coordinates that are of another photo than this of {size[0]} x {size[1]}")
+            raise BadPhoto(
+                f"legacy: {name}: face coordinates that are of another photo than this of {size[0]} x {size[1]}"
+            )
     if not ((scores >= 0) & (scores < 1.001)).all():  # a softmax in float32 can pass 1 by a rounding
-        raise BadPhoto("legacy: face scores that are no probabilities")
+        raise BadPhoto(f"legacy: {name}: face scores that are no probabilities")
     boxes = np.clip(boxes, 0, np.tile(size, 2))
     arrays = (boxes, np.minimum(scores, 1), points, features)
     return Faces(*(array.astype(np.float32) for array in arrays))
@@ -330,7 +346,7 @@ def _unlikeness(points: np.ndarray) -> float:
     return float(np.where(np.isfinite(distances), distances, 0).mean())
 
 
-def _crop_arrays(array: np.ndarray) -> list[np.ndarray]:
+def _crop_arrays(array: np.ndarray, name: str) -> list[np.ndarray]:
     """The faces in an array of objects, or in one array (faces, height, width, 3)."""
     if array.dtype.kind == "O":
         crops = list(array.ravel())
@@ -339,28 +355,28 @@ def _crop_arrays(array: np.ndarray) -> list[np.ndarray]:
             array = array[0]
         crops = [array] if array.ndim == 3 and array.shape[2] == 3 else list(np.atleast_1d(array))
     if len(crops) > MAX_FACES:
-        raise BadPhoto(f"legacy: {CROPS}: {len(crops)} faces; at most {MAX_FACES} are read")
+        raise BadPhoto(f"legacy: {name}: {len(crops)} faces; at most {MAX_FACES} are read")
     return crops
 
 
-def _crop_image(crop: np.ndarray) -> Image.Image | None:
+def _crop_image(crop: np.ndarray, name: str) -> Image.Image | None:
     """A face (height, width, 3) of numbers 0 to 255 as an RGB image; None where it has no pixels."""
     if crop.size == 0:
         return None
     if crop.ndim == 4 and len(crop) == 1:
         crop = crop[0]
     if crop.ndim != 3 or crop.shape[2] != 3 or crop.dtype.kind not in "iuf":
-        raise BadPhoto(f"legacy: {CROPS}: a face of shape {crop.shape} and {crop.dtype}, not (height, width, 3)")
+        raise BadPhoto(f"legacy: {name}: a face of shape {crop.shape} and {crop.dtype}, not (height, width, 3)")
     if crop.shape[0] * crop.shape[1] > STORED_PIXELS:
-        raise BadPhoto(f"legacy: {CROPS}: a face of {crop.shape[1]} x {crop.shape[0]} pixels is larger than a photo")
+        raise BadPhoto(f"legacy: {name}: a face of {crop.shape[1]} x {crop.shape[0]} pixels is larger than a photo")
     if crop.dtype != np.uint8:
         if not ((crop >= 0) & (crop <= 255)).all() or (crop.dtype.kind == "f" and (crop != np.rint(crop)).any()):
-            raise BadPhoto(f"legacy: {CROPS}: pixels that are no whole numbers from 0 to 255")
+            raise BadPhoto(f"legacy: {name}: pixels that are no whole numbers from 0 to 255")
         crop = crop.astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(crop))
 
 
-def _scene_feature(array: np.ndarray) -> np.ndarray:
+def _scene_feature(array: np.ndarray, name: str) -> np.ndarray:
     if array.size != SCENE_FEATURE_DIM:
-        raise BadPhoto(f"legacy: {SCENES}: an array of shape {array.shape} where ({SCENE_FEATURE_DIM},) is expected")
-    return _finite(array.reshape(-1), SCENES).astype(np.float32)
+        raise BadPhoto(f"legacy: {name}: an array of shape {array.shape} where ({SCENE_FEATURE_DIM},) is expected")
+    return _finite(array.reshape(-1), name).astype(np.float32)

@@ -9,7 +9,7 @@ An entry is a file of its own, so that many processes on many machines can work 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,46 @@ from .errors import UserError
 from .files import write_text
 
 FOREIGN = ("README.md", "data", "manifest", "quarantine.jsonl")
+ELSEWHERE = "choose another --output"
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**60
+
+
+def _are_counts(value: Any) -> bool:
+    """A dict of counts by a number, such as of photos by their label."""
+    return isinstance(value, dict) and all(
+        name.removeprefix("-").isdecimal() and len(name) < 10 and _is_count(count) for name, count in value.items()
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _are_lines(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_are_texts, value))
+
+
+def _are_hashes(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        digest is None or (type(digest) is int and 0 <= digest < 2**64) for digest in value.values()
+    )
+
+
+# what a shard's entry must hold, and how to tell
+ENTRY: Mapping[str, Callable[[Any], bool]] = {
+    "split": lambda value: isinstance(value, str),
+    "rows": _is_count,
+    "bytes": _is_count,
+    "labels": _are_counts,
+    "faces": _are_counts,
+    "quarantined": _are_lines,
+    "hashes": _are_hashes,
+    "skeletons": lambda value: value is None or isinstance(value, dict),
+    "scene_model": lambda value: value is None or isinstance(value, dict),
+}
 
 
 class Manifest:
@@ -36,7 +76,10 @@ class Manifest:
         self.settings = json.loads(json.dumps(settings))
         path = output / "manifest.json"
         if path.exists():
-            self._check(_read(path, ("settings",))["settings"], output, addable)
+            old = _read(path, ("settings",))["settings"]
+            if not isinstance(old, dict):
+                raise UserError(f"{path} is not a manifest that prepare wrote: its settings are none; {ELSEWHERE}")
+            self._check(old, output, addable)
         else:
             foreign = [name for name in FOREIGN if (output / name).exists()]
             if foreign:
@@ -66,7 +109,17 @@ class Manifest:
             UserError: the entry is there but no prepare run wrote it so.
         """
         path = self.folder / f"{shard}.json"
-        return _read(path, ("rows", "bytes", "quarantined")) if path.exists() else None
+        if not path.exists():
+            return None
+        entry = _read(path, ENTRY)
+        wrong = [name for name, kind in ENTRY.items() if not kind(entry[name])]
+        if not shard.startswith(f"{entry['split']}-"):
+            wrong.append("split")
+        if wrong:
+            raise UserError(
+                f"{path} is not a manifest that prepare wrote: {', '.join(wrong)} cannot be right; {ELSEWHERE}"
+            )
+        return entry
 
     def add(self, shard: str, entry: Mapping[str, Any]) -> None:
         """Record that the file of `shard` is whole."""
@@ -77,9 +130,9 @@ def _read(path: Path, needed: Collection[str]) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a manifest that prepare wrote ({error}); choose another --output") from error
+        raise UserError(f"{path} is not a manifest that prepare wrote ({error}); {ELSEWHERE}") from error
     if not isinstance(content, dict) or not all(name in content for name in needed):
         raise UserError(
-            f"{path} is not a manifest that prepare wrote: it lacks {', '.join(needed)}; choose another --output"
+            f"{path} is not a manifest that prepare wrote: it lacks some of {', '.join(needed)}; {ELSEWHERE}"
         )
     return content

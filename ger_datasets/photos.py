@@ -6,9 +6,10 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -26,10 +27,15 @@ MAX_PIXELS = 178_956_970  # what Pillow itself calls a decompression bomb; 12,00
 STORED_PIXELS = 25_000_000  # larger photos are reduced to this: 25 million pixels show every face MTCNN can use
 MAX_BYTES = 256 * 2**20
 MAX_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
-STRIP_ROWS = 128  # rows that a large photo is converted and reduced by, so that it is in memory only once
+MAX_DECODING_BYTES = 480_000_000  # of memory: 120 million pixels of a PNG, or of a JPEG before it is reduced
+# What Pillow and the format's library hold for each pixel while they decode, as measured; beside what the mode takes
+DECODING_BYTES = {"WEBP": 16, "TIFF": 8}
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of the other modes: 4
+STRIP_ROWS = 32  # rows that a large photo is converted and reduced by, so that it is in memory only once
 
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
+Thing = TypeVar("Thing")
 
 # EXIF orientation -> what makes the photo upright
 TURNS = {
@@ -104,7 +110,39 @@ def decode_photo(content: bytes) -> Photo:
         raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
+def large_photo(image: Image.Image) -> Photo:
+    """The photo of more than `STORED_PIXELS` pixels that somebody else has opened, without a copy of all its pixels.
+
+    Otherwise, with its BadPhoto, as `read_photo`; what Pillow raises while it reads the pixels is passed on.
+    """
+    check_decoding(image, image.size)
+    size = _load(image, _stored_size(image))
+    return _stored(encode_jpeg(_upright(image, size, TURNS.get(image.getexif().get(0x0112, 1)))))
+
+
+def in_groups(
+    things: Iterable[Thing], most: int, most_pixels: int, pixels: Callable[[Thing], int]
+) -> Iterator[list[Thing]]:
+    """`things` in lists of at most `most` and, unless it is one alone, of at most `most_pixels` pixels in all.
+
+    >>> list(in_groups([1, 2, 9, 1, 1, 1], 3, 5, lambda pixels: pixels))
+    [[1, 2], [9], [1, 1, 1]]
+    """
+    group: list[Thing] = []
+    there = 0
+    for thing in things:
+        size = pixels(thing)
+        if group and (len(group) == most or there + size > most_pixels):
+            yield group
+            group, there = [], 0
+        group.append(thing)
+        there += size
+    if group:
+        yield group
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height that an image is stored with, before it is turned; BadPhoto if it is no photo."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadPhoto(f"{width} x {height} pixels: more than {MAX_PIXELS:,} are not decoded")
@@ -114,33 +152,77 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
         raise BadPhoto(f"{width} x {height} pixels: a strip, not a photo")
     if image.mode == "F":
         raise BadPhoto("32-bit floating-point pixels have no defined range")
-
-    scans = content.count(b"\xff\xda") if image.format == "JPEG" else 1
-    if scans * width * height > MAX_SCAN_PIXELS:
-        raise BadPhoto(f"{width} x {height} pixels in {scans:,} scans: a JPEG that takes too long to decode")
-
     reduction = max(1.0, (width * height / STORED_PIXELS) ** 0.5)
-    if reduction > 1:
-        # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
-        image.draft(None, (int(width / reduction), int(height / reduction)))
+    return int(width / reduction), int(height / reduction)
+
+
+def check_decoding(image: Image.Image, size: tuple[int, int]) -> None:
+    """BadPhoto if it takes too long, or too much memory, to decode `image`, where that has not been done already.
+
+    Args:
+        image: as Pillow has opened it; perhaps told to decode to fewer pixels.
+        size: its width and height in the file.
+    """
+    file, (width, height) = getattr(image, "fp", None), size
+    if file is None:
+        return
+    held = max(DECODING_BYTES.get(image.format or "", 1), MODE_BYTES.get(image.mode, 4)) * image.width * image.height
+    if image.info.get("progressive"):  # the coefficients of the whole picture, 16 bits each
+        held += 2 * len(image.getbands()) * width * height
+    if held > MAX_DECODING_BYTES:
+        raise BadPhoto(
+            f"{width} x {height} pixels as {image.format} take {held // 10**6:,} MB to decode; at most "
+            f"{MAX_DECODING_BYTES // 10**6:,} MB are given"
+        )
+    if image.format in ("JPEG", "MPO") or "jpeg" in str(image.info.get("compression")):
+        place = file.tell()
+        file.seek(0)
+        scans = file.read(MAX_BYTES).count(b"\xff\xda")
+        file.seek(place)
+        if scans * width * height > MAX_SCAN_PIXELS:
+            raise BadPhoto(f"{width} x {height} pixels in {scans:,} scans: a JPEG that takes too long to decode")
+
+
+def _load(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+    """Decode `image`; returns `size`, swapped where Pillow turns what it decodes (TIFF)."""
+    before = image.size
     image.load()
+    return size[::-1] if image.size == before[::-1] else size
+
+
+def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
+    whole, size = image.size, _stored_size(image)
+    if size != whole:
+        # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
+        image.draft(None, size)
+    check_decoding(image, whole)
+    size = _load(image, size)
     turn = TURNS.get(image.getexif().get(0x0112, 1))  # after load(): Pillow turns TIFFs itself
     if (
         image.format in ("JPEG", "PNG")
         and image.mode == "RGB"
         and turn is None
-        and reduction == 1
+        and size == whole
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1
         and (bare := without_metadata(content, image.format)) is not None
     ):
         return Photo(_bare(image), bare)
 
-    upright = _to_rgb(image) if reduction == 1 else _reduced(image, (int(width / reduction), int(height / reduction)))
-    if turn is not None:
-        upright = upright.transpose(turn)
-    # the stored bytes are what faces are looked for in, so that every column can be recomputed from `image`
-    encoded = encode_jpeg(_bare(upright))
+    encoded = encode_jpeg(_upright(image, size, turn))
+    image.close()  # its pixels, of which there may be many, are not needed any more
+    return _stored(encoded)
+
+
+def _upright(image: Image.Image, size: tuple[int, int], turn: Image.Transpose | None) -> Image.Image:
+    """RGB, brought to `size`, turned, without what else the file says."""
+    upright = _to_rgb(image) if image.size == size else _reduced(image, size)
+    upright.info.clear()  # it is never `image` itself
+    return upright if turn is None else upright.transpose(turn)
+
+
+def _stored(encoded: bytes) -> Photo:
+    """Faces are looked for in the stored bytes, so that every column can be recomputed from them."""
     with Image.open(io.BytesIO(encoded)) as stored:
         stored.load()
         return Photo(_bare(stored), encoded)

@@ -128,6 +128,7 @@ def _shards(data: Path) -> dict[str, list[Path]]:
 def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, int]]:
     """The columns, which all shards must share, and the rows of each split."""
     features: Features | None = None
+    first = ""  # shard, whose features they are
     rows: dict[str, int] = {}
     for split, paths in shards.items():
         rows[split] = 0
@@ -144,8 +145,9 @@ def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, 
             if not isinstance(found["label"], ClassLabel):
                 raise UserError(f"{path} does not name its classes; prepare the dataset with this version")
             if features is not None and found != features:
-                raise UserError(f"{path} has other columns or classes than the shards before it; prepare anew")
-            features = found
+                raise UserError(f"{path} has other columns or classes than {first}; prepare anew")
+            if features is None:
+                features, first = found, path.name
             rows[split] += count
     return features, rows
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from .duplicates import perceptual_hash
 from .errors import BadPhoto, UserError
 from .faces import FaceExtractor
 from .legacy import LegacySource
-from .photos import Photo, printable, read_photo
+from .photos import Photo, decode_photo, in_groups, printable, read_photo
 from .records import Record
 from .sources import ColumnSource
 
@@ -126,7 +125,13 @@ class ShardWriter:
                 if entry is None:
                     new = self._fill(writer, shard, advance)
                 else:
-                    new = self._add(writer, shard, path, entry, advance)
+                    try:
+                        new = self._add(writer, shard, path, entry, advance)
+                    except (BadPhoto, pa.ArrowException, KeyError, TypeError) as error:
+                        raise UserError(
+                            f"{path} is not as prepare wrote it ({' '.join(str(error).split())}): delete it and run "
+                            "the same command again"
+                        ) from error
             new = {**new, **self.work.added, "bytes": temporary.stat().st_size, "sha256": _sha256(temporary)}
             os.replace(temporary, path)
         finally:
@@ -145,7 +150,8 @@ class ShardWriter:
             "quarantined": [],
             "hashes": {},
         }
-        for group in _groups(self._photos(shard, entry["quarantined"], advance)):
+        photos = self._photos(shard, entry["quarantined"], advance)
+        for group in in_groups(photos, GROUP_ROWS, GROUP_PIXELS, _pixels):
             rows = self._rows(group, entry["quarantined"])
             for row in rows:
                 for counts, key in ((labels, str(row["label"])), (faces, str(len(row["face_boxes"])))):
@@ -225,10 +231,10 @@ class ShardWriter:
         with pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
                 table = file.read_row_group(number)
-                images = [_opened(image["bytes"]) for image in table["image"].to_pylist()]
+                ids = table["image_id"].to_pylist()
+                images = [decode_photo(image["bytes"]).image for image in table["image"].to_pylist()]
                 columns: dict[str, list[Any]] = {}
                 if skeletons is not None:
-                    ids = table["image_id"].to_pylist()
                     try:
                         made = [skeletons.columns(records[i], image) for i, image in zip(ids, images, strict=True)]
                     except BadPhoto as error:
@@ -255,25 +261,8 @@ class ShardWriter:
         return printable(os.path.relpath(record.path, self.work.source))
 
 
-def _groups(photos: Iterator[tuple[Record, Photo]]) -> Iterator[list[tuple[Record, Photo]]]:
-    """`photos` in groups of at most `GROUP_ROWS` photos and, unless it is one photo, `GROUP_PIXELS` pixels."""
-    group: list[tuple[Record, Photo]] = []
-    pixels = 0
-    for record, photo in photos:
-        size = photo.image.width * photo.image.height
-        if group and (len(group) == GROUP_ROWS or pixels + size > GROUP_PIXELS):
-            yield group
-            group, pixels = [], 0
-        group.append((record, photo))
-        pixels += size
-    if group:
-        yield group
-
-
-def _opened(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as image:
-        image.load()
-        return image.copy()
+def _pixels(pair: tuple[Record, Photo]) -> int:
+    return pair[1].image.width * pair[1].image.height
 
 
 def _sha256(path: Path) -> str:

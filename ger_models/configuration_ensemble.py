@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+MOST_MEMBERS = 100  # each takes memory for its weights before any of them is read
 COMBINATIONS = ("logits", "probabilities")
 # what a member's configuration says of the file it came from, not of the model
 ORIGINS = ("_name_or_path", "name_or_path", "auto_map", "transformers_version")
@@ -40,6 +41,8 @@ class GerEnsembleConfig(PreTrainedConfig):
         stacking: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(f"GerEnsembleConfig.members must be {MOST_MEMBERS} at most, not {len(members)}")
         self.members = [_as_dict(member, i) for i, member in enumerate(members)]  # a list of configs is not JSON
         self.weights = _normalised([1.0] * len(members) if weights is None else weights, len(members))
         self.combination = combination

@@ -115,7 +115,9 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
                 names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
             ),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # of another's files transformers makes a dozen kinds
+        for name in names:
+            load_checkpoint(name)  # says which file it is, if it is one of a single member
         raise UserError(
             f"no ensemble can be made of {', '.join(names)}: {' '.join(str(error).split())[:300]}"
         ) from error

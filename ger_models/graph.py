@@ -28,6 +28,7 @@ from .run_folder import METRICS
 from .stages import GRAFTS
 
 STAGES = ("init_from", *GRAFTS)
+_WORDS = (str, int, float)  # what an option may be; bool is an int
 _KEYS = ("output_dir", "defaults", "launch", "runs")
 
 
@@ -64,8 +65,10 @@ class Run:
             told = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{METRICS} of the run {self.name} cannot be read: {error}") from error
+        if not isinstance(told, dict) or (told.get("finished") and not isinstance(told.get("recipe"), dict)):
+            raise UserError(f"{METRICS} of the run {self.name} is none that train.py wrote: move it away")
         if not told.get("finished"):
             return False
         wanted = {
@@ -81,7 +84,7 @@ class Run:
             differ += [f"recipe.{name}" for name, value in vars(recipe).items() if told["recipe"].get(name) != value]
         if differ:
             raise UserError(
-                f"the run {self.name} was trained with another {listing(differ)}: move "
+                f"by its {METRICS} the run {self.name} was trained with another {listing(differ)}: move "
                 f"{self.settings['output_dir']} away to train it anew, or set the file right"
             )
         return True
@@ -107,17 +110,34 @@ def read_graph(path: Path) -> list[Run]:
     runs, defaults = content.get("runs"), content.get("defaults") or {}
     if not isinstance(runs, dict) or not runs or not isinstance(defaults, dict):
         raise UserError(f"{path} must have runs, each a name and its options")
-    output = Path(content.get("output_dir", "runs"))
+    folder, launch = content.get("output_dir", "runs"), content.get("launch") or []
+    if not isinstance(folder, str) or not folder or "\0" in folder:
+        raise UserError(f"output_dir in {path} must be a folder, not {folder!r}")
+    if not isinstance(launch, list) or not all(isinstance(word, _WORDS) for word in launch):
+        raise UserError(f"launch in {path} must be a list of words, not {launch!r}")
+    output = Path(folder)
     settings: dict[str, dict[str, Any]] = {}
     needs: dict[str, tuple[str, ...]] = {}
     for name, own in runs.items():
+        if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+            raise UserError(f"a run in {path} is called {name!r}, which is no name of a folder")
         if not isinstance(own, dict):
             raise UserError(f"the run {name} in {path} must have options, found {own!r}")
         merged = {**defaults, **own}
+        for option, value in merged.items():
+            values = value if isinstance(value, list) else [value]
+            if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
+                raise UserError(f"{option} of the run {name} in {path} must be a word, a number or a list of them")
         missing = [option for option in ("model", "dataset") if option not in merged]
         if missing:
             raise UserError(f"the run {name} in {path} has no {listing(missing)}")
-        preset(merged["model"])
+        for option in ("model", "dataset", *STAGES):
+            if not isinstance(merged.get(option, ""), str):
+                raise UserError(f"{option} of the run {name} in {path} must be a name, not {merged[option]!r}")
+        try:
+            preset(merged["model"])
+        except UserError as error:
+            raise UserError(f"the run {name} in {path}: {error}") from error
         needs[name] = tuple(dict.fromkeys(merged[stage] for stage in STAGES if merged.get(stage) in runs))
         places = {stage: str(output / merged[stage]) for stage in STAGES if merged.get(stage) in runs}
         settings[name] = {**merged, **places, "output_dir": str(output / name)}
@@ -125,5 +145,4 @@ def read_graph(path: Path) -> list[Run]:
         order = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
         raise UserError(f"runs in {path} wait for each other: {' -> '.join(error.args[1])}") from error
-    launch = tuple(map(str, content.get("launch") or ()))
-    return [Run(name, settings[name], needs[name], launch) for name in order]
+    return [Run(name, settings[name], needs[name], tuple(map(str, launch))) for name in order]

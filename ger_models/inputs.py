@@ -20,13 +20,15 @@ from datasets import Dataset
 from PIL import Image
 
 from ger_datasets.errors import BadPhoto, UserError, listing
-from ger_datasets.photos import STORED_PIXELS, printable, read_photo
+from ger_datasets.photos import STORED_PIXELS, in_groups, printable, read_photo
 from ger_datasets.photos import SUFFIXES as PHOTO_SUFFIXES
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.video import SUFFIXES as VIDEO_SUFFIXES
 from ger_datasets.video import BadVideo, video_frames
 
+from .batches import Rows
 from .pipeline_ger import FaceColumns
+from .processing_pixels import decoded
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +104,26 @@ def _cut(things: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
 
 
 def _dataset_rows(data: Dataset, numbers: Sequence[int], quarantined: Quarantine) -> Iterator[Row]:
-    names = data.select_columns(["image_id"])
+    rows = Rows(data)
     for number in numbers:
+        row = rows[number]
         try:
-            row = data[number]
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-            _set_aside(quarantined, names[number]["image_id"], f"damaged: {' '.join(str(error).split())}")
+            if row.get("image", row) is None:
+                raise OSError("it has no image")
+            opened = {name: _decoded(value) for name, value in row.items()}
+        except OSError as error:
+            _set_aside(quarantined, row["image_id"], str(error))
         else:
-            yield {"group": row["image_id"], **row}
+            yield {"group": row["image_id"], **opened}
+
+
+def _decoded(value: Any) -> Any:
+    """A value of a row, its images decoded; OSError where one cannot be."""
+    if isinstance(value, list):
+        return [_decoded(each) for each in value]
+    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+        return decoded(value)
+    return value
 
 
 def _photo_rows(files: Sequence[tuple[str, Path]], faces: FaceColumns, quarantined: Quarantine) -> Iterator[Row]:
@@ -138,20 +152,10 @@ def _video_rows(
 
 def _with_faces(photos: Iterable[tuple[str, str, Image.Image]], faces: FaceColumns) -> Iterator[Row]:
     """(image_id, group, photo) -> rows; faces are looked for in several photos at once, which changes none of them."""
-
-    def rows() -> Iterator[Row]:
-        for (image_id, group, _), columns in zip(waiting, faces([image for *_, image in waiting]), strict=True):
+    for together in in_groups(photos, TOGETHER, STORED_PIXELS, lambda photo: photo[2].width * photo[2].height):
+        found = faces([image for *_, image in together])
+        for (image_id, group, _), columns in zip(together, found, strict=True):
             yield {"image_id": image_id, "label": NO_LABEL, "group": group, **columns}
-
-    waiting: list[tuple[str, str, Image.Image]] = []
-    for photo in photos:
-        pixels = sum(image.width * image.height for *_, image in (*waiting, photo))
-        if waiting and (len(waiting) == TOGETHER or pixels > STORED_PIXELS):
-            yield from rows()
-            waiting = []
-        waiting.append(photo)
-    if waiting:
-        yield from rows()
 
 
 def _set_aside(quarantined: Quarantine, name: str, reason: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from accelerate import Accelerator, PartialState
 from datasets import Dataset
@@ -16,6 +17,7 @@ from huggingface_hub.errors import HTTPError
 
 from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError, listing
+from ger_datasets.prepared import ODD_NOTES
 
 from .configuration_ger import NO_LABEL
 from .streams import Stream
@@ -49,7 +51,7 @@ def load_splits(
         raise UserError(
             f"no prepared dataset in {dataset}: run scripts/prepare.py first ({one_line(error)})"
         ) from error
-    except (OSError, ValueError, HTTPError, datasets.exceptions.DatasetsError) as error:
+    except (*ODD_NOTES, OSError, pa.ArrowException, HTTPError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"the dataset {dataset} cannot be read: {one_line(error.__cause__ or error)}") from error
     missing = [column for column in ("image_id", "label") if column not in have]
     if missing:

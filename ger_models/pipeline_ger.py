@@ -20,7 +20,16 @@ from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.photos import MAX_PIXELS, decode_photo, printable, read_photo
+from ger_datasets.photos import (
+    MAX_PIXELS,
+    STORED_PIXELS,
+    check_decoding,
+    decode_photo,
+    in_groups,
+    large_photo,
+    printable,
+    read_photo,
+)
 
 if TYPE_CHECKING:
     from ger_datasets.faces import FaceExtractor
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TASK = "group-emotion"
+ORIENTATION = 0x0112  # the EXIF tag
+BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer are taken, so that memory has a bound
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
@@ -77,7 +88,7 @@ class GroupEmotionPipeline(Pipeline):
         on_error: `raise` stops at a photo that cannot be used (UserError); `return` answers {"error": the photo's name
             and the reason} and goes on. Default: `raise` for a photo alone, `return` for several.
         timeout: seconds that the download of a photo may take. Default: 20.
-        batch_size: photos per forward. Default: 1.
+        batch_size: photos per forward, fewer where they are large. Default: 1.
         num_workers: processes that read photos.
 
     Raises:
@@ -151,10 +162,10 @@ class GroupEmotionPipeline(Pipeline):
         else:
             photos = PipelineIterator(inputs, self.preprocess, preprocess_params)
             num_workers = min(num_workers, 1)  # several would each read every photo
-        loader = DataLoader(photos, num_workers=num_workers, batch_size=batch_size, collate_fn=list)
+        loader = DataLoader(photos, num_workers=num_workers, batch_size=None, collate_fn=_as_it_is)  # type: ignore[arg-type]
         return (
             self.postprocess(answered, **postprocess_params)
-            for batch in loader
+            for batch in in_groups(loader, batch_size, BATCH_PIXELS, _pixels)
             for answered in self.forward(batch, **forward_params)
         )
 
@@ -251,6 +262,20 @@ class GroupEmotionPipeline(Pipeline):
         self.image_processor.save_pretrained(save_directory, **kwargs)
 
 
+def _as_it_is(photo: dict[str, Any]) -> dict[str, Any]:
+    return photo
+
+
+def _pixels(photo: dict[str, Any]) -> int:
+    return pixels_of_row(photo.get("row", {}))
+
+
+def pixels_of_row(row: Mapping[str, Any]) -> int:
+    """How many pixels the photo of a row has; 0 where the row has none."""
+    image = row.get("image")
+    return image.width * image.height if isinstance(image, Image.Image) else 0
+
+
 def read_input(photo: Any, timeout: float) -> Image.Image:
     """The upright RGB photo in a file, behind an http or https address, or in a PIL image.
 
@@ -274,10 +299,16 @@ def _from_pil(image: Image.Image) -> Image.Image:
         raise BadPhoto("32-bit floating-point pixels have no defined range")
     buffer = io.BytesIO()
     try:
-        turned = image.getexif()
+        if image.width * image.height > STORED_PIXELS:
+            return large_photo(image).image
+        check_decoding(image, image.size)
+        exif = Image.Exif()  # of what the file says no more than how it is turned: the rest may be damaged
+        exif[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
         image = image if image.mode in PNG_MODES else image.convert("RGB")
-        image.save(buffer, "PNG", compress_level=0, exif=turned)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on files that it opened and cannot read
+        image.save(buffer, "PNG", compress_level=0, exif=exif)
+    except BadPhoto:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds on files that it opened and cannot read
         raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
     return decode_photo(buffer.getvalue()).image
 

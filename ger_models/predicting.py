@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from scipy.special import softmax
 from ger_datasets.errors import UserError, listing
 from ger_datasets.files import write_text
 from ger_datasets.locks import alone
+from ger_datasets.photos import in_groups
 
 from .evaluation.predictions import Predictions, write_predictions
 from .inference import Answers, Members
@@ -24,6 +24,7 @@ from .inputs import Part, Row
 from .loading import public_name
 from .partial import PartialTable, PartRows, lock_name
 from .pictures import PREDICTIONS, make_picture_folder, save_pictures
+from .pipeline_ger import BATCH_PIXELS, pixels_of_row
 from .revisions import model_revision
 
 logger = logging.getLogger(__name__)
@@ -126,8 +127,8 @@ class Run:
         members = self._open_members(number)
         done = {member: PartRows() for member in members}
         quarantined: list[dict[str, str]] = []
-        rows = iter(self.source.parts[number].rows(quarantined))
-        while batch := list(islice(rows, self.batch_size)):
+        rows = self.source.parts[number].rows(quarantined)
+        for batch in in_groups(rows, self.batch_size, BATCH_PIXELS, pixels_of_row):
             for member, answers in zip(members, self.members.ask(batch, members), strict=True):
                 _extend(done[member], batch, answers)
                 if self.pictures:

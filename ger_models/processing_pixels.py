@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import struct
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,10 +19,15 @@ try:
 except ImportError:  # where the checkpoint has gone, it may be missing: PIL decodes to the same pixels
     simplejpeg = None
 
+TIFF_STARTS = (b"II*\0", b"MM\0*")  # a TIFF may hold a JPEG
 JPEG_START, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # of CMYK each decoder makes another RGB
+# what Pillow raises on damaged files, beside OSError
+DAMAGE = (Image.DecompressionBombError, AttributeError, IndexError, KeyError, SyntaxError, TypeError, ValueError)
 ORIENTATION = 0x0112  # the EXIF tag
-MOST_PIXELS = 178_956_970  # of a JPEG that simplejpeg decodes; PIL, which gets the others, refuses twice as many
+MOST_PIXELS = 30_000_000  # of a stored image; prepare.py stores 25 million at most
+MOST_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # of Pillow's; others bring interpreters of their own
 
 
 def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
@@ -39,12 +46,26 @@ def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
             return torch.from_numpy(simplejpeg.decode_jpeg(image["bytes"])).permute(2, 0, 1)
         except ValueError:  # PIL says better what is wrong, or can read it
             pass
-    data = image["bytes"]
+    return _of_pil(decoded(image))
+
+
+def decoded(image: Mapping[str, Any]) -> Image.Image:
+    """`{"bytes": ..., "path": ...}` as a PIL image, upright.
+
+    Raises:
+        OSError: it is no image, a damaged one, or one of more than `MOST_PIXELS` pixels.
+    """
     try:
-        with Image.open(image["path"] if data is None else io.BytesIO(data)) as opened:
-            return _of_pil(opened)
-    except (Image.DecompressionBombError, SyntaxError, ValueError) as error:  # of PIL, beside OSError
-        raise OSError(f"damaged, or no photo: {error}") from error
+        data = image["bytes"]
+        with Image.open(image["path"] if data is None else io.BytesIO(data), formats=FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise OSError(f"{opened.width} x {opened.height} pixels; at most {MOST_PIXELS:,} are decoded")
+            if data is not None and _takes_long(data, opened.width * opened.height):
+                raise OSError(f"{opened.width} x {opened.height} pixels in so many scans take too long to decode")
+            opened.load()
+            return _upright(opened)
+    except (*DAMAGE, OSError, struct.error, zlib.error) as error:
+        raise OSError(f"damaged, or no photo: {' '.join(str(error).split())}") from error
 
 
 def jpeg_size(image: Image.Image | Mapping[str, Any]) -> tuple[int, int] | None:
@@ -58,7 +79,14 @@ def jpeg_size(image: Image.Image | Mapping[str, Any]) -> tuple[int, int] | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return (width, height) if colours in JPEG_COLOURS and height * width <= MOST_PIXELS else None
+    fits = height * width <= MOST_PIXELS and not _takes_long(data, height * width)
+    return (width, height) if colours in JPEG_COLOURS and fits else None
+
+
+def _takes_long(data: bytes, pixels: int) -> bool:
+    """Whether the bytes of a file, if they are a JPEG, have so many scans that decoding takes minutes."""
+    jpeg = data[:2] == JPEG_START or data[:4] in TIFF_STARTS
+    return jpeg and data.count(START_OF_SCAN) * pixels > MOST_SCAN_PIXELS
 
 
 def reduced_pixels_of(image: Mapping[str, Any], least_width: float, least_height: float) -> torch.Tensor:
@@ -73,12 +101,16 @@ def reduced_pixels_of(image: Mapping[str, Any], least_width: float, least_height
 
 
 def _of_pil(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(_upright(image).convert("RGB"))).permute(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
     try:
         if image.getexif().get(ORIENTATION, 1) != 1:  # exif_transpose copies even what stands upright
-            image = ImageOps.exif_transpose(image)
+            return ImageOps.exif_transpose(image)
     except SyntaxError:  # EXIF that cannot be read turns nothing
         pass
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    return image
 
 
 def cut(pixels: torch.Tensor, box: tuple[float, float, float, float], width: int, height: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ CHOICES = {
     "schedule": ("step", "cosine"),
     "sampling": ("shuffle", "balanced", "lengths"),
 }
+MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
 # field: least value, most value, whether the least is allowed itself
 _LIMITS = {
     "learning_rate": (0, math.inf, False),
@@ -146,11 +147,15 @@ def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
         kind = kinds[name]
         try:
             values[name] = kind(value)  # YAML reads 1e-3 as text
-        except (TypeError, ValueError):
-            values[name] = None
-        if isinstance(value, bool) or values[name] is None or (kind is not str and values[name] != float(value)):
+            exact = kind is str or values[name] == float(value) or float(value) != float(value)
+        except (OverflowError, TypeError, ValueError):
+            exact = False
+        if isinstance(value, bool) or not exact:
             raise UserError(f"{name} in {where} must be {_KINDS[kind]}, not {value!r}")
-    return dataclasses.replace(recipe, **values)
+    try:
+        return dataclasses.replace(recipe, **values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "a word"}
@@ -163,14 +168,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, or holds something else.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply") from error
+    except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of odd dates and numbers
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold NAME: VALUE lines, found {type(content).__name__}")
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        found = type(content).__name__ if not isinstance(content, dict) else "names that are no words"
+        raise UserError(f"{path} must hold NAME: VALUE lines, found {found}")
+    if _written_out(content, {}) > MOST_VALUES:
+        raise UserError(
+            f"{path} holds itself, or aliases of aliases: write it out, with {MOST_VALUES:,} values at most"
+        )
     return content
+
+
+def _written_out(value: Any, known: dict[int, float]) -> float:
+    """How many values `value` is where aliases are written out; infinite where it holds itself."""
+    if not isinstance(value, (dict, list, set, tuple)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_written_out(each, known) for each in inner)
+    return known[id(value)]
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import zlib
@@ -134,10 +135,10 @@ class RunFolder:
 
     def _refuse_another(self, run: Mapping[str, Any]) -> None:
         try:
-            there = json.loads((self.path / RUN).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            before = _flat(json.loads((self.path / RUN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.path / RUN} cannot be read, so what ran there is unknown") from error
-        before, now = _flat(there), _flat(json.loads(json.dumps(run)))
+        now = _flat(json.loads(json.dumps(run)))
         changes = [
             f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
             for name in {**before, **now}
@@ -211,11 +212,26 @@ class RunFolder:
         if not found:
             return None
         path = self.path / CHECKPOINTS / f"checkpoint_{found:06d}"
-        position = Position(**json.loads((path / "position.json").read_text(encoding="utf-8")))
+        position = _position(path / "position.json")
         if self.sharded == (path / "optimizer.pt").exists():
             raise UserError(
                 f"{path} was written {'without' if self.sharded else 'with'} FSDP or DeepSpeed: resume it the same way"
             )
+        try:
+            self._load_state(path, position, model, optimizer, average)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of another's files torch and safetensors make a dozen kinds
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(
+                f"{path} is whole but not as train.py wrote it ({reason}): move it away to go on at the one before"
+            ) from error
+        logger.info("going on from %s: epoch %d, step %d", path.name, position.epoch, position.step)
+        return position
+
+    def _load_state(
+        self, path: Path, position: Position, model: nn.Module, optimizer: Optimizer, average: MovingAverage
+    ) -> None:
         if self.sharded:
             self.accelerator.load_state(str(path))
             averages = path / f"average_{self.accelerator.process_index}.safetensors"
@@ -232,8 +248,6 @@ class RunFolder:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
             if average.decay:
                 average.load(load_file(path / "average.safetensors"))
-        logger.info("going on from %s: epoch %d, step %d", path.name, position.epoch, position.step)
-        return position
 
     def _all(self) -> list[Path]:
         """Every checkpoint, whole or not, the oldest first."""
@@ -264,6 +278,24 @@ class RunFolder:
 def _number(path: Path) -> int:
     digits = path.name.removeprefix("checkpoint_")
     return int(digits) if digits.isdigit() else 0
+
+
+def _position(path: Path) -> Position:
+    """What stands in position.json; UserError if it is none."""
+    try:
+        position = Position(**json.loads(path.read_text(encoding="utf-8")))
+        counts = (position.epoch, position.batch, position.step, position.batches, position.right, position.rows)
+        right = all(type(count) is int and 0 <= count < 2**48 for count in (*counts, position.processes))
+        right = right and all(math.isfinite(each) for each in (position.loss_sum, position.seconds))
+        right = right and position.processes > 0 and isinstance(position.history, list)
+        right = right and all(isinstance(entry, dict) for entry in position.history)
+        right = right and (position.best is None or isinstance(position.best["validation"], dict))
+        if not right or type(position.finished) is not bool:
+            raise ValueError("its values are none of a run")
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is not as train.py wrote it ({reason}): move {path.parent.name} away") from error
+    return position
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -308,6 +340,6 @@ def _fault(folder: Path) -> str:
                 return f"{name} is missing"
             if path.stat().st_size != size or _checksum(path) != checksum:
                 return f"{name} is damaged"
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         return f"it is half written ({' '.join(str(error).split())[:100]})"
     return ""

@@ -12,12 +12,13 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ger_datasets.connection import read_from_hub
 from ger_datasets.errors import UserError, listing
 
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .inference import read_config
 from .loading import is_missing_folder, one_line, public_name
 
 logger = logging.getLogger(__name__)
@@ -155,10 +156,9 @@ def _read(checkpoint: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     """The configuration and the weights of a folder that `save_pretrained` wrote, or of a repository on the Hub."""
     if is_missing_folder(checkpoint):
         raise UserError(f"no folder {checkpoint}: name a run, a checkpoint or a repository on the Hub")
-    folder = Path(checkpoint)
+    folder, config = Path(checkpoint), read_config(checkpoint)
 
     def read() -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
-        config = AutoConfig.from_pretrained(checkpoint)
         path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(checkpoint, WEIGHTS))
         return config, load_file(path)
 
@@ -167,4 +167,6 @@ def _read(checkpoint: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     except EntryNotFoundError as error:
         raise UserError(f"{checkpoint} has no {WEIGHTS}: {one_line(error)}") from error
     except (OSError, ValueError, HTTPError, HFValidationError, SafetensorError) as error:
-        raise UserError(f"no model can be loaded from {checkpoint}: {one_line(error)}") from error
+        raise UserError(
+            f"no model can be loaded from {checkpoint}: its {WEIGHTS} cannot be read ({one_line(error)})"
+        ) from error

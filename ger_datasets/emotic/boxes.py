@@ -39,8 +39,9 @@ def read_frame(path: Path) -> PhotoFrame:
             warnings.simplefilter("ignore")  # Pillow's size warning: such a photo is not `stored_so` anyhow
             with Image.open(path, formats=FORMATS) as image:
                 width, height = image.size
-                turned = image.getexif().get(ORIENTATION) in TURNS
-                return PhotoFrame(width, height, not turned and width * height <= STORED_PIXELS)
+                if width * height > STORED_PIXELS:  # of a PNG, asking for EXIF decodes the pixels
+                    return PhotoFrame(width, height, False)
+                return PhotoFrame(width, height, image.getexif().get(ORIENTATION) not in TURNS)
     except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
         return PhotoFrame(0, 0, False)
 

@@ -93,7 +93,7 @@ class EmoticBuilder:
         if not photos:
             raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it anew")
         self._count_people(photos)
-        located = self._located(photos)
+        located = self._located(photos, listing(path.name for path in files.values()))
         ids = _unique_ids(photos)
 
         counts: Counter[str] = Counter()
@@ -136,13 +136,13 @@ class EmoticBuilder:
         if twice:
             self._remark(f"{len(twice):,} photos stand in more than one split: {listing(twice)}.")
 
-    def _located(self, photos: Sequence[AnnotatedPhoto]) -> list[tuple[AnnotatedPhoto, Path]]:
+    def _located(self, photos: Sequence[AnnotatedPhoto], files: str) -> list[tuple[AnnotatedPhoto, Path]]:
         """The photos that are in the download, with their paths; a remark on the others."""
         finder = PhotoFinder(self.source)
         located = [(photo, path) for photo in photos if (path := finder.find(photo.place)) is not None]
         if not located:
             raise UserError(
-                f"none of the {len(photos):,} annotated photos is in {finder.root}: looked for {photos[0].place}, "
+                f"none of the {len(photos):,} photos in {files} is in {finder.root}: looked for {photos[0].place}, "
                 f"found {listing(finder.names())}"
             )
         present = {(photo.split, photo.place) for photo, _ in located}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError, listing
+from ..links import inside, leads_inside
 from ..photos import SUFFIXES, printable
 from ..schema import CLASS_NAMES
 
@@ -55,12 +56,12 @@ def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
         inner = _only_folder(folder)
         if splits or inner is None:
             break
-        folder = _inside(inner, root)
+        folder = inside(inner, root)
         places.append(folder)
     if not splits:
         found = listing(printable(entry.name) for entry in _scan(folder))
         raise UserError(f"no photos in {printable(folder)}: expected the folders train and val, found {found}")
-    return {key: _inside(path, root) for key, path in splits.items()}, places
+    return {key: inside(path, root) for key, path in splits.items()}, places
 
 
 def read_split(key: str, path: Path, source: Path) -> SplitFolder:
@@ -82,7 +83,7 @@ def read_split(key: str, path: Path, source: Path) -> SplitFolder:
         and not any(_is_photo(entry) for entry in entries)
         and (key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner)))
     ):
-        split.path = _inside(inner, root)
+        split.path = inside(inner, root)
         split.places.append(split.path)
         entries = _scan(split.path)
 
@@ -96,7 +97,7 @@ def read_split(key: str, path: Path, source: Path) -> SplitFolder:
             )
         split.left_out += [entry.name for entry in entries if not _is_folder(entry)]
         for folder in classes:
-            _take(split, _CLASSES[folder.name.lower()], _class_entries(_inside(Path(folder.path), root), root), root)
+            _take(split, _CLASSES[folder.name.lower()], _class_entries(inside(Path(folder.path), root), root), root)
     else:
         _take(split, None, entries, root)
     if not split.photos:
@@ -110,7 +111,11 @@ def files_in(places: Iterable[Path], source: Path) -> list[Path]:
     """The files in the folders `places`, sorted within each; links that lead out of `source` are passed over."""
     root = Path(os.path.realpath(source))
     entries = (entry for place in dict.fromkeys(places) for entry in _scan(place))
-    return [Path(entry.path) for entry in entries if not _is_folder(entry) and _leads_inside(entry, root)]
+    return [
+        Path(entry.path)
+        for entry in entries
+        if not _is_folder(entry) and (not entry.is_symlink() or leads_inside(entry.path, root))
+    ]
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
@@ -147,12 +152,12 @@ def _class_entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
             f"photos lie in {printable(folder)} and in {printable(nested[0].name)} within it: "
             "keep them in one of the two"
         )
-    return [entry for entry in entries if entry not in nested] + _scan(_inside(Path(nested[0].path), root), True)
+    return [entry for entry in entries if entry not in nested] + _scan(inside(Path(nested[0].path), root), True)
 
 
 def _take(split: SplitFolder, class_name: str | None, entries: list[os.DirEntry[str]], root: Path) -> None:
     for entry in entries:
-        if _is_photo(entry) and _leads_inside(entry, root):
+        if _is_photo(entry) and (not entry.is_symlink() or leads_inside(entry.path, root)):
             split.photos.append((class_name, Path(entry.path)))
         else:
             split.left_out.append(entry.name)
@@ -179,20 +184,3 @@ def _is_photo(entry: os.DirEntry[str]) -> bool:
     # not Path.suffix: the name may be ".jpg"
     name = entry.name
     return name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES and not _is_folder(entry)
-
-
-def _leads_inside(entry: os.DirEntry[str], root: Path) -> bool:
-    """Whether `entry` is no link, or one to something that there is inside `root`."""
-    if not entry.is_symlink():
-        return True
-    return os.path.exists(entry.path) and Path(os.path.realpath(entry.path)).is_relative_to(root)
-
-
-def _inside(folder: Path, root: Path) -> Path:
-    """`folder`, unless it is a link that leads out of `root`."""
-    if folder.is_symlink() and not Path(os.path.realpath(folder)).is_relative_to(root):
-        raise UserError(
-            f"{printable(folder)} is a link that leads out of the source folder and is not followed: "
-            "give the folder that holds the photos themselves"
-        )
-    return folder

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 from ..errors import UserError, listing
+from ..links import inside, leads_inside
 from ..photos import SUFFIXES as PHOTO_SUFFIXES
 from ..photos import printable
 from ..records import Record
@@ -85,6 +86,7 @@ class GroupSceneBuilder:
         self.source, self.work_folder = source, work_folder
         self.key_frames, self.split_by, self.split_seed = key_frames, split_by, split_seed
         self._remarks: list[str] = []
+        self._root = source
 
     def records(self) -> list[Record]:
         """Every frame, sorted by image_id: `split/class/video/frame_000123`, or `split/class/stem` of ready frames.
@@ -96,18 +98,19 @@ class GroupSceneBuilder:
         self._remarks = []
         if not self.source.is_dir():
             raise UserError(f"no folder {self.source}: give the folder that holds {_expected()}")
+        self._root = Path(os.path.realpath(self.source))
         folders = [path for path in sorted(self.source.iterdir()) if path.is_dir()]
         splits = [path for path in folders if path.name.lower() in SPLIT_FOLDERS]
         classes = [path for path in folders if path.name.lower() in _by_lower(CLASS_NAMES)]
         if splits and classes:
             raise UserError(
-                f"{self.source} holds both {listing(path.name for path in classes)} and "
-                f"{listing(path.name for path in splits)}: keep videos and ready frames apart, in a folder each"
+                f"{self.source} holds both {_names(classes)} and {_names(splits)}: keep videos and ready frames "
+                "apart, in a folder each"
             )
         if not splits and not classes:
             raise UserError(
                 f"no videos or frames in {self.source}: expected {_expected()}, "
-                f"found {listing(path.name for path in sorted(self.source.iterdir()))}"
+                f"found {_names(sorted(self.source.iterdir()))}"
             )
         records = self._from_frames(splits) if splits else self._from_videos(folders)
         return sorted(records, key=lambda record: record.image_id)
@@ -117,10 +120,10 @@ class GroupSceneBuilder:
         return self._remarks
 
     def _from_videos(self, folders: Sequence[Path]) -> list[Record]:
-        videos = _named_videos(folders)
+        videos = _named_videos(folders, self._root)
         if not videos:
             raise UserError(
-                f"no videos in {listing(path.name for path in folders)} of {self.source}: "
+                f"no videos in {_names(folders)} of {self.source}: "
                 f"expected files with {', '.join(sorted(VIDEO_SUFFIXES))}"
             )
         if self.work_folder is None:
@@ -173,6 +176,7 @@ class GroupSceneBuilder:
                 _write_whole(videos[name], place / name, self.key_frames)
             except BadVideo as reason:
                 broken[name] = str(reason)
+                logger.warning("%s cannot be used: %s", f"{name.split('/')[0]}/{printable(videos[name].name)}", reason)
         frames = {name: sorted((place / name).glob("frame_*.jpg")) for name in videos if name not in broken}
         return frames, broken
 
@@ -187,9 +191,10 @@ class GroupSceneBuilder:
             split = SPLIT_FOLDERS[folder.name.lower()]
             if split in photos:
                 raise UserError(f"two folders for the split {split} in {self.source}: keep one of them")
-            photos[split] = _class_files([p for p in sorted(folder.iterdir()) if p.is_dir()], PHOTO_SUFFIXES)
+            inner = [path for path in sorted(inside(folder, self._root).iterdir()) if path.is_dir()]
+            photos[split] = _class_files(inner, PHOTO_SUFFIXES, self._root)
             if not photos[split]:
-                found = listing(path.name for path in sorted(folder.iterdir()))
+                found = _names(sorted(folder.iterdir()))
                 raise UserError(f"no frames in {folder}: expected {' and '.join(CLASS_NAMES)}, found {found}")
         frames = [(split, name, path) for split, members in photos.items() for name, path in members]
         counts = Counter(f"{split}/{name}/{printable(path.stem)}" for split, name, path in frames)
@@ -242,29 +247,40 @@ def _by_lower(names: Iterable[str]) -> dict[str, str]:
     return {name.lower(): name for name in names}
 
 
-def _class_files(folders: Sequence[Path], suffixes: frozenset[str]) -> list[tuple[str, Path]]:
-    """(class name, path) of each file with one of `suffixes` in the class folders; UserError if others have any."""
+def _names(paths: Iterable[Path]) -> str:
+    return listing(printable(path.name) for path in paths)
+
+
+def _class_files(folders: Sequence[Path], suffixes: frozenset[str], root: Path) -> list[tuple[str, Path]]:
+    """(class name, path) of each file with one of `suffixes` in the class folders; UserError if others have any.
+
+    Links out of `root` are left out, and no class folder may be one.
+    """
     known, files, stray = _by_lower(CLASS_NAMES), [], []
     twice = [name for name, count in Counter(folder.name.lower() for folder in folders).items() if count > 1]
     if twice:
-        raise UserError(f"two folders {known.get(twice[0], twice[0])} in {folders[0].parent}: keep one of them")
+        same = _names(folder for folder in folders if folder.name.lower() == twice[0])
+        raise UserError(f"two folders for one class in {printable(folders[0].parent)}, {same}: keep one of them")
     for folder in folders:
-        inside = sorted(folder.iterdir())
-        wanted = [path for path in inside if path.suffix.lower() in suffixes and path.name[0] != "."]
+        there = sorted(folder.iterdir())
+        wanted = [path for path in there if path.suffix.lower() in suffixes and path.name[0] != "."]
         name = known.get(folder.name.lower())
         if name is None and wanted and folder.name[0] != "." and folder.name != "__MACOSX":
-            raise UserError(f"unknown class folder {folder}: the classes are {' and '.join(CLASS_NAMES)}")
+            raise UserError(f"unknown class folder {printable(folder)}: the classes are {' and '.join(CLASS_NAMES)}")
         if name is not None:
-            files += [(name, path) for path in wanted if path.is_file()]
-            stray += [path.name for path in inside if path not in wanted or not path.is_file()]
+            inside(folder, root)
+            taken = {path for path in wanted if leads_inside(path, root) and path.is_file()}
+            files += [(name, path) for path in wanted if path in taken]
+            stray += [path.name for path in there if path not in taken]
     if stray:
-        logger.warning("%d files of other kinds, left out: %s", len(stray), listing(map(printable, stray)))
+        told = listing(map(printable, stray))
+        logger.warning("%d files of other kinds, or links out of the folder, left out: %s", len(stray), told)
     return files
 
 
-def _named_videos(folders: Sequence[Path]) -> dict[str, Path]:
+def _named_videos(folders: Sequence[Path], root: Path) -> dict[str, Path]:
     """`CLASS/STEM` -> video; `CLASS/STEM.suffix` where two videos of a class share a stem."""
-    videos = _class_files(folders, VIDEO_SUFFIXES)
+    videos = _class_files(folders, VIDEO_SUFFIXES, root)
     counts = Counter((name, path.stem) for name, path in videos)
     return {
         f"{name}/{printable(path.stem if counts[name, path.stem] == 1 else path.name)}": path for name, path in videos

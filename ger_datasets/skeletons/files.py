@@ -77,16 +77,18 @@ class SkeletonFiles:
         path = self._find(record.path)
         if path is None:
             return {"skeleton": None}
-        if path.suffix.lower() == ".json":
-            people, layout = read_poses(path)
-            people[..., :2] *= _reduction(record.path, image.size)
-            return {"skeleton": draw_skeletons(people, image.size, layout)}
-        if record.path.exists() and path.samefile(record.path):
+        picture = path.suffix.lower() != ".json"
+        if picture and record.path.exists() and path.samefile(record.path):
             raise UserError(f"the pictures in {self.folder} are the photos, not skeletons; give another folder")
         try:
+            if not picture:
+                people, layout = read_poses(path)
+                people[..., :2] *= _reduction(record.path, image.size)
+                return {"skeleton": draw_skeletons(people, image.size, layout)}
             skeleton = read_photo(path).image
         except BadPhoto as error:
-            raise BadPhoto(f"skeleton: {error}") from error
+            name, reason = printable(path.relative_to(self.folder)), str(error).removeprefix("skeleton: ")
+            raise BadPhoto(f"skeleton: {name}: {reason}") from error
         if skeleton.size != image.size:
             skeleton = skeleton.resize(image.size, Image.Resampling.BILINEAR)
         return {"skeleton": skeleton}

@@ -37,7 +37,11 @@ def read_members(paths: Sequence[str | Path], class_names: Sequence[str] | None 
         (predictions, Path(path).stem) for path, found in zip(paths, each, strict=True) for predictions in found
     ]
     names = _told_apart(_told_apart([predictions.model for predictions, _ in members], [stem for _, stem in members]))
-    return [replace(predictions, model=name) for (predictions, _), name in zip(members, names, strict=True)]
+    files = [Path(path).name for path, found in zip(paths, each, strict=True) for _ in found]
+    return [
+        replace(predictions, model=name, file=file)
+        for (predictions, _), name, file in zip(members, names, files, strict=True)
+    ]
 
 
 def join(members: Sequence[Predictions], split: str) -> list[Predictions]:
@@ -52,6 +56,14 @@ def join(members: Sequence[Predictions], split: str) -> list[Predictions]:
         UserError: a member has no such split, other photos, other classes, another label for a photo, or rows that
             cannot be told to belong together; the message says how many, and gives examples.
     """
+    try:
+        return _joined(members, split)
+    except UserError as error:
+        files = list(dict.fromkeys(member.file for member in members if member.file))
+        raise UserError(f"{error} (of {listing(files, 20)})" if files else str(error)) from error
+
+
+def _joined(members: Sequence[Predictions], split: str) -> list[Predictions]:
     first, *others = [member.select(split) for member in members]
     joined = [first]
     for other in others:

@@ -74,6 +74,7 @@ class Predictions:
         face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
             not tell; or None.
         source: what tells the file that this was read from; not written.
+        file: what messages call that file; not written.
 
     Raises:
         UserError: on construction, where the parts do not fit together; the message says which and how.
@@ -92,6 +93,7 @@ class Predictions:
     dataset_revision: str = ""
     face_attention: Sequence[Sequence[float] | None] | None = None
     source: str = ""
+    file: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__  # the dataclass is frozen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from .joining import join, stacked
 from .predictions import Predictions
 
 NAME = "ensemble"
+LARGEST = 1e100  # no weight; sums of larger numbers, and what is none, are none
 
 
 def weighted(
@@ -95,7 +95,7 @@ def read_ensemble(path: str | Path) -> dict[str, Any]:
     try:
         ensemble = json.loads(Path(path).read_text(encoding="utf-8"))
         members, weights, on = ensemble["members"], ensemble["weights"], ensemble.get("on", "logits")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not an ensemble.json ({reason}); write it with ensemble.py") from error
     count = len(members) if isinstance(members, list) else 0
@@ -105,6 +105,8 @@ def read_ensemble(path: str | Path) -> dict[str, Any]:
             f"{path} has no weight, or matrix of coefficients, for each of its members, or not on logits or "
             "probabilities; write it again with ensemble.py"
         )
+    if not count or (weights is not None and (min(weights) < 0 or not sum(weights))):
+        raise UserError(f"weights in {path} must be numbers from 0, and not all 0, found {listing(weights, 20)}")
     if not isinstance(ensemble.get("method", ""), str) or not isinstance(ensemble.get("class_names", []), list):
         raise UserError(f"{path} has a method or class_names that are none; write it again with ensemble.py")
     landscape = ensemble.get("landscape")
@@ -138,7 +140,10 @@ def _are_numbers(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
+        and all(
+            isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+            for value in values
+        )
     )
 
 

@@ -384,7 +384,10 @@ BOMB = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15
     [
         (lambda raw: shutil.rmtree(raw), ["cannot be listed", "give the folder that holds emotic"]),
         (lambda raw: shutil.rmtree(raw / "Annotations"), ["no annotations in", "Annotations.mat", "found emotic"]),
-        (lambda raw: shutil.rmtree(raw / "emotic"), ["none of the 5 annotated photos", "mscoco", "found Annotations"]),
+        (
+            lambda raw: shutil.rmtree(raw / "emotic"),
+            ["none of the 5 photos in Annotations.mat", "mscoco", "found Annotations"],
+        ),
         (mat_bytes(b""), ["Annotations.mat has 0 bytes"]),
         (mat_bytes(b"x" * 500), ["Annotations.mat cannot be read as a MATLAB file"]),
         (mat_bytes(MAT_73), ["MATLAB 7.3", "-v7"]),

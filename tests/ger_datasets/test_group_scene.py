@@ -226,7 +226,7 @@ def test_names(raw: Path, tmp_path: Path, fast: list[str], caplog: pytest.LogCap
     (raw / "prepared").mkdir()
     groups = {r.group for r in GroupSceneBuilder(raw, tmp_path / "work").records() if r.label == 1}
     assert groups == {f"Positive/{name}" for name in ("f\\xeate", "party_1.mp4", "party_1.avi", "party_2", "party_3")}
-    assert "2 files of other kinds, left out: ._party_1.mp4, notes.txt" in caplog.text
+    assert "2 files of other kinds, or links out of the folder, left out: ._party_1.mp4, notes.txt" in caplog.text
 
 
 @pytest.fixture
@@ -303,7 +303,10 @@ def test_what_a_file_name_tells_of_its_video(stem: str, name: str) -> None:
         (lambda raw: [p.write_bytes(b"x") for p in raw.glob("*/*")], ["none of the 14 videos", "party_0.mp4 (no vid"]),
         (lambda raw: (raw / "Negative").rename(raw / "Sad"), ["unknown class folder", "Sad", "Negative and Positive"]),
         (lambda raw: (raw / "val").mkdir(), ["both Negative, Positive and val", "apart"]),
-        (lambda raw: shutil.copytree(raw / "Negative", raw / "negative"), ["two folders Negative", "keep one"]),
+        (
+            lambda raw: shutil.copytree(raw / "Negative", raw / "negative"),
+            ["two folders for one class", "Negative, negative", "keep one"],
+        ),
     ],
     ids=["missing", "empty", "no-videos", "all-broken", "unknown-class", "both-forms", "two-of-a-class"],
 )

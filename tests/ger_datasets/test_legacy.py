@@ -229,7 +229,7 @@ def test_aligned_faces_with_a_gap(world: World, numbers: tuple[int, ...]) -> Non
     world.write()
     for number in numbers:
         Image.new("RGB", (96, 112)).save(world.file("AlignedCroppedImages", f"{NAME}_{number}", ".jpg"))
-    with pytest.raises(BadPhoto, match="legacy: aligned faces numbered"):
+    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*: faces numbered"):
         world.columns()
 
 
@@ -237,7 +237,7 @@ def test_a_damaged_aligned_face(world: World) -> None:
     world.write()
     world.write_aligned((96, 112))
     world.file("AlignedCroppedImages", f"{NAME}_1", ".jpg").write_bytes(b"")
-    with pytest.raises(BadPhoto, match="legacy: AlignedCroppedImages: face 1: the file is empty"):
+    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*_1.jpg: the file is empty"):
         world.columns()
 
 
@@ -283,7 +283,7 @@ def test_crops_that_are_no_faces(world: World, crop: Any, reason: str) -> None:
     faces[:] = world.crops
     faces[2] = crop
     world.save("CroppedFaces", a=faces)
-    with pytest.raises(BadPhoto, match=f"legacy: CroppedFaces: .*({reason})"):
+    with pytest.raises(BadPhoto, match=f"legacy: CroppedFaces.*: .*({reason})"):
         world.columns()
 
 
@@ -300,7 +300,7 @@ def test_files_that_would_run_code_are_refused_and_run_nothing(world: World, tmp
     array = np.empty(3, object)
     array[:] = [*world.crops[:2], Malicious(tmp_path / "executed")]
     world.write().save(folder, a=array)
-    with pytest.raises(BadPhoto, match=f"legacy: {folder}: .*nothing in it was executed"):
+    with pytest.raises(BadPhoto, match=f"legacy: {folder}/.*: .*nothing in it was executed"):
         world.columns()
     assert not (tmp_path / "executed").exists()
 
@@ -311,21 +311,21 @@ def test_files_that_would_run_code_are_refused_and_run_nothing(world: World, tmp
 @pytest.mark.parametrize(
     ("folder", "arrays", "reason"),
     [
-        ("FaceFeatures", {"a": np.zeros((4, 256))}, "3 face coordinates but 4 features"),
-        ("FaceFeatures", {"a": np.zeros(0)}, "3 face coordinates but 0 features"),
-        ("FaceFeatures", {"a": np.zeros((3, 128))}, r"FaceFeatures: an array of shape \(3, 128\) where \(faces, 256"),
-        ("FaceFeatures", {"a": np.full((3, 256), np.nan)}, "FaceFeatures: numbers that are infinite"),
-        ("FaceFeatures", {"a": np.full((3, 256), 1e300)}, "FaceFeatures: numbers that are infinite"),
-        ("FaceFeatures", {"a": np.zeros((1001, 256))}, "FaceFeatures: 1001 faces; at most 1000"),
-        ("FaceFeatures", {"x": np.zeros((3, 256))}, r"FaceFeatures: no array a or arr_0 in it, but 'x\.npy'"),
-        ("CroppedFaces", {"a": np.zeros((2, 9, 9, 3), np.uint8)}, "3 face coordinates but 2 cropped faces"),
-        ("GlobalFeatures", {"a": np.zeros(1024)}, r"GlobalFeatures: an array of shape \(1024,\)"),
-        ("GlobalFeatures", {"a": np.full(2208, np.inf)}, "GlobalFeatures: numbers that are infinite"),
+        ("FaceFeatures", {"a": np.zeros((4, 256))}, "3 face coordinates but 4 features in FaceFeatures"),
+        ("FaceFeatures", {"a": np.zeros(0)}, "3 face coordinates but 0 features in FaceFeatures"),
+        ("FaceFeatures", {"a": np.zeros((3, 128))}, r": an array of shape \(3, 128\) where \(faces, 256"),
+        ("FaceFeatures", {"a": np.full((3, 256), np.nan)}, ": numbers that are infinite"),
+        ("FaceFeatures", {"a": np.full((3, 256), 1e300)}, ": numbers that are infinite"),
+        ("FaceFeatures", {"a": np.zeros((1001, 256))}, ": 1001 faces; at most 1000"),
+        ("FaceFeatures", {"x": np.zeros((3, 256))}, r": no array a or arr_0 in it, but 'x\.npy'"),
+        ("CroppedFaces", {"a": np.zeros((2, 9, 9, 3), np.uint8)}, "3 face coordinates but 2 cropped faces in Cropped"),
+        ("GlobalFeatures", {"a": np.zeros(1024)}, r": an array of shape \(1024,\)"),
+        ("GlobalFeatures", {"a": np.full(2208, np.inf)}, ": numbers that are infinite"),
     ],
 )
 def test_files_that_disagree(world: World, folder: str, arrays: dict[str, np.ndarray], reason: str) -> None:
     world.write().save(folder, **arrays)
-    with pytest.raises(BadPhoto, match=f"^legacy: {reason}"):
+    with pytest.raises(BadPhoto, match=f"^legacy: .*{reason}"):
         world.columns()
 
 
@@ -336,7 +336,7 @@ def test_files_that_disagree(world: World, folder: str, arrays: dict[str, np.nda
         (slice(0, 1), slice(0, 1), -300, "of another photo"),
         (slice(0, 1), slice(4, 5), 1.5, "scores that are no probabilities"),
         (slice(0, 1), slice(4, 5), -0.1, "scores that are no probabilities"),
-        (slice(0, 1), slice(1, 2), np.nan, "FaceCoordinates: numbers that are infinite, or none"),
+        (slice(0, 1), slice(1, 2), np.nan, "FaceCoordinates.*: numbers that are infinite, or none"),
     ],
 )
 def test_coordinates_of_another_photo(world: World, rows: slice, columns: slice, value: float, reason: str) -> None:
@@ -349,14 +349,14 @@ def test_coordinates_of_another_photo(world: World, rows: slice, columns: slice,
 
 def test_fewer_landmarks_than_boxes(world: World) -> None:
     world.write().save("FaceCoordinates", a=world.boxes, b=world.landmarks[:2])
-    with pytest.raises(BadPhoto, match="legacy: 3 face coordinates but 2 landmarks"):
+    with pytest.raises(BadPhoto, match=r"legacy: .*: 3 face coordinates but 2 landmarks"):
         world.columns()
 
 
 def test_fewer_aligned_faces_than_boxes(world: World) -> None:
     world.write()
     world.write_aligned((112, 96), count=2)
-    with pytest.raises(BadPhoto, match="legacy: 3 face coordinates but 2 aligned faces"):
+    with pytest.raises(BadPhoto, match=r"legacy: .*: 3 face coordinates but 2 aligned faces"):
         world.columns()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from corpus import MARKER
 
+from ger_datasets.photos import printable
+
 SECONDS = 30
 MOST_BYTES = 2 * 10**9
 BEFORE = 900_000_000  # what a process holds that has imported the package and done nothing
@@ -66,10 +68,13 @@ class Meeting:
     Args:
         entry: what the entry point is called in failures.
         refusals: the exceptions that are refusals.
+
+    Attributes:
+        plain: whether the refusals are this package's own, each in one line.
     """
 
     def __init__(self, entry: str, *refusals: type[Exception]) -> None:
-        self.entry, self.refusals = entry, refusals
+        self.entry, self.refusals, self.plain = entry, refusals, True
         self.accepted: list[str] = []
         self.refused: dict[str, str] = {}
         self.failures: list[str] = []
@@ -79,39 +84,38 @@ class Meeting:
     def __len__(self) -> int:
         return len(self.accepted) + len(self.refused) + len(self.failures)
 
-    def meet(self, name: str, call: Callable[[], object], *named: str | None) -> None:
-        """One case: `call` must return or refuse; a refusal must hold one of `named`, if any are given."""
+    def meet(self, name: str, call: Callable[[], object], *named: str) -> None:
+        """One case: `call` must return or refuse; a refusal must hold each of `named`: the file, or the folder."""
         try:
             with within():
                 call()
         except self.refusals as error:
-            self.refused[name] = str(error)
-            self._check(name, str(error), [each for each in named if each is not None])
+            self.told(name, str(error), *named)
         except (Exception, Hang):  # noqa: BLE001 - whatever else comes is what is looked for
             self.failures.append(f"{name}: {traceback.format_exc(limit=-4)}")
         else:
             self.accepted.append(name)
 
-    def told(self, name: str, refusal: str | None, named: str | None = None) -> None:
+    def told(self, name: str, refusal: str | None, *named: str) -> None:
         """One case that went on elsewhere: its refusal, or None."""
         if refusal is None:
             self.accepted.append(name)
-        else:
-            self.refused[name] = refusal
-            self._check(name, refusal, [named] if named is not None else [])
-
-    def _check(self, name: str, message: str, named: list[str]) -> None:
-        if not message.strip() or (named and not any(each in message for each in named)):
-            self.failures.append(f"{name}: the refusal names none of {named}: {message[:300]!r}")
-        elif "Traceback" in message or len(message) > 2000:
-            self.failures.append(f"{name}: no plain refusal: {message[:300]!r}")
-        elif "\n" in message:
-            self.failures.append(f"{name}: more than one line: {message[:300]!r}")
+            return
+        self.refused[name] = refusal
+        lacking = [each for each in named if printable(each) not in refusal]
+        if not refusal.strip() or lacking:
+            self.failures.append(f"{name}: the refusal does not name {lacking}: {refusal[:300]!r}")
+        elif not self.plain:
+            return
+        elif "Traceback" in refusal or len(refusal) > 2000:
+            self.failures.append(f"{name}: no plain refusal: {refusal[:300]!r}")
+        elif refusal != printable(refusal):
+            self.failures.append(f"{name}: more than one line, or what moves a cursor: {refusal[:300]!r}")
 
     def end(self, *folders: Path) -> int:
         """Fails with all failures; returns how many files there were."""
         peak = BEFORE + peak_bytes() - self.before
-        ran = [place for folder in (Path.cwd(), *folders) for place in folder.rglob(f"*{MARKER}*") if place.is_dir()]
+        ran = [place for folder in (Path.cwd(), *folders) for place in folder.rglob(MARKER) if place.is_dir()]
         assert not ran, f"{self.entry}: code ran: {ran}"
         assert not os.path.exists(f"/tmp/{MARKER}"), f"{self.entry}: an archive wrote outside"
         assert peak < MOST_BYTES, f"{self.entry}: {peak / 1e9:.1f} GB"

@@ -1,4 +1,6 @@
-"""Scripts that something happens to, a Hub on loopback that fails as it is told, and a disk that is small."""
+"""Scripts that something happens to, a Hub on loopback that fails as it is told, and a disk that is small; and at the
+end of a run, how many hostile files each entry point met.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +8,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from checks import Meeting
 from faults import TOKEN, Disk, Do
 from hub_server import HubServer
 
 from ger_models.presets import build
 
 HERE = Path(__file__).resolve().parent
+# The least number of cases of each file of tests: entry points, then the package's own parsers.
+LEAST = {
+    "test_photo_entries": 500,
+    "test_annotation_entries": 700,
+    "test_model_entries": 500,
+    "test_table_entries": 700,
+    "test_text_entries": 200,
+    "test_video_entries": 150,
+    "test_parsers": 2500,
+}
+CASES: dict[str, Counter[str]] = {}  # file of tests -> entry point -> cases that it met in this process
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +102,56 @@ def small_disk(tmp_path: Path) -> Iterator[Disk]:
 
     yield place, remount
     subprocess.run(["umount", place], check=True)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Code that runs shows in the folder that the process works in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ended(
+    here: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[..., None]:
+    """`ended(meeting, *folders)` fails with the meeting's failures, and counts its cases."""
+
+    def end(meeting: Meeting, *folders: Path) -> None:
+        count = meeting.end(*folders)
+        CASES.setdefault(request.path.stem, Counter())[meeting.entry] += count
+        record_property("hostile files", [request.path.stem, meeting.entry, count, len(meeting.refused)])
+
+    return end
+
+
+@pytest.fixture
+def enough(request: pytest.FixtureRequest) -> Callable[[int], None]:
+    """`enough(tests)`: the file's tests met as many files as they must, unless only some of its tests ran."""
+
+    def check(entries: int) -> None:
+        met = CASES.get(request.path.stem, Counter())
+        if len(met) < entries:
+            pytest.skip("only some of the entry points were asked")
+        assert sum(met.values()) >= LEAST[request.path.stem], met
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each entry point: its cases, and how many of them were refused."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    rows = [value for report in reports for name, value in report.user_properties if name == "hostile files"]
+    cases: Counter[tuple[str, str]] = Counter()
+    refused: Counter[tuple[str, str]] = Counter()
+    for file, entry, count, no in rows:
+        cases[file, entry] += count
+        refused[file, entry] += no
+    if not cases:
+        return
+    terminalreporter.write_sep("=", "hostile files")
+    for file, entry in cases:
+        kind = "parser" if file == "test_parsers" else "entry point"
+        terminalreporter.write_line(f"{cases[file, entry]:6,} {refused[file, entry]:6,} refused  {kind} {entry}")
+    parsed = sum(count for (file, _), count in cases.items() if file == "test_parsers")
+    terminalreporter.write_line(f"{cases.total() - parsed:6,} for the entry points, {parsed:,} for the parsers alone")

@@ -97,12 +97,16 @@ def bombs() -> dict[str, bytes]:
         "60000x60000.png": png(60_000, 60_000),
         "60000x60000_1bit.png": png(60_000, 60_000, 1, 0),
         "rgba_178_megapixels.png": png(side, side, 8, 6),
+        "rgba_117_megapixels.png": png(10_800, 10_800, 8, 6),
+        "progressive_178_megapixels.jpg": progressive(side, side),
+        "lossless_100_megapixels.webp": webp(10_000, 10_000),
         "16bit_178_megapixels.png": png(side, side, 16, 0),
         "grey_alpha_178_megapixels.png": png(side, side, 8, 4),
         "1bit_178_megapixels.png": png(side, side, 1, 0),
         "text_bomb.png": png(*SIDES, extra=chunk(b"zTXt", b"Comment\0\0" + zeros(1 << 30))),
         "profile_bomb.png": png(*SIDES, extra=chunk(b"iCCP", b"x\0\0" + zeros(1 << 30))),
         "many_scans.jpg": many_scans(3000, 3000, 2000),
+        "many_scans.mpo.jpg": mpo(many_scans(3000, 3000, 2000)),
         "huge.gif": b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6) + b",\0\0\0\0"
         + struct.pack("<HH", 65535, 65535) + b"\0\x02\x01\x04\0;",
         "frames.gif": frames(5000),
@@ -126,6 +130,29 @@ def many_scans(width: int, height: int, count: int) -> bytes:
     content = saved(Image.new("RGB", (width, height), "red"), "JPEG", progressive=True, quality=50)
     start = content.rindex(b"\xff\xda")
     return content[:-2] + content[start:-2] * count + b"\xff\xd9"
+
+
+def progressive(width: int, height: int) -> bytes:
+    """A whole progressive JPEG of grey, whose coefficients a decoder must hold all at once."""
+
+    def segment(marker: int, data: bytes) -> bytes:
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
+
+    bits = 3 * -(-width // 8) * -(-height // 8)  # each block's colour is that of the one before: one bit
+    scan = bytes(bits // 8) + (bytes([(1 << (8 - bits % 8)) - 1]) if bits % 8 else b"")
+    frame = struct.pack(">BHHB", 8, height, width, 3) + b"".join(bytes([i, 0x11, 0]) for i in (1, 2, 3))
+    huffman = b"\0\x01" + bytes(15) + b"\0"
+    head = segment(0xDB, b"\0" + b"\x01" * 64) + segment(0xC2, frame) + segment(0xC4, huffman)
+    return b"\xff\xd8" + head + segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 0, 0])) + scan + b"\xff\xd9"
+
+
+def mpo(jpeg: bytes) -> bytes:
+    """A JPEG as the first of a file of several pictures, as some cameras write them."""
+    entries = struct.pack("<IIIHH", 0x20030000, len(jpeg), 0, 0, 0) * 2
+    tags = struct.pack("<HHI4s", 0xB000, 7, 4, b"0100") + struct.pack("<HHII", 0xB001, 4, 1, 2)
+    tags += struct.pack("<HHII", 0xB002, 7, len(entries), 8 + 2 + 36 + 4)
+    content = b"MPF\0II*\0" + struct.pack("<IH", 8, 3) + tags + bytes(4) + entries
+    return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
 
 def webp(width: int, height: int) -> bytes:

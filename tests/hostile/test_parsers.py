@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,6 @@ from parsers import PARSERS
 DAMAGED = 60  # copies of each parser's first two files
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Code that runs shows in the folder that the process works in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def files(name: str) -> dict[str, bytes]:
     """What a parser meets."""
     seeds = PARSERS[name].seeds()
@@ -31,13 +25,14 @@ def files(name: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_a_parser_meets_its_corpus(name: str, here: Path) -> None:
+def test_a_parser_meets_its_corpus(name: str, here: Path, ended: Callable) -> None:
     parser, path = PARSERS[name], here / PARSERS[name].file
     meeting = Meeting(name, *parser.refusals)
     for case, content in files(name).items():
         path.write_bytes(content)
-        meeting.meet(case, lambda: parser.parse(path), path.name if parser.names_file else None)
-    assert meeting.end() == len(files(name))
+        meeting.meet(case, lambda: parser.parse(path), *([path.name] if parser.names_file else []))
+    assert len(meeting) == len(files(name))
+    ended(meeting)
     assert meeting.accepted, "a parser that refuses everything shows nothing"
     if parser.refusals:
         assert len(meeting.refused) > 5
@@ -60,7 +55,11 @@ def test_a_parser_meets_hypothesis(name: str, here: Path) -> None:
     def meet(content: bytes) -> None:
         path.write_bytes(content)
         meeting = Meeting(name, *parser.refusals)
-        meeting.meet(repr(content), lambda: parser.parse(path), path.name if parser.names_file else None)
+        meeting.meet(repr(content), lambda: parser.parse(path), *([path.name] if parser.names_file else []))
         meeting.end()
 
     meet()
+
+
+def test_there_were_enough(enough: Callable) -> None:
+    enough(len(PARSERS))

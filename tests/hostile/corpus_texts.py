@@ -1,0 +1,101 @@
+"""Hostile YAML and JSON, made by code: tags that would run code, what never ends, wrong types."""
+
+from __future__ import annotations
+
+from corpus import MARKER
+
+
+def laughs(depth: int = 40) -> bytes:
+    """Few lines of YAML that are 2 ** depth words when they are written out."""
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, depth)]
+    return "\n".join(lines).encode()
+
+
+YAMLS = {
+    "nothing": b"",
+    "null": b"null",
+    "text": b"x",
+    "number": b"5",
+    "list": b"- 1\n- 2",
+    "list_of_lists": b"[[]]",
+    "apply": f"epochs: !!python/object/apply:os.mkdir [{MARKER}]".encode(),
+    "new": f"!!python/object/new:os.mkdir [{MARKER}]".encode(),
+    "module": b"epochs: !!python/module:os",
+    "name": b"epochs: !!python/name:os.system",
+    "tuple": b"epochs: !!python/tuple [1]",
+    "binary": b"epochs: !!binary x",
+    "unknown_tag": b"epochs: !evil 5",
+    "set": b"epochs: !!set {a}",
+    "laughs": laughs(),
+    "laughs_as_a_value": laughs() + b"\nepochs: *a39\nruns: *a39",
+    "laughs_as_a_run": laughs() + b"\nruns: {a: *a39}\ndefaults: *a39",
+    "laughs_as_an_option": laughs() + b"\nruns: {a: {model: densenet_emotic, dataset: *a39}}",
+    "laughs_alone": b"runs:\n  x:\n    model: densenet_emotic\n    dataset: d\n    trackers: &a [x]\n    seed: "
+    + b"[" * 30 + b"*a" + b"]" * 30,
+    "holds_itself": b"&a {runs: *a}",
+    "list_holds_itself": b"runs: &a [*a]",
+    "run_holds_itself": b"runs: &a {a: *a}",
+    "deep_lists": b"a: " + b"[" * 5000,
+    "deep_closed": b"a: " + b"[" * 2000 + b"]" * 2000,
+    "deep_dicts": b"a: " + b"{b: " * 3000 + b"1" + b"}" * 3000,
+    "deep_blocks": b"\n".join(b" " * i + b"a:" for i in range(1500)),
+    "key_list": b"? [a]\n: 1",
+    "key_dict": b"? {a: 1}\n: 1",
+    "key_number": b"5: 1",
+    "key_null": b"~: 1",
+    "key_nan": b".nan: 1",
+    "merge": b"<<: [1]",
+    "merge_itself": b"&a\n<<: *a\nb: 1",
+    "twice": b"epochs: 1\nepochs: 2",
+    "date": b"epochs: 2020-99-99",
+    "time": b"epochs: 2020-01-01T99:99:99Z",
+    "long_number": b"epochs: " + b"9" * 6000,
+    "octal": b"epochs: 0o9",
+    "sexagesimal": b"epochs: 1:99:99",
+    "control": b"epochs: \x01",
+    "bell": b'"\\a\\e[31m": 1',
+    "utf8": b"epochs: \xff",
+    "utf16": "epochs: 1".encode("utf-16"),
+    "bom": b"\xef\xbb\xbfepochs: 1",
+    "zeros": bytes(100),
+    "open": b"a: [",
+    "quote": b'a: "',
+    "documents": b"a: 1\n---\nb: 2",
+    "directive": b"%YAML 9.9\n---\na: 1",
+    "tabs": b"\ta: 1",
+    "alias_unknown": b"a: *nobody",
+    "long_key": b"x" * 100_000 + b": 1",
+    "unknown_key": b"nobody_knows: 1",
+}  # fmt: skip
+
+JSONS = {
+    "nothing": b"",
+    "null": b"null",
+    "text": b'"x"',
+    "number": b"5",
+    "nan": b"NaN",
+    "infinite": b"-Infinity",
+    "list": b"[]",
+    "list_of_lists": b"[[]]",
+    "empty": b"{}",
+    "cut": b'{"a": [1, 2',
+    "deep_lists": b"[" * 100_000,
+    "deep_closed": b"[" * 50_000 + b"]" * 50_000,
+    "deep_dicts": b'{"a":' * 3000 + b"1" + b"}" * 3000,
+    "deep_finished": b'{"finished": true, "recipe": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
+    "finished": b'{"finished": true}',
+    "finished_list": b'{"finished": [1], "recipe": []}',
+    "settings_null": b'{"settings": null}',
+    "settings_list": b'{"settings": [1]}',
+    "settings_deep": b'{"settings": ' + b'{"a":' * 900 + b"1" + b"}" * 901,
+    "entry": b'{"rows": null, "bytes": "x", "quarantined": 5}',
+    "long_number": b"9" * 6000,
+    "long_number_inside": b'{"rows": ' + b"9" * 6000 + b"}",
+    "utf8": b"\xff\xfe",
+    "utf16": '{"a": 1}'.encode("utf-16"),
+    "bom": b"\xef\xbb\xbf{}",
+    "surrogates": b'{"\\ud800": "\\udc80\\u001b[31m"}',
+    "zeros": bytes(100),
+    "twice": b'{"a": 1, "a": 2}',
+    "long_key": b'{"' + b"x" * 100_000 + b'": 1}',
+}
