@@ -142,7 +142,7 @@ def _quarantined(path: Path) -> list[dict[str, str]]:
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
         return [{name: str(line[name]) for name in ("image_id", "file", "reason")} for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is not what prepare wrote ({type(error).__name__}); run prepare.py again") from error
 
 

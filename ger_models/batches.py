@@ -51,12 +51,24 @@ class Collator:
         generators = None
         if self.train_seed is not None:
             generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
-        batch: dict[str, Any] = dict(self.processor.raw(rows, generators))
+        try:
+            batch: dict[str, Any] = dict(self.processor.raw(rows, generators))
+        except OSError as error:
+            raise UserError(f"{self._damaged(rows)} cannot be read: {error}; prepare the dataset again") from error
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.train_seed is not None:
             batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is no number
         return self.processor.finish(batch) if get_worker_info() is None else Travelling(batch, self.processor)
+
+    def _damaged(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """The image_id of the first row whose images cannot be decoded."""
+        for row in rows:
+            try:
+                self.processor.raw([row])
+            except OSError:
+                return str(row.get("image_id"))
+        return "a row"
 
     def _seed(self, row: Mapping[str, Any]) -> int:
         parts = f"{self.train_seed} {self.epoch} {row.get('draw', 0)} {row['image_id']}"

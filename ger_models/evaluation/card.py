@@ -30,6 +30,8 @@ FIGURES = {
     "auc": ("roc_auc", "AUC, one class against the rest"),
 }
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
+# what comes of YAML with odd dates, numbers and nesting
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MARKED = " (chosen on this split)"
 BEGIN, END = "<!-- evaluation: written by a report -->", "<!-- end of evaluation -->"
 
@@ -66,7 +68,7 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
     """
     try:
         card = ModelCard(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (*ODD, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a model card ({reason}); name the README.md of a checkpoint") from error
     found = _all_found(report, dataset)
