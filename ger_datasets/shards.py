@@ -117,6 +117,9 @@ class ShardWriter:
 
         Returns:
             its new manifest entry.
+
+        Raises:
+            UserError: the file to which columns are to be added is none that prepare wrote.
         """
         path = self.work.data_folder / shard.name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

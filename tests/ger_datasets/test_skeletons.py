@@ -316,8 +316,8 @@ def test_broken_files_are_the_photos_trouble(raw_folder: Path, tmp_path: Path) -
     written(poses / "neg_2_keypoints.json", "no JSON")
     source = skeleton_source(str(tmp_path / "poses"), raw_folder)
     for number, reason in (
-        (1, "skeleton: train/Negative/neg_1_rendered.png: not an image"),
-        (2, "skeleton: train/Negative/neg_2_keypoints.json: not JSON"),
+        (1, "neg_1_rendered.png: not an image"),
+        (2, "neg_2_keypoints.json: not JSON"),
     ):
         with pytest.raises(BadPhoto, match=f"^skeleton: train/Negative/{reason}"):
             source.columns(photo_record(raw_folder, f"train/Negative/neg_{number}.jpg"), Image.new("RGB", (64, 48)))
