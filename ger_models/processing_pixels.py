@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn import functional as F
 
 try:
@@ -64,6 +64,8 @@ def decoded(image: Mapping[str, Any]) -> Image.Image:
                 raise OSError(f"{opened.width} x {opened.height} pixels in so many scans take too long to decode")
             opened.load()
             return _upright(opened)
+    except UnidentifiedImageError as error:
+        raise OSError(f"no image in one of the formats {', '.join(FORMATS)}") from error
     except (*DAMAGE, OSError, struct.error, zlib.error) as error:
         raise OSError(f"damaged, or no photo: {' '.join(str(error).split())}") from error
 
