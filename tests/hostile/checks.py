@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import traceback
@@ -60,6 +61,12 @@ def _told(name: str) -> int:
     except OSError:
         pytest.skip("the system does not tell the memory that a process holds")
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
+
+
+def reasons_in(output: Path) -> dict[str, str]:
+    """Why prepare set photos aside, by file: what stands in the quarantine of `output`."""
+    lines = (output / "quarantine.jsonl").read_text().splitlines()
+    return {line["file"]: line["reason"] for line in map(json.loads, lines)}
 
 
 class Meeting:

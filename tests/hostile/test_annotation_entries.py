@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import corpus
 import corpus_tables as tables
 import numpy as np
 import pytest
-from checks import Meeting
+from checks import Meeting, reasons_in
 from parsers import PARSERS
 
 from ger_datasets.builders import builder_class
@@ -112,11 +111,6 @@ def test_legacy(here: Path, ended: Callable) -> None:
             meeting.meet(f"{name} {case}", lambda: source.columns(record, corpus.picture()), file)
         path.write_bytes(whole)
     ended(meeting)
-
-
-def reasons_in(output: Path) -> dict[str, str]:
-    lines = (output / "quarantine.jsonl").read_text().splitlines()
-    return {line["file"]: line["reason"] for line in map(json.loads, lines)}
 
 
 def test_legacy_and_prepare(run_script: Callable, raw_folder: Path, here: Path, ended: Callable) -> None:

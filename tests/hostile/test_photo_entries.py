@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import corpus
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from checks import Meeting
+from checks import Meeting, reasons_in
 from PIL import Image
 from transformers import pipeline
 
@@ -55,12 +54,6 @@ def usable(path: Path) -> bool:
     except BadPhoto:
         return False
     return True
-
-
-def reasons_in(output: Path) -> dict[str, str]:
-    """What stands in the quarantine, by file."""
-    lines = (output / "quarantine.jsonl").read_text().splitlines()
-    return {line["file"]: line["reason"] for line in map(json.loads, lines)}
 
 
 def test_gaf3_and_prepare(run_script: Callable, raw_folder: Path, here: Path, ended: Callable) -> None:
