@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from hub_server import CLOSE, Fault, HubServer
 from ger_models.evaluation.predictions import read_predictions
 from ger_models.presets import build
 
-STREAM_READS = 8  # of the training shard, until the first epoch is over
 FILES = r"GET .*/resolve/.*\.(parquet|safetensors)"
 PASSING = [
     Fault("HEAD .*/resolve/", 500, times=1),
@@ -113,12 +113,25 @@ def test_a_stream_that_breaks_off_while_it_trains(
     do: Do, hub: HubServer, steps: dict[str, Step], tmp_path: Path
 ) -> None:
     """The run is told in one line, and goes on where it was when the Hub is back."""
-    options = ("--epochs", 2, "--batch_size", 6)
+    options = ("--epochs", 8, "--batch_size", 6)
     words, look = steps["train from a stream"](tmp_path / "calm", "here")
     assert do(*words, *options)["code"] == 0
     words, _ = steps["train from a stream"](tmp_path / "out", "stream")
-    hub.faults.append(Fault(r"GET .*train.*\.parquet", 500, after=STREAM_READS))
-    told = do(*words, *options, hasty=True)
+    over = threading.Event()
+
+    def fail_after_an_epoch() -> None:
+        while not over.wait(0.005):
+            if list((tmp_path / "out" / "checkpoints").glob("*")):
+                hub.faults.append(Fault(r"GET .*train.*\.parquet", 500))
+                return
+
+    watch = threading.Thread(target=fail_after_an_epoch)
+    watch.start()
+    try:
+        told = do(*words, *options, hasty=True)
+    finally:
+        over.set()
+        watch.join()
     refused(told, "me/stream-datasets", "cannot be read from the Hub: the Hub fails (500)")
     assert (tmp_path / "out" / "checkpoints").is_dir(), "it broke off amid the run"
     hub.faults.clear()
