@@ -71,7 +71,7 @@ def test_a_path_alone_is_opened(photo: Image.Image, tmp_path: object) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_damaged_images_are_refused(share: float, photo: Image.Image) -> None:
     data = encoded(photo)
-    with pytest.raises(OSError, match="image file"):
+    with pytest.raises(OSError, match=r"image file|no image in one of"):
         pixels_of({"bytes": data[: int(len(data) * share)], "path": None})
 
 

@@ -41,6 +41,13 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         told = str(reason)
     print(json.dumps([path.name, told, time.process_time() - start]))
 """
+# In a small process of its own: a child begins with the peak of the process that forks it
+MEASURE = """
+import json, subprocess, sys, resource
+code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, used.ru_maxrss, used.ru_utime + used.ru_stime]), file=sys.stderr)
+"""
 ASK = """
 import json, sys, time
 from pathlib import Path
@@ -75,19 +82,12 @@ def bombs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(*command: object) -> tuple[str, float]:
     """What a command prints, and the seconds it computed; it ends with 0 and held no more than 2 GB."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    )
-    printed = process.stdout.read().decode()  # to its end
-    for _ in range(3000):
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        time.sleep(0.1)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, command
-    assert usage.ru_maxrss * 1024 < MOST_BYTES, f"{usage.ru_maxrss / 1e6:.2f} GB"  # of any process of it
-    return printed, usage.ru_utime + usage.ru_stime
+    words = [sys.executable, "-c", MEASURE, sys.executable, *map(str, command)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+    code, held, seconds = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr[-2000:]
+    assert held * 1024 < MOST_BYTES, f"{held / 1e6:.2f} GB"  # of any process of it
+    return done.stdout, seconds
 
 
 def test_each_alone(bombs: Path) -> None:
