@@ -36,14 +36,14 @@ from datasets import disable_progress_bars, load_dataset
 from facenet_pytorch import MTCNN
 from PIL import Image
 
-from ger_datasets.cli import run
 from ger_datasets.faces import FaceExtractor, Faces
-from ger_datasets.photos import SUFFIXES, read_photo
-from ger_datasets.prepare import prepare
+from ger_datasets.photos.reading import SUFFIXES, read_photo
+from ger_datasets.preparation.run import prepare
+from ger_datasets.preparation.shards import Shard, ShardWriter, Work
 from ger_datasets.records import Record
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.schema import CLASS_NAMES
-from ger_datasets.shards import Shard, ShardWriter, Work
+from ger_datasets.support.command_line import run
 
 
 @dataclass

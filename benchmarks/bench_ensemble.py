@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.joining import join, read_members, stacked
 from ger_models.evaluation.metrics import compute_metrics
 from ger_models.evaluation.simplex import search

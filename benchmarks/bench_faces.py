@@ -28,11 +28,11 @@ from PIL import Image
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
 from ger_datasets.faces import FaceExtractor, resampling
-from ger_datasets.photos import SUFFIXES, read_photo
+from ger_datasets.photos.reading import SUFFIXES, read_photo
 from ger_datasets.sample.drawing import draw_photo
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
 
 SETTINGS = {"1 process, 2 threads": (1, 2), "2 processes, 1 thread": (2, 1)}
 

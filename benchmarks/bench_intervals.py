@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import norm
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 from ger_models.evaluation.metrics.group_emotion.bootstrap import (
     INTERVAL,
     distance_interval,

@@ -31,10 +31,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.schema import CLASS_NAMES
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
 from ger_models.presets import build
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"

@@ -32,9 +32,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from tqdm import tqdm
 
-from ger_datasets.cli import run
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
+from ger_datasets.support.command_line import run
 from ger_models.batches import Collator, Rows, make_loader
 from ger_models.loading import load_splits
 from ger_models.presets import preset

@@ -22,7 +22,7 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 from ger_models.presets import build
 
 CLASSES = ["Negative", "Neutral", "Positive"]

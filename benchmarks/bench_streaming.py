@@ -29,9 +29,9 @@ from bench_load import SCRIPTS, usage
 from PIL import Image
 from tqdm import tqdm
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
 from ger_datasets.schema import CLASS_NAMES
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
 
 SIZE = (480, 640, 3)
 SHARD = 250  # photos

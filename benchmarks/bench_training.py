@@ -37,9 +37,9 @@ from datasets import disable_progress_bars
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser
 
-from ger_datasets.cli import run
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
+from ger_datasets.support.command_line import run
 from ger_models.optimization import loss_of, make_optimizer
 from ger_models.presets import PRESETS
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .emotic.builder import EmoticBuilder
-from .errors import UserError
 from .gaf3.builder import Gaf3Builder
 from .group_scene.builder import GroupSceneBuilder
 from .records import Record
 from .sample.builder import SampleBuilder
+from .support.errors import UserError
 
 
 class Builder(Protocol):

@@ -17,7 +17,7 @@ from datasets import ClassLabel, Features
 from huggingface_hub import DatasetCard
 
 from . import schema
-from .errors import UserError, listing
+from .support.errors import UserError, listing
 
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
 # What `datasets` raises where a file's notes on its features are none that it wrote

@@ -14,7 +14,7 @@ from accelerate import skip_first_batches
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, get_worker_info
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 from .orders import ORDERS
 from .processing_ger import GerProcessor

@@ -14,8 +14,8 @@ import torch
 from huggingface_hub import ModelCardData
 from transformers import PreTrainedModel
 
-from ger_datasets.errors import UserError, listing
-from ger_datasets.files import write_text
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError, listing
 
 from .cards import HOW, USE
 from .configuration_ger import GerFaceConfig, GerSceneConfig

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.connection import read_from_hub
-from ger_datasets.errors import UserError
-from ger_datasets.files import write_text
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub
 
 from .cards import HOW, USE
 from .evaluation.card import render_card

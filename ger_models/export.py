@@ -15,7 +15,7 @@ from torch import nn
 from torch.export import Dim
 from transformers import PreTrainedModel
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 from .modeling_face import GerFaceForImageClassification
 from .modeling_scene import GerSceneForImageClassification

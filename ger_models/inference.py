@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME
 
-from ger_datasets.connection import read_from_hub
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub
 
 from .loading import is_missing_folder
 from .processing_ensemble import GerEnsembleProcessor

@@ -19,12 +19,12 @@ from typing import Any
 from datasets import Dataset
 from PIL import Image
 
-from ger_datasets.errors import BadPhoto, UserError, listing
-from ger_datasets.photos import STORED_PIXELS, in_groups, printable, read_photo
-from ger_datasets.photos import SUFFIXES as PHOTO_SUFFIXES
+from ger_datasets.photos.reading import STORED_PIXELS, in_groups, read_photo
+from ger_datasets.photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ger_datasets.schema import NO_LABEL
-from ger_datasets.video import SUFFIXES as VIDEO_SUFFIXES
-from ger_datasets.video import BadVideo, video_frames
+from ger_datasets.support.errors import BadPhoto, UserError, listing, printable
+from ger_datasets.videos.frames import SUFFIXES as VIDEO_SUFFIXES
+from ger_datasets.videos.frames import BadVideo, video_frames
 
 from .batches import Rows
 from .pipeline_ger import FaceColumns

@@ -15,9 +15,9 @@ from accelerate import Accelerator, PartialState
 from datasets import Dataset
 from huggingface_hub.errors import HTTPError
 
-from ger_datasets.connection import read_from_hub
-from ger_datasets.errors import UserError, listing
 from ger_datasets.prepared import ODD_NOTES
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.hub_connection import read_from_hub
 
 from .configuration_ger import NO_LABEL
 from .streams import Stream

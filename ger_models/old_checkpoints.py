@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from safetensors.torch import load
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 from .old_pickles import NOTHING_RAN, Storage, StoredModule, StoredTensor, flattened, read_pickle
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
-from ger_datasets.errors import UserError
-from ger_datasets.pickles import Machine, Meaning, Step, interpret
+from ger_datasets.legacy.pickles import Machine, Meaning, Step, interpret
+from ger_datasets.support.errors import UserError
 
 MAX_INSTRUCTIONS = 3_000_000  # a whole DenseNet-161 takes some 70,000
 MAX_NAMES = 20_000  # of modules and weights in one model; EfficientNet-B6 has some 2,000
@@ -131,7 +131,7 @@ _MODULES = {
 def read_pickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """What the pickle at the stream's position describes; the stream is left behind its end.
 
-    `pickle` is not used. The opcodes are read one by one (`ger_datasets/pickles.py`), and the names they hold are
+    `pickle` is not used. The opcodes are read one by one (`ger_datasets/legacy/pickles.py`), and the names they hold are
     compared with a list: nothing is imported or called. Protocols 2 to 4 are read.
 
     Args:

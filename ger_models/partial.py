@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.errors import UserError
-from ger_datasets.files import write_text
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ger_datasets.errors import UserError
-from ger_datasets.files import replacing
+from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.errors import UserError
 
 from .partial import is_unfinished, lock_name
 

@@ -19,17 +19,16 @@ from transformers import AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.photos import (
+from ger_datasets.photos.reading import (
     MAX_PIXELS,
     STORED_PIXELS,
     check_decoding,
     decode_photo,
     in_groups,
     large_photo,
-    printable,
     read_photo,
 )
+from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 if TYPE_CHECKING:
     from ger_datasets.faces import FaceExtractor
@@ -54,8 +53,8 @@ class FaceColumns:
         self.extractor: FaceExtractor | None = None
 
     def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
-        from ger_datasets.columns import photo_columns
         from ger_datasets.faces import FaceExtractor
+        from ger_datasets.faces.columns import photo_columns
 
         if self.extractor is None:
             self.extractor = FaceExtractor(device=self.device)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from ger_datasets.errors import UserError, listing
-from ger_datasets.files import write_text
-from ger_datasets.locks import alone
-from ger_datasets.photos import in_groups
+from ger_datasets.photos.reading import in_groups
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.locks import alone
 
 from .evaluation.predictions import Predictions, write_predictions
 from .inference import Answers, Members

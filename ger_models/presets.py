@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 from .auto import MODELS
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 from .run_folder import Position
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 from .configuration_ensemble import GerEnsembleConfig
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 CHOICES = {
     "optimizer": ("sgd", "adamw"),

@@ -12,8 +12,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
 
-from ger_datasets.connection import read_from_hub
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub
 
 from .processing_ensemble import settings
 

@@ -33,9 +33,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from ger_datasets.errors import UserError, listing
-from ger_datasets.files import write_text
-from ger_datasets.locks import LOCK, alone
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.locks import LOCK, alone
 
 from .optimization import MovingAverage
 from .saving import DISK_ERRORS, UNFINISHED, disk_reason, put_files, to_disk

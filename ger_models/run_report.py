@@ -15,8 +15,8 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
-from ger_datasets.cards import read_card
-from ger_datasets.files import replacing, write_text
+from ger_datasets.preparation.card import read_card
+from ger_datasets.support.atomic_files import replacing, write_text
 
 from .cards import model_card
 from .evaluation.curves import plot_curves

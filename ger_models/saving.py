@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 DISK_ERRORS = (OSError, RuntimeError, SafetensorError)  # what writing fails with
 UNFINISHED = ".model.tmp"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 from .inference import load_checkpoint
 from .loading import public_name

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ger_datasets.connection import read_from_hub
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.hub_connection import read_from_hub
 
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .inference import read_config

@@ -14,8 +14,8 @@ from datasets import Features, IterableDataset, List
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import Sampler
 
-from ger_datasets.connection import read_from_hub, rows_from_hub
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub, rows_from_hub
 
 BUFFER = 512  # rows, not decoded, from which the next is drawn: about 50 MB of photos
 

@@ -22,10 +22,10 @@ from huggingface_hub.errors import HTTPError
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from ger_datasets.connection import patiently
-from ger_datasets.errors import UserError, listing
-from ger_datasets.files import write_text
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.hub_connection import patiently
 
 from .batches import Collator
 from .configuration_ger import GerSceneConfig

@@ -9,8 +9,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from ger_datasets.errors import UserError
-from ger_datasets.hub import push_files
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_push import push_files
 
 from .run_folder import METRICS, RECIPE
 

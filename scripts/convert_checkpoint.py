@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 from ger_models.convert import convert
 
 logger = logging.getLogger(__name__)

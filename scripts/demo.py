@@ -14,9 +14,9 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
 from ger_datasets.sample.drawing import draw_sample
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
 
 SCRIPTS = Path(__file__).parent
 MODEL = "features_crossvit"  # learns in seconds on a CPU

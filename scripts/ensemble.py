@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError
-from ger_datasets.locks import LOCK, alone
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.locks import LOCK, alone
 from ger_models.ensembling import check_folder, member_checkpoints, write_checkpoint, write_ensemble
 from ger_models.evaluation.ensemble import METHODS, Options
 from ger_models.evaluation.joining import read_members

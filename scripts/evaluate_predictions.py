@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError, listing
 from ger_models.evaluation.card import add_to_card
 from ger_models.evaluation.joining import read_members
 from ger_models.evaluation.predictions import Predictions

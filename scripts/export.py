@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 from ger_models.export import export
 from ger_models.inference import load_checkpoint
 from ger_models.loading import public_name

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ger_datasets.cli import run
-from ger_datasets.inspection import inspect_dataset
+from ger_datasets.inspection.run import inspect_dataset
+from ger_datasets.support.command_line import run
 
 
 @dataclass

@@ -8,7 +8,7 @@ python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --ever
 
 from __future__ import annotations
 
-import ger_datasets.waiting  # noqa: F401 - before torch
+import ger_datasets.support.openmp  # noqa: F401 - before torch
 
 # isort: split
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from typing import Any
 from accelerate import PartialState
 from tqdm import tqdm
 
-from ger_datasets.cards import read_notice
-from ger_datasets.cli import run
-from ger_datasets.devices import choose_device
-from ger_datasets.errors import UserError, listing
+from ger_datasets.preparation.card import read_notice
+from ger_datasets.support.command_line import run
+from ger_datasets.support.devices import choose_device
+from ger_datasets.support.errors import UserError, listing
 from ger_models.inference import Members
 from ger_models.inputs import dataset_parts, photo_parts, video_parts
 from ger_models.loading import check_classes, load_splits

@@ -14,13 +14,13 @@ from pathlib import Path
 from accelerate import PartialState
 
 from ger_datasets.builders import BUILDERS
-from ger_datasets.cli import run
-from ger_datasets.devices import choose_device
-from ger_datasets.errors import UserError
-from ger_datasets.legacy import LegacySource
-from ger_datasets.prepare import prepare
-from ger_datasets.shards import SceneEncoder
-from ger_datasets.skeletons import skeleton_source
+from ger_datasets.legacy.source import LegacySource
+from ger_datasets.preparation.column_sources import skeleton_source
+from ger_datasets.preparation.run import prepare
+from ger_datasets.preparation.shards import SceneEncoder
+from ger_datasets.support.command_line import run
+from ger_datasets.support.devices import choose_device
+from ger_datasets.support.errors import UserError
 
 
 @dataclass

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ger_datasets.cli import run
-from ger_datasets.hub import push_dataset
+from ger_datasets.preparation.push import push_dataset
+from ger_datasets.support.command_line import run
 
 
 @dataclass

@@ -5,7 +5,7 @@ accelerate launch scripts/train.py --model densenet_emotic --dataset ger_dataset
 
 from __future__ import annotations
 
-import ger_datasets.waiting  # noqa: F401 - before torch
+import ger_datasets.support.openmp  # noqa: F401 - before torch
 
 # isort: split
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from accelerate.utils import set_seed
 
-from ger_datasets.cli import run
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.command_line import run
+from ger_datasets.support.errors import UserError, listing
 from ger_models import recipes, run_report, training
 from ger_models.batches import Collator, killed_workers_told, make_loader, rest_of, set_epoch
 from ger_models.optimization import MovingAverage, loss_of, make_optimizer, rate_at, set_rate

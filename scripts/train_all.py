@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 from ger_models.graph import Run, read_graph
 
 logger = logging.getLogger(__name__)

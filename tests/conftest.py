@@ -56,7 +56,7 @@ def load_script() -> Callable[[str], ModuleType]:
 @pytest.fixture
 def run_script(load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> Callable:
     """`run_script("prepare", "--dataset", ...)` as the command line: exit code, last JSON line or None, stderr."""
-    from ger_datasets.cli import run
+    from ger_datasets.support.command_line import run
 
     def call(name: str, *arguments: object) -> tuple[int, dict | None, str]:
         module = load_script(name)
@@ -83,7 +83,7 @@ def drawn_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def drawn_dataset(drawn_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn photos, prepared."""
-    from ger_datasets.prepare import prepare
+    from ger_datasets.preparation.run import prepare
 
     folder = tmp_path_factory.mktemp("prepared") / "sample"
     prepare("sample", drawn_raw, folder, num_proc=1)

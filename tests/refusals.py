@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ger_datasets.builders import BUILDERS
-from ger_datasets.legacy import FOLDERS
+from ger_datasets.legacy.source import FOLDERS
 from ger_models.presets import ALIASES, PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import ger_datasets
-from ger_datasets.commands import main, overview, script
+from ger_datasets.support.commands import main, overview, script
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
     place = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(place)
     code = (
-        "import ger_datasets.builders, ger_models, ger_models.evaluation.report, ger_datasets.commands as commands;"
+        "import ger_datasets.builders, ger_models, ger_models.evaluation.report, ger_datasets.support.commands as commands;"
         "print(ger_models.__file__); print(commands.script('train'));"
         "commands.main(['convert_checkpoint', '--help'])"
     )

@@ -16,7 +16,7 @@ from drawn_videos import write_cuts
 from PIL import Image
 
 from ger_datasets.sample.drawing import draw_photo
-from ger_datasets.video import key_frames
+from ger_datasets.videos.frames import key_frames
 from ger_models import (
     GerFusionConfig,
     GerFusionForImageClassification,

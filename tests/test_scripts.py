@@ -190,7 +190,7 @@ def test_the_exit_code_of_a_real_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_explains_every_option(name: str, load_script: Callable, capsys: pytest.CaptureFixture[str]) -> None:
-    from ger_datasets.cli import run
+    from ger_datasets.support.command_line import run
 
     module = load_script(name)
     with pytest.raises(SystemExit) as stop:
@@ -207,7 +207,7 @@ def test_interrupting_is_no_success(run_script: Callable, monkeypatch: pytest.Mo
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ger_datasets.shards.read_photo", interrupted)
+    monkeypatch.setattr("ger_datasets.preparation.shards.read_photo", interrupted)
     code, figures, _ = run_script(
         "prepare", "--dataset", "gaf3", "--source", raw_folder, "--output", raw_folder / "out", "--num_proc", 1
     )
@@ -237,8 +237,8 @@ def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Pa
 def test_threads_are_told_how_to_wait_before_torch_comes(name: str) -> None:
     tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text("utf-8"))
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert ast.unparse(imports[1]) == "import ger_datasets.waiting"  # the first is __future__
-    code = "import os, sys, ger_datasets.waiting; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    assert ast.unparse(imports[1]) == "import ger_datasets.support.openmp"  # the first is __future__
+    code = "import os, sys, ger_datasets.support.openmp; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     for given, told in ((None, "PASSIVE False"), ("ACTIVE", "ACTIVE False")):
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         environment |= {"OMP_WAIT_POLICY": given} if given else {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import UserError
+from ..support.errors import UserError
 
 # The split's name in the files -> ours.
 SPLITS = {"train": "train", "val": "validation", "test": "test"}

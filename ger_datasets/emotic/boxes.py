@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..photos import FORMATS, STORED_PIXELS, TURNS
+from ..photos.reading import FORMATS, STORED_PIXELS, TURNS
 
 ORIENTATION = 0x0112  # the EXIF tag
 

@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 from datasets import ClassLabel, List, Value
 
-from ..errors import UserError, listing
-from ..photos import printable
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL, SPLITS
+from ..support.errors import UserError, listing, printable
 from .annotations import CATEGORIES, AnnotatedPhoto, Person, merged
 from .annotations import SPLITS as FILE_SPLITS
 from .boxes import PhotoFrame, clip_box, read_frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import UserError, listing
+from ..support.errors import UserError, listing
 from .annotations import SPLITS
 
 PHOTO_FOLDER = "emotic"

@@ -6,7 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from ..errors import UserError
+from ..support.errors import UserError
 from .annotations import check_size
 
 MAX_INFLATED_BYTES = 2 * 2**30  # some 60,000 a person

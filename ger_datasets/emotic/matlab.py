@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat, whosmat
 
-from ..errors import UserError, listing
+from ..support.errors import UserError, listing
 from .annotations import SPLITS, AnnotatedPhoto, Person, tidy_folder
 from .mat_integrity import check_mat
 

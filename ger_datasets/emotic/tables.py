@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError, listing
+from ..support.errors import UserError, listing
 from .annotations import MAX_BYTES, AnnotatedPhoto, Person, check_size, tidy_folder
 
 REQUIRED_COLUMNS = {"folder": "Folder", "filename": "Filename", "continuouslabels": "Continuous_Labels"}

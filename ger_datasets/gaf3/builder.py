@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import UserError, listing
-from ..name_lists import read_name_list
-from ..photos import printable
+from ..legacy.name_lists import read_name_list
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL
+from ..support.errors import UserError, listing, printable
 from .folders import SplitFolder, files_in, find_splits, read_split
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import UserError, listing
-from ..links import inside, leads_inside
-from ..photos import SUFFIXES, printable
+from ..photos.reading import SUFFIXES
 from ..schema import CLASS_NAMES
+from ..support.errors import UserError, listing, printable
+from ..support.symlinks import inside, leads_inside
 
 # What the split folders are called in the copies there are, in lower case. `test_shared` is `test` in its own archive.
 SPLIT_FOLDERS = {

@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
-from ..errors import UserError, listing
-from ..links import inside, leads_inside
-from ..photos import SUFFIXES as PHOTO_SUFFIXES
-from ..photos import printable
+from ..photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ..records import Record
-from ..video import KEY_FRAME_RULES, BadVideo, write_key_frames
-from ..video import SUFFIXES as VIDEO_SUFFIXES
+from ..support.errors import UserError, listing, printable
+from ..support.symlinks import inside, leads_inside
+from ..videos.frames import KEY_FRAME_RULES, BadVideo, write_key_frames
+from ..videos.frames import SUFFIXES as VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
 

@@ -35,9 +35,9 @@ import numpy as np
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..errors import UserError, listing
-from ..processes import usable_cores
 from ..schema import CLASS_NAMES, SPLITS
+from ..support.cpu_cores import usable_cores
+from ..support.errors import UserError, listing
 from .people import Person, draw_person, random_person
 from .scenery import scenery
 

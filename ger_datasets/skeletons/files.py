@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import BadPhoto, UserError, listing
-from ..photos import FORMATS, STORED_PIXELS, SUFFIXES, printable, read_photo
+from ..photos.reading import FORMATS, STORED_PIXELS, SUFFIXES, read_photo
 from ..records import Record
+from ..support.errors import BadPhoto, UserError, listing, printable
 from .drawing import draw_skeletons
 from .openpose import read_poses
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadPhoto
+from ..support.errors import BadPhoto
 from .drawing import COCO_18, LAYOUTS, MIN_CONFIDENCE, Layout
 
 MAX_BYTES = 8 * 2**20  # 500 people with faces and hands are 2 MB

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..connection import read_from_hub
-from ..errors import UserError, listing
 from ..records import Record
+from ..support.errors import UserError, listing
+from ..support.hub_connection import read_from_hub
 from .drawing import COCO_17, draw_skeletons
 from .openpose import MAX_PEOPLE
 

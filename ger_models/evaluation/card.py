@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ger_datasets.errors import UserError
-from ger_datasets.files import write_text
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError
 
 from .charts import percent, percent_range
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from ger_datasets.html_page import text
+from ger_datasets.support.html_page import text
 
 STYLE = """
 :root { --cell: 0, 114, 178; --mark: #b34700; }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from ger_datasets.errors import UserError
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.errors import UserError
 
 from .joining import join
 from .metrics.group_emotion.bootstrap import draws, interval, unit_sums, units_of

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.svm import LinearSVC
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 from .simplex import search, units_of_step
 

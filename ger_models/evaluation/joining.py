@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from ger_datasets.errors import UserError, listing
-from ger_datasets.photos import SUFFIXES
+from ger_datasets.photos.reading import SUFFIXES
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.errors import UserError, listing
 
 from .npz_outputs import read_npz_outputs
 from .predictions import Predictions, is_position, read_predictions

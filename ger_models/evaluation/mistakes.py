@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ger_datasets.html_page import section, table, text
+from ger_datasets.support.html_page import section, table, text
 
 from .charts import percent
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ger_datasets.errors import BadPhoto, UserError, listing
-from ger_datasets.npz import read_named_arrays
+from ger_datasets.legacy.npz import read_named_arrays
 from ger_datasets.schema import CLASS_NAMES, NO_LABEL
+from ger_datasets.support.errors import BadPhoto, UserError, listing
 
 from .predictions import Predictions, position_ids
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 
 def check_own(folder: str | Path, files: Sequence[str], what: str, form: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ger_datasets.html_page import note, photos, section, table, text, tiles, whole_page
+from ger_datasets.support.html_page import note, photos, section, table, text, tiles, whole_page
 
 from . import charts
 from .charts import percent, percent_range, share_cell

@@ -36,10 +36,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, List, Value
 
-from ger_datasets.errors import UserError, listing
-from ger_datasets.files import replacing
 from ger_datasets.prepared import ODD_NOTES
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.errors import UserError, listing
 
 UNKNOWN_FACES = -1
 NOTE_KEY = b"ger_note"
@@ -57,7 +57,7 @@ class Predictions:
     2
     >>> Predictions(["a", "a"], ["test", "test"], np.array([1, 0]), logits, "m", ["no", "yes"])
     Traceback (most recent call last):
-    ger_datasets.errors.UserError: image_id must be unique, ...
+    ger_datasets.support.errors.UserError: image_id must be unique, ...
 
     Attributes:
         image_ids: (rows), unique.

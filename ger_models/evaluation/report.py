@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from ger_datasets.errors import UserError
-from ger_datasets.files import replacing
-from ger_datasets.locks import LOCK, alone
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.locks import LOCK, alone
 
 from .card import render_card
 from .comparison import compare

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ger_datasets.errors import UserError
 from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.errors import UserError
 
 from .comparison import compare
 from .ensemble import FITTED, Ensemble, Options, fit, nested

@@ -25,7 +25,7 @@ from math import comb
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 
 logger = logging.getLogger(__name__)
 

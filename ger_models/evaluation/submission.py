@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 from .joining import photo_name
 from .predictions import Predictions, is_position

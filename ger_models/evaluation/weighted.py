@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ger_datasets.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing
 
 from .ensemble import ON, Ensemble
 from .joining import join, stacked

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from ger_datasets import shards
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation import shards
+from ger_datasets.preparation.run import prepare
 
 shards.SHARD_ROWS, shards.GROUP_ROWS = 2, 1
 raw, output, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

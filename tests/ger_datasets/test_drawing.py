@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ger_datasets.errors import UserError
 from ger_datasets.sample.drawing import PHOTOS, draw_photo, draw_sample, plan_photo, pose_json
 from ger_datasets.schema import CLASS_NAMES, SPLITS
+from ger_datasets.support.errors import UserError
 
 SMALL = {"train": 5, "validation": 3, "test": 4}
 

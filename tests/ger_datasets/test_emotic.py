@@ -23,8 +23,8 @@ from scipy.io import loadmat, savemat
 from ger_datasets.builders import builder_class
 from ger_datasets.emotic.annotations import CATEGORIES
 from ger_datasets.emotic.builder import EmoticBuilder, valence_label
-from ger_datasets.errors import UserError
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
 
 WIDTH, HEIGHT = 64, 48
 COCO = "COCO_train2014_000000562243.jpg"

@@ -13,11 +13,11 @@ import pytest
 from refusals import refused
 
 from ger_datasets.builders import BUILDERS, builder_class
-from ger_datasets.errors import UserError
 from ger_datasets.gaf3.builder import PHOTOS, Gaf3Builder
-from ger_datasets.name_lists import read_name_list
+from ger_datasets.legacy.name_lists import read_name_list
 from ger_datasets.sample.builder import SampleBuilder
 from ger_datasets.schema import CLASS_NAMES
+from ger_datasets.support.errors import UserError
 
 
 def test_without_lists_all_of_val_is_validation(raw_folder: Path) -> None:

@@ -15,12 +15,12 @@ from drawn_videos import write_cuts, write_sound
 from PIL import Image
 from refusals import refused
 
-from ger_datasets import video
 from ger_datasets.builders import BUILDERS
-from ger_datasets.errors import UserError
 from ger_datasets.group_scene import builder as builder_module
 from ger_datasets.group_scene.builder import GroupSceneBuilder, split_names
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
+from ger_datasets.videos import frames as video
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import CLOSE, Fault, HubServer
 
-from ger_datasets.connection import told_plainly
-from ger_datasets.errors import UserError
-from ger_datasets.hub import LOCAL_PATH, push_dataset, refuse_local_paths
+from ger_datasets.preparation.push import LOCAL_PATH, push_dataset, refuse_local_paths
 from ger_datasets.prepared import read_prepared
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import told_plainly
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "hf_testtokentesttoken"
@@ -30,8 +30,8 @@ STEPS = """
 import json, os, sys
 from pathlib import Path
 from datasets import load_dataset
-from ger_datasets.errors import UserError
-from ger_datasets.hub import push_dataset
+from ger_datasets.support.errors import UserError
+from ger_datasets.preparation.push import push_dataset
 
 def push(*arguments, **options):
     try:

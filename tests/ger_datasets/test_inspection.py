@@ -19,12 +19,12 @@ from datasets import Value, load_dataset
 from PIL import Image
 
 from ger_datasets import schema
-from ger_datasets.contact_sheet import PICTURE_SIDE, draw_findings, draw_pictures
-from ger_datasets.errors import UserError
-from ger_datasets.inspection import inspect_dataset, read_inspection
-from ger_datasets.inspection_page import FACE_BINS, SIDE_BINS
-from ger_datasets.photos import encode_jpeg
+from ger_datasets.inspection.contact_sheet import PICTURE_SIDE, draw_findings, draw_pictures
+from ger_datasets.inspection.page import FACE_BINS, SIDE_BINS
+from ger_datasets.inspection.run import inspect_dataset, read_inspection
+from ger_datasets.photos.reading import encode_jpeg
 from ger_datasets.prepared import read_prepared
+from ger_datasets.support.errors import UserError
 
 EVIL = '<script>alert("1")</script>'
 

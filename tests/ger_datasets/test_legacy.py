@@ -16,12 +16,12 @@ import pytest
 from datasets import Dataset
 from PIL import Image
 
-from ger_datasets.columns import encoded, photo_columns
-from ger_datasets.errors import BadPhoto, UserError
 from ger_datasets.faces import Faces, align_faces, crop_faces
-from ger_datasets.legacy import FACE_COLUMNS, LegacySource
+from ger_datasets.faces.columns import encoded, photo_columns
+from ger_datasets.legacy.source import FACE_COLUMNS, LegacySource
 from ger_datasets.records import Record
 from ger_datasets.schema import features
+from ger_datasets.support.errors import BadPhoto, UserError
 
 WIDTH, HEIGHT = 120, 90
 NAME = "train/Negative/neg_1"
@@ -557,7 +557,7 @@ def test_damaged_numbers_give_columns_or_a_reason(world: World, name: str) -> No
 
 
 def test_pickled_lists_of_pixels_are_read_quickly() -> None:
-    from ger_datasets.pickled_arrays import read_pickled_array
+    from ger_datasets.legacy.pickled_arrays import read_pickled_array
 
     buffer = io.BytesIO()
     pickle.dump(np.zeros((1, 700, 700, 3), np.uint8).astype(object), buffer, 4)  # 1.5 million Python numbers

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ger_datasets.errors import UserError
-from ger_datasets.name_lists import read_name_list
+from ger_datasets.legacy.name_lists import read_name_list
+from ger_datasets.support.errors import UserError
 
 
 def written(tmp_path: Path, content: bytes) -> Path:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ger_datasets.errors import BadPhoto
-from ger_datasets.npz import read_npz
-from ger_datasets.pickled_arrays import read_pickled_array
+from ger_datasets.legacy.npz import read_npz
+from ger_datasets.legacy.pickled_arrays import read_pickled_array
+from ger_datasets.support.errors import BadPhoto
 
 MIB = 2**20
 
@@ -277,8 +277,8 @@ def test_a_memo_index_of_four_thousand_million_takes_no_memory() -> None:
 
 
 def test_too_many_instructions_or_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ger_datasets.pickled_arrays.MAX_INSTRUCTIONS", 1000)
-    monkeypatch.setattr("ger_datasets.pickled_arrays.MAX_VALUES", 5000)
+    monkeypatch.setattr("ger_datasets.legacy.pickled_arrays.MAX_INSTRUCTIONS", 1000)
+    monkeypatch.setattr("ger_datasets.legacy.pickled_arrays.MAX_VALUES", 5000)
     for payload in (b"](" + b"N" * 2000 + b"e.", b"](" + b"K\x01" * 6000 + b"e."):
         with pytest.raises(BadPhoto, match="too large"):
             read_pickled_array(payload)

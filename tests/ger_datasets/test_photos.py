@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from ger_datasets.errors import BadPhoto
-from ger_datasets.photos import MAX_BYTES, STORED_PIXELS, decode_photo, read_photo
+from ger_datasets.photos.reading import MAX_BYTES, STORED_PIXELS, decode_photo, read_photo
+from ger_datasets.support.errors import BadPhoto
 
 
 def saved(image: Image.Image, format: str, **options: object) -> bytes:

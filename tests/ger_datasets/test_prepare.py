@@ -13,13 +13,14 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from ger_datasets import schema, shards
-from ger_datasets.cards import read_notice
-from ger_datasets.errors import UserError
+from ger_datasets import schema
 from ger_datasets.faces import FaceExtractor
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation import shards
+from ger_datasets.preparation.card import read_notice
+from ger_datasets.preparation.run import prepare
+from ger_datasets.preparation.shards import plan_shards
 from ger_datasets.records import Record
-from ger_datasets.shards import plan_shards
+from ger_datasets.support.errors import UserError
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -22,11 +22,11 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from ger_datasets import shards
-from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.files import replacing
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation import shards
+from ger_datasets.preparation.run import prepare
 from ger_datasets.records import Record
+from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.presets import build
 from ger_models.scene_features import CheckpointSceneEncoder
 
@@ -58,7 +58,7 @@ def test_killed_twenty_times_it_ends_byte_identical(
 
 def test_workers_end_when_the_parent_is_killed(drawn_raw: Path, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ger_datasets import shards; from ger_datasets.prepare import prepare\n"
+        "from pathlib import Path; from ger_datasets.preparation import shards; from ger_datasets.preparation.run import prepare\n"
         f"if __name__ == '__main__':\n    shards.SHARD_ROWS = 2\n"
         f"    prepare('gaf3', Path({str(drawn_raw)!r}), Path({str(tmp_path / 'out')!r}), num_proc=2)\n"
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ger_datasets.errors import BadPhoto, UserError
+from ger_datasets.preparation.column_sources import skeleton_source
 from ger_datasets.records import Record
 from ger_datasets.sample.drawing import draw_photo, pose_json
 from ger_datasets.skeletons import (
@@ -23,9 +23,9 @@ from ger_datasets.skeletons import (
     SkeletonModel,
     draw_skeletons,
     read_poses,
-    skeleton_source,
 )
 from ger_datasets.skeletons.files import _reduction
+from ger_datasets.support.errors import BadPhoto, UserError
 
 SIZE = (160, 240)
 # A person standing, in COCO-18's order; the neck is the middle of the shoulders.

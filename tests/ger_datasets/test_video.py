@@ -13,9 +13,9 @@ import pytest
 from drawn_videos import scene, set_display_matrix, write_cuts, write_sound, write_video
 from PIL import Image
 
-from ger_datasets import video
-from ger_datasets.errors import UserError
-from ger_datasets.video import (
+from ger_datasets.support.errors import UserError
+from ger_datasets.videos import frames as video
+from ger_datasets.videos.frames import (
     KEY_FRAME_RULES,
     BadVideo,
     frame_differences,

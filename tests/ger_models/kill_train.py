@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import train
 
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 
 
 def start(output: Path, options: list[str], *more: str) -> int:

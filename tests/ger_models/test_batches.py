@@ -14,7 +14,7 @@ from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.utils.data import DataLoader
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor, batches
 from ger_models.batches import Collator, make_loader, set_epoch
 from ger_models.loading import load_splits

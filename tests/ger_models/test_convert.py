@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
 from ger_models.convert import convert, fill
 from ger_models.old_checkpoints import OldCheckpoint, read_checkpoint

@@ -19,8 +19,8 @@ STEPS = """
 import json, sys
 from pathlib import Path
 import ensemble, predict, torch
-from ger_datasets.cli import run
-from ger_datasets.hub import push_dataset, push_files
+from ger_datasets.support.command_line import run
+from ger_datasets.preparation.push import push_dataset; from ger_datasets.support.hub_push import push_files
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
-from ger_datasets.errors import UserError
 from ger_datasets.sample.drawing import draw_photo
+from ger_datasets.support.errors import UserError
 from ger_models import (
     GerEnsembleForImageClassification,
     GerFaceConfig,

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from ger_datasets.columns import photo_columns
 from ger_datasets.faces import Faces
+from ger_datasets.faces.columns import photo_columns
 from ger_models import GerFaceForImageClassification, GerFusionForImageClassification, GerProcessor
 from ger_models.modeling_fusion import POOLINGS
 from ger_models.presets import ALIASES, PRESETS, build, preset

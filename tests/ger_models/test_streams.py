@@ -18,7 +18,7 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from hub_server import HubServer
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor, streams
 from ger_models.batches import Collator, make_loader, rest_of, set_epoch
 from ger_models.loading import check_trainable, load_splits, scene_dim
@@ -195,7 +195,7 @@ def test_training_from_uneven_shards_on_two_processes(shards: Path, tmp_path: Pa
 def test_streaming_from_the_hub(shards: Path, tmp_path: Path) -> None:
     """Only the columns that are asked for come over the line."""
     code = (
-        "import sys, json; from ger_datasets.hub import push_dataset; from pathlib import Path;"
+        "import sys, json; from ger_datasets.preparation.push import push_dataset; from pathlib import Path;"
         "from ger_models.loading import load_splits, check_trainable;"
         "push_dataset(Path(sys.argv[1]), 'me/shards');"
         "data = load_splits('me/shards', ['face_features'], ['train'], streaming=True);"

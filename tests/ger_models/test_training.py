@@ -12,7 +12,7 @@ import pytest
 from accelerate import Accelerator
 from transformers import AutoModelForImageClassification
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import training
 from ger_models.loading import check_classes, check_trainable, load_splits, public_name, scene_dim
 from ger_models.presets import PRESETS, build, parse_overrides, preset

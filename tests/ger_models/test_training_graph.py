@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.graph import read_graph
 
 SMALL = "hidden_size=16,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=16"
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def trained(load_script: Callable, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The command lines that were run, in this process instead of through the launcher."""
-    from ger_datasets.cli import run
+    from ger_datasets.support.command_line import run
 
     module, commands = load_script("train"), []
 

@@ -17,7 +17,7 @@ import yaml
 from accelerate import Accelerator
 from PIL import Image
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import run_report, training
 from ger_models.presets import build
 from ger_models.progress import Stop, Watch

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hub_server import CLOSE, Fault, HubServer
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import uploads
 from ger_models.uploads import Uploads
 
@@ -32,7 +32,7 @@ def test_private_each_epoch_and_again_after_a_lost_connection(drawn_dataset: Pat
     script = """
 import json, sys, time
 import train
-from ger_datasets.cli import run
+from ger_datasets.support.command_line import run
 real = time.sleep
 time.sleep = lambda seconds: real(min(seconds, 0.01))  # between the many tries
 for words in json.loads(sys.argv[1]):

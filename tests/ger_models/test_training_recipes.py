@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.optimization import (
     OPTIMIZERS,
     SCHEDULES,

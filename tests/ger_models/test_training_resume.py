@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from torch import nn
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import run_folder
 from ger_models.optimization import MovingAverage, make_optimizer
 from ger_models.recipes import Recipe

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ger_datasets.errors import UserError
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
 from ger_models.convert import convert
 from ger_models.presets import build
 from ger_models.stages import continue_from, graft

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from corpus import MARKER
 
-from ger_datasets.photos import printable
+from ger_datasets.support.errors import printable
 
 SECONDS = 30
 MOST_BYTES = 2 * 10**9

@@ -32,8 +32,9 @@ from typing import Any
 import torch
 from huggingface_hub import constants
 
-from ger_datasets import connection, shards
-from ger_datasets.cli import run
+from ger_datasets.preparation import shards
+from ger_datasets.support import hub_connection
+from ger_datasets.support.command_line import run
 from ger_models import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def child(job: dict, argv: list[str], out: int, log: int) -> None:
     if job.get("hasty"):
         hurry()
     if job.get("silence"):
-        connection.SILENT_SECONDS = job["silence"]
+        hub_connection.SILENT_SECONDS = job["silence"]
         constants.HF_HUB_DOWNLOAD_TIMEOUT = constants.HF_HUB_ETAG_TIMEOUT = job["silence"]
     if job.get("small_parts"):
         inputs.LEAST_PART, inputs.PARTS = 2, 100

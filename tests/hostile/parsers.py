@@ -19,18 +19,18 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ger_datasets.cards import read_card
 from ger_datasets.emotic.mat_integrity import check_mat
 from ger_datasets.emotic.matlab import read_matlab
 from ger_datasets.emotic.tables import read_csv
 from ger_datasets.emotic.tables import read_npz as read_valences
-from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.legacy_index import Index, path_key
-from ger_datasets.name_lists import read_name_list
-from ger_datasets.npz import read_npz
-from ger_datasets.photos import decode_photo
-from ger_datasets.pickled_arrays import read_pickled_array
+from ger_datasets.legacy.index import Index, path_key
+from ger_datasets.legacy.name_lists import read_name_list
+from ger_datasets.legacy.npz import read_npz
+from ger_datasets.legacy.pickled_arrays import read_pickled_array
+from ger_datasets.photos.reading import decode_photo
+from ger_datasets.preparation.card import read_card
 from ger_datasets.skeletons.openpose import read_poses
+from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.evaluation.npz_outputs import read_npz_outputs
 from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
 from ger_models.old_checkpoints import read_checkpoint

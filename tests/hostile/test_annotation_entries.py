@@ -15,11 +15,10 @@ from checks import Meeting, reasons_in
 from parsers import PARSERS
 
 from ger_datasets.builders import builder_class
-from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.legacy import LegacySource
-from ger_datasets.photos import printable
+from ger_datasets.legacy.source import LegacySource
+from ger_datasets.preparation.column_sources import skeleton_source
 from ger_datasets.records import Record
-from ger_datasets.skeletons import skeleton_source
+from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 GOOD = corpus.saved(corpus.picture(), "JPEG")
 NAMES = [os.fsdecode(stem) for stem in corpus.names() if len(stem) < 200]

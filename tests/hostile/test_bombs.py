@@ -31,8 +31,8 @@ SECONDS = 30  # for one photo
 READ = """
 import json, sys, time
 from pathlib import Path
-from ger_datasets.errors import BadPhoto
-from ger_datasets.photos import read_photo
+from ger_datasets.support.errors import BadPhoto
+from ger_datasets.photos.reading import read_photo
 for path in sorted(Path(sys.argv[1]).iterdir()):
     start = time.process_time()
     try:

@@ -14,8 +14,8 @@ import timm
 import torch
 from faults import Disk, Do, digests, half_written, refused
 
-from ger_datasets.errors import UserError
-from ger_datasets.locks import LOCK, alone
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.locks import LOCK, alone
 from ger_models import export as exporting
 from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.inference import load_checkpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from faults import Disk, Do, predicting, refused
 
-from ger_datasets.locks import alone
+from ger_datasets.support.locks import alone
 from ger_models.evaluation.predictions import read_predictions
 from ger_models.predicting import alone_with
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from faults import Disk, Do, digests, half_written, preparing, refused
 
-from ger_datasets import shards
-from ger_datasets.errors import UserError
-from ger_datasets.locks import alone
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation import shards
+from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.locks import alone
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,8 +68,9 @@ def test_two_processes_prepare_into_one_folder(raw_folder: Path, tmp_path: Path)
 
 def test_a_worker_that_the_kernel_kills(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\nfrom ger_datasets import shards\n"
-        "from ger_datasets.prepare import prepare\nfrom ger_datasets.errors import UserError\n"
+        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\n"
+        "from ger_datasets.preparation import shards\n"
+        "from ger_datasets.preparation.run import prepare\nfrom ger_datasets.support.errors import UserError\n"
         "shards.SHARD_ROWS, real = 1, shards.read_photo\n"
         "def read(path):\n"
         "    if path.parent.parent.name == 'val' and multiprocessing.parent_process():\n"

@@ -9,7 +9,7 @@ import pytest
 from faults import Disk, Do, refused, training
 from hub_server import CLOSE, Fault, HubServer
 
-from ger_datasets.locks import LOCK, alone
+from ger_datasets.support.locks import LOCK, alone
 
 
 def test_training_with_a_jumping_clock_and_onto_a_read_only_disk(

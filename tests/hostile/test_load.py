@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from checks import forget_peak, peak_bytes
 
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,7 @@ from checks import Meeting
 from parsers import checkpoints
 from transformers import pipeline
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models import GerEnsembleForImageClassification
 from ger_models.convert import convert
 from ger_models.inference import load_checkpoint

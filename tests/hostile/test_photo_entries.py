@@ -18,11 +18,11 @@ from PIL import Image
 from transformers import pipeline
 
 from ger_datasets.builders import builder_class
-from ger_datasets.errors import BadPhoto, UserError
-from ger_datasets.photos import decode_photo, printable
+from ger_datasets.photos.reading import decode_photo
 from ger_datasets.prepared import read_prepared
 from ger_datasets.records import Record
 from ger_datasets.schema import features
+from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 
 def pictures() -> Iterator[tuple[str, bytes]]:

@@ -16,7 +16,7 @@ import pytest
 from hub_server import HubServer
 from PIL import Image
 
-from ger_datasets.hub import _texts
+from ger_datasets.preparation.push import _texts
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "hf_neverrepeatthistoken"

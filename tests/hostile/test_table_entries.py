@@ -16,10 +16,10 @@ from checks import Meeting
 from corpus_texts import JSONS
 from parsers import PARSERS, predictions_table
 
-from ger_datasets.errors import UserError
-from ger_datasets.hub import push_dataset, refuse_local_paths
-from ger_datasets.inspection import inspect_dataset
+from ger_datasets.inspection.run import inspect_dataset
+from ger_datasets.preparation.push import push_dataset, refuse_local_paths
 from ger_datasets.prepared import read_prepared
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.joining import join, read_members
 from ger_models.loading import check_trainable, load_splits
 

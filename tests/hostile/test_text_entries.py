@@ -18,8 +18,8 @@ from checks import Meeting
 from corpus_texts import JSONS, YAMLS
 from torch import nn
 
-from ger_datasets.errors import UserError
-from ger_datasets.prepare import prepare
+from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.weighted import read_ensemble
 from ger_models.graph import read_graph
 from ger_models.optimization import MovingAverage, make_optimizer

@@ -14,10 +14,9 @@ import pytest
 from checks import Meeting
 from drawn_videos import write_cuts
 
-from ger_datasets.errors import UserError
 from ger_datasets.group_scene.builder import GroupSceneBuilder
-from ger_datasets.photos import printable
-from ger_datasets.video import BadVideo, video_frames
+from ger_datasets.support.errors import UserError, printable
+from ger_datasets.videos.frames import BadVideo, video_frames
 
 
 def videos(here: Path) -> Iterator[tuple[str, bytes]]:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.comparison import compare, compare_models, mcnemar
 from ger_models.evaluation.predictions import Predictions
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.joining import join, read_members, stacked
 from ger_models.evaluation.npz_outputs import read_npz_outputs
 from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions

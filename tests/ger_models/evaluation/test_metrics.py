@@ -14,7 +14,7 @@ import pytest
 from sklearn import metrics as reference
 
 import ger_models.evaluation.metrics as package
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.metrics import compute_metrics
 from ger_models.evaluation.metrics.group_emotion.group_emotion import HEADLINE, GroupEmotion
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.predictions import (
     REQUIRED_COLUMNS,
     Predictions,

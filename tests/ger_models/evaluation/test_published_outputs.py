@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.joining import join, read_members
 from ger_models.evaluation.predictions import read_predictions
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.plots import plot_confusion_matrix, plot_recall
 from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.evaluation.report import FILES, make_report, write_report

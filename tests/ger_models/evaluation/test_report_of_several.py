@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub import ModelCard
 from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pictures
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation.card import add_to_card
 from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.report import SELECTION_NOTE, make_report, write_report

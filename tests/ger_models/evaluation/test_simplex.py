@@ -9,7 +9,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from ger_datasets.errors import UserError
+from ger_datasets.support.errors import UserError
 from ger_models.evaluation import simplex
 from ger_models.evaluation.simplex import search, units_of_step
 

@@ -28,18 +28,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ..builders import Builder, builder_class
+from ..legacy.source import LegacySource
+from ..support.atomic_files import write_text
+from ..support.cpu_cores import usable_cores
+from ..support.errors import UserError, listing
+from ..support.locks import alone
 from . import shards as shards_module
-from .builders import Builder, builder_class
-from .cards import write_card
+from .card import write_card
+from .column_sources import ColumnSource
 from .duplicates import duplicate_summary
-from .errors import UserError, listing
-from .files import write_text
-from .legacy import LegacySource
-from .locks import alone
 from .manifest import Manifest
-from .processes import usable_cores
 from .shards import SceneEncoder, Shard, ShardWriter, Work, plan_shards
-from .sources import ColumnSource
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST_CHARACTERS = 1500  # of a message: other libraries repeat whole files in theirs
 
@@ -57,3 +59,8 @@ def listing(names: Iterable[object], most: int = 8) -> str:
         return "nothing"
     rest = len(words) - most
     return ", ".join(words[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def printable(name: str | Path) -> str:
+    """A file name as one line of text that any file can hold; see `errors.escaped`."""
+    return escaped(os.fspath(name))

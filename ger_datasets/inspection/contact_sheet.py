@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageChops, ImageDraw
 
-from .errors import BadPhoto, UserError
-from .photos import decode_photo
+from ..photos.reading import decode_photo
+from ..support.errors import BadPhoto, UserError
 
 PICTURE_SIDE = 360  # pixels; shown at about half of it, sharp on a phone
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 80}

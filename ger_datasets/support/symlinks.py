@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .errors import UserError
-from .photos import printable
+from .errors import UserError, printable
 
 
 def leads_inside(path: str | Path, root: Path) -> bool:

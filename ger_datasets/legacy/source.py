@@ -32,15 +32,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .columns import photo_columns
-from .errors import BadPhoto, UserError, listing
-from .faces import Faces
-from .faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
-from .legacy_index import File, Index, path_key
+from ..faces import Faces
+from ..faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
+from ..faces.columns import photo_columns
+from ..photos.reading import FORMATS, STORED_PIXELS, SUFFIXES, TURNS, read_photo
+from ..records import Record
+from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
+from ..support.errors import BadPhoto, UserError, listing, printable
+from .index import File, Index, path_key
 from .npz import read_npz
-from .photos import FORMATS, STORED_PIXELS, SUFFIXES, TURNS, printable, read_photo
-from .records import Record
-from .schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from .errors import BadPhoto, escaped
+from ..support.errors import BadPhoto
 from .metadata import without_metadata
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
@@ -55,11 +54,6 @@ class Photo:
 
     image: Image.Image
     encoded: bytes
-
-
-def printable(name: str | Path) -> str:
-    """A file name as one line of text that any file can hold; see `errors.escaped`."""
-    return escaped(os.fspath(name))
 
 
 def encode_jpeg(image: Image.Image) -> bytes:

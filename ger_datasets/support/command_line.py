@@ -47,7 +47,7 @@ def run(
         argv = [f"--{first}", *argv]
     from transformers import HfArgumentParser
 
-    from .connection import bound_waiting
+    from .hub_connection import bound_waiting
 
     class Parser(HfArgumentParser):
         def error(self, message: str) -> None:

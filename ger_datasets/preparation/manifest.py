@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .files import write_text
+from ..support.atomic_files import write_text
+from ..support.errors import UserError
 
 FOREIGN = ("README.md", "data", "manifest", "quarantine.jsonl")
 ELSEWHERE = "choose another --output"

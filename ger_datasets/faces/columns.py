@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from .faces import Faces, align_faces, crop_faces
-from .patches import sample_patches
-from .photos import encode_jpeg
+from ..photos.patches import sample_patches
+from ..photos.reading import encode_jpeg
+from . import Faces, align_faces, crop_faces
 
 
 def photo_columns(image: Image.Image, faces: Faces) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def scripts_folder() -> Path:
     Raises:
         UserError: the package was installed without them.
     """
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file() and (checkout / "scripts" / "prepare.py").is_file():
         return checkout / "scripts"
     for file in importlib.metadata.files(DISTRIBUTION) or ():

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
 
-from .connection import line, patiently, told_plainly
-from .errors import UserError
-from .prepared import PreparedDataset, read_prepared
+from ..prepared import PreparedDataset, read_prepared
+from ..support.errors import UserError
+from ..support.hub_connection import line
+from ..support.hub_push import push_files
 
 logger = logging.getLogger(__name__)
 
@@ -63,72 +60,6 @@ def push_dataset(folder: Path, repo: str, private: bool = True, revision: str | 
     return push_files(files, repo, "dataset", private=private, revision=revision, replaced="data/*.parquet")
 
 
-def push_files(
-    files: Mapping[str, Path],
-    repo: str,
-    kind: str,
-    *,
-    private: bool,
-    revision: str | None = None,
-    replaced: str | None = None,
-) -> dict[str, Any]:
-    """Push files in one commit; none if nothing has changed.
-
-    Args:
-        files: by their names in the repository.
-        repo: `ORG/NAME`; made if it does not exist.
-        kind: `dataset` or `model`.
-        private: what the repository is, or is made.
-        revision: a branch, made if it does not exist; None: the main one.
-        replaced: files in the repository that match this pattern and are not among `files` are deleted.
-
-    Returns:
-        as `push_dataset`.
-
-    Raises:
-        UserError: the name is malformed, the repository is public although `private` was asked or the reverse, the
-            Hub cannot be reached, refuses, or fails.
-    """
-    _check_name(repo)
-    api = HfApi()
-    size = sum(path.stat().st_size for path in files.values())
-
-    def push() -> str:
-        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
-        if revision is not None:
-            api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
-        there = api.repo_info(repo, repo_type=kind, revision=revision)
-        if bool(there.private) != private:  # create_repo leaves one that exists as it is
-            is_now, would_be = ("private", "public") if there.private else ("public", "private")
-            raise UserError(
-                f"{repo} is {is_now} and was to be {would_be}: nothing was uploaded; change it in its settings on the "
-                f"Hub, or say --private {bool(there.private)}"
-            )
-        logger.info("pushing %d files (%.1f MB) to %s", len(files), size / 1e6, repo)
-        names = [file.rfilename for file in there.siblings or []]
-        gone = [name for name in names if replaced and fnmatchcase(name, replaced) and name not in files]
-        commit = api.create_commit(
-            repo,
-            repo_type=kind,
-            revision=revision,
-            operations=[
-                *(CommitOperationAdd(name, path) for name, path in files.items()),
-                *(CommitOperationDelete(name) for name in gone),
-            ],
-            commit_message=f"Push {len(files)} files",
-            parent_commit=there.sha,
-        )
-        if commit.oid == there.sha:
-            logger.info("nothing has changed since the last push")
-        return str(commit.oid)
-
-    with told_plainly(repo, api.endpoint):
-        commit = patiently(push)  # a commit whose answer was lost is found to be there
-    url = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-    state = {"repo": repo, "url": url, "commit": commit}
-    return {**state, "files": len(files), "bytes": size, "private": private}
-
-
 def refuse_local_paths(dataset: PreparedDataset) -> None:
     """UserError if the card, the Parquet metadata or a text column names a file or folder of this machine."""
     _refuse_in("README.md", (dataset.folder / "README.md").read_text(encoding="utf-8"))
@@ -168,12 +99,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, dict)):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _strings(inner)
-
-
-def _check_name(repo: str) -> None:
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise UserError(f"{repo!r} cannot be the name of a repository; it must read ORG/NAME") from error
-    if repo.count("/") != 1:
-        raise UserError(f"{repo!r} does not say whose the repository is; it must read ORG/NAME")

@@ -6,14 +6,11 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from .html_page import note, photos, section, table, text, tiles, whole_page
-from .schema import features
-
-if TYPE_CHECKING:
-    from .contact_sheet import Picture
-    from .inspection import Inspection
+from ..schema import features
+from ..support.html_page import note, photos, section, table, text, tiles, whole_page
+from .contact_sheet import Picture
+from .summary import Inspection
 
 MARKER = "group-emotion: a page on a prepared dataset"
 FACE_BINS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 6), (7, 9), (10, 12), (13, 15), (16, 20), (21, None))

@@ -34,7 +34,7 @@ def without_metadata(content: bytes, format: str) -> bytes | None:
         The file, or None where its structure is not that of its format, though a decoder may forgive it.
 
     >>> from PIL import Image
-    >>> from ger_datasets.photos import encode_jpeg
+    >>> from ger_datasets.photos.reading import encode_jpeg
     >>> plain = encode_jpeg(Image.new("RGB", (32, 32)))
     >>> commented = plain[:2] + b"\\xff\\xfe\\x00\\x07hello" + plain[2:]
     >>> without_metadata(commented, "JPEG") == plain

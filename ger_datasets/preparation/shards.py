@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from . import schema
-from .columns import encoded, photo_columns
+from .. import schema
+from ..faces import FaceExtractor
+from ..faces.columns import encoded, photo_columns
+from ..legacy.source import LegacySource
+from ..photos.reading import Photo, decode_photo, in_groups, read_photo
+from ..records import Record
+from ..support.errors import BadPhoto, UserError, printable
+from .column_sources import ColumnSource
 from .duplicates import perceptual_hash
-from .errors import BadPhoto, UserError
-from .faces import FaceExtractor
-from .legacy import LegacySource
-from .photos import Photo, decode_photo, in_groups, printable, read_photo
-from .records import Record
-from .sources import ColumnSource
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once

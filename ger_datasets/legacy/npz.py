@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import BadPhoto, listing
+from ..support.errors import BadPhoto, listing
 from .pickled_arrays import read_pickled_array
 
 # What the n-th array may be called: by name as the original did, or by position as np.savez does unasked.

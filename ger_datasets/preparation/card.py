@@ -14,12 +14,12 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
-from . import schema
-from .errors import UserError
-from .files import write_text
+from .. import schema
+from ..support.atomic_files import write_text
+from ..support.errors import UserError
 
 if TYPE_CHECKING:
-    from .builders import Builder
+    from ..builders import Builder
 
 SOURCES = {
     "options": "Options",
@@ -73,7 +73,7 @@ def write_card(
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
     MetadataConfigs({"default": {"data_files": files}}).to_dataset_card_data(data)
 
-    prose = (Path(__file__).parent / dataset / "card.md").read_text(encoding="utf-8")
+    prose = (Path(__file__).parents[1] / dataset / "card.md").read_text(encoding="utf-8")
     sections = [
         f"---\n{data}\n---",
         prose.strip(),

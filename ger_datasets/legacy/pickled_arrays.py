@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import BadPhoto
+from ..support.errors import BadPhoto
 from .pickles import Machine, Meaning, interpret
 
 MAX_INSTRUCTIONS = 1_000_000  # a run of pixels counts as one; a thousand faces take some 30,000

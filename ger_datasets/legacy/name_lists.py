@@ -8,8 +8,8 @@ import pickletools
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .photos import SUFFIXES
+from ..photos.reading import SUFFIXES
+from ..support.errors import UserError
 
 MAX_BYTES = 64 * 2**20
 

@@ -17,7 +17,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from .errors import OneLine, UserError
+from ..support.errors import OneLine, UserError
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 # FFmpeg's demuxers that are tried, whatever the suffix. Playlists (HLS, concat, ...) open other files and addresses.

@@ -1,14 +1,13 @@
 """A prepared dataset -> dataset.html: one page to look at it with, before anything is trained on it.
 
-Counts are read by columns and row groups, so that memory does not grow with the dataset; `inspection_page` lays out
-what is said here.
+Counts are read by columns and row groups, so that memory does not grow with the dataset; `page` lays out what is
+said here.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .contact_sheet import Candidates, Picture, draw_pictures
-from .errors import UserError
-from .files import write_text
-from .inspection_page import MARKER, render_page
-from .prepared import PreparedDataset, read_prepared
-from .schema import NO_LABEL
+from ..prepared import PreparedDataset, read_prepared
+from ..schema import NO_LABEL
+from ..support.atomic_files import write_text
+from ..support.errors import UserError
+from .contact_sheet import Candidates, draw_pictures
+from .page import MARKER, render_page
+from .summary import UNLABELLED, Inspection
 
 SHEET_PHOTOS = 120  # at most so many photos on the page, each about 20 kB
-UNLABELLED = "unlabelled"
-
-
-@dataclass
-class Inspection:
-    """What the page tells.
-
-    Attributes:
-        dataset: the dataset.
-        labels: the number of photos, by split and class name; `unlabelled` is the last class, if there are any.
-        faces_per_photo: the number of photos, by the number of faces found.
-        face_sides: the number of faces, by the side of the square as large as the box, whole pixels.
-        skeletons: the photos that have a skeleton image.
-        quarantined: what `quarantine.jsonl` holds: image_id, file, reason.
-        sheet: pictures by class name.
-    """
-
-    dataset: PreparedDataset
-    labels: dict[str, Counter[str]] = field(default_factory=dict)
-    faces_per_photo: Counter[int] = field(default_factory=Counter)
-    face_sides: Counter[int] = field(default_factory=Counter)
-    skeletons: int = 0
-    quarantined: list[dict[str, str]] = field(default_factory=list)
-    sheet: dict[str, list[Picture]] = field(default_factory=dict)
-
-    @property
-    def photos(self) -> int:
-        """How many rows the dataset has."""
-        return self.faces_per_photo.total()
-
-    @property
-    def faces(self) -> int:
-        """How many faces were found in them."""
-        return self.face_sides.total()
-
-    @property
-    def classes(self) -> dict[str, int]:
-        """The photos of each class over all splits."""
-        total = sum(self.labels.values(), Counter())
-        names = [*self.dataset.class_names, *([UNLABELLED] if total[UNLABELLED] else [])]
-        return {name: total[name] for name in names}
 
 
 def inspect_dataset(folder: Path, output: Path, photos_per_class: int = 12) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A prepared dataset -> one page to look at."""

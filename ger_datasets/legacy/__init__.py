@@ -1,0 +1,1 @@
+"""The original system's intermediate files -> columns; nothing in them is unpickled."""

@@ -1,0 +1,1 @@
+"""Photo files -> upright sRGB pixels."""

@@ -1,0 +1,1 @@
+"""Records -> columns -> Parquet shards, with a manifest and a card."""

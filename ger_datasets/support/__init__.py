@@ -1,0 +1,1 @@
+"""What both packages use and is specific to neither data nor models."""
