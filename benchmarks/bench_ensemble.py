@@ -25,9 +25,9 @@ import numpy as np
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
+from ger_models.evaluation.ensemble.simplex import search
 from ger_models.evaluation.joining import join, read_members, stacked
 from ger_models.evaluation.metrics import compute_metrics
-from ger_models.evaluation.simplex import search
 
 PHOTOS = 3341  # of GAF 3.0's VAL
 SEARCHES = ((5, 20), (5, 50), (6, 20))  # members, steps from 0 to 1

@@ -32,13 +32,14 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from tqdm import tqdm
 
+from ger_datasets.loading.rows import Rows
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
-from ger_models.batches import Collator, Rows, make_loader
-from ger_models.loading import load_splits
 from ger_models.presets import preset
 from ger_models.processing_ger import IMAGENET_MEAN, IMAGENET_STD, GerProcessor
+from ger_models.training.data_loading import Collator, make_loader
 
 PRESETS = ("densenet_emotic", "face_aligned")
 

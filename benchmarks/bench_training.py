@@ -40,8 +40,8 @@ from transformers import HfArgumentParser
 from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
-from ger_models.optimization import loss_of, make_optimizer
 from ger_models.presets import PRESETS
+from ger_models.training.optimization import loss_of, make_optimizer
 
 TRAIN = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node"

@@ -15,7 +15,7 @@ from ger_datasets.support.errors import UserError
 from .auto import MODELS
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .processing_ger import GerProcessor
-from .recipes import Recipe, modern
+from .training.recipe import Recipe, modern
 
 
 @dataclass(frozen=True)

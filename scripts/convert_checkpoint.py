@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ger_datasets.support.command_line import run
-from ger_models.convert import convert
+from ger_models.conversion.convert import convert
 
 logger = logging.getLogger(__name__)
 

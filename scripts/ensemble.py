@@ -14,10 +14,15 @@ from typing import Any
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
-from ger_models.ensembling import check_folder, member_checkpoints, write_checkpoint, write_ensemble
-from ger_models.evaluation.ensemble import METHODS, Options
+from ger_models.conversion.ensemble_checkpoint import (
+    check_folder,
+    member_checkpoints,
+    write_checkpoint,
+    write_ensemble,
+)
+from ger_models.evaluation.ensemble.methods import METHODS, Options
+from ger_models.evaluation.ensemble.selection import select_ensemble
 from ger_models.evaluation.joining import read_members
-from ger_models.evaluation.selection import select_ensemble
 
 logger = logging.getLogger(__name__)
 

@@ -16,14 +16,14 @@ from typing import Any
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
-from ger_models.evaluation.card import add_to_card
+from ger_datasets.support.repository_names import public_name
+from ger_models.evaluation.ensemble.weighted import described, in_order, read_ensemble
 from ger_models.evaluation.joining import read_members
 from ger_models.evaluation.predictions import Predictions
-from ger_models.evaluation.report import write_report
+from ger_models.evaluation.report.card import add_to_card
+from ger_models.evaluation.report.shown_photos import read_pictures
+from ger_models.evaluation.report.writing import write_report
 from ger_models.evaluation.submission import write_submission
-from ger_models.evaluation.weighted import described, in_order, read_ensemble
-from ger_models.loading import public_name
-from ger_models.shown_photos import read_pictures
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ger_datasets.support.command_line import run
-from ger_models.export import export
-from ger_models.inference import load_checkpoint
-from ger_models.loading import public_name
+from ger_datasets.support.repository_names import public_name
+from ger_models.conversion.export import export
+from ger_models.inference.checkpoints import load_checkpoint
 
 
 @dataclass

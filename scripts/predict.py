@@ -19,17 +19,17 @@ from typing import Any
 from accelerate import PartialState
 from tqdm import tqdm
 
+from ger_datasets.loading.revision import dataset_revision
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.preparation.card import read_notice
 from ger_datasets.support.command_line import run
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError, listing
-from ger_models.inference import Members
-from ger_models.inputs import dataset_parts, photo_parts, video_parts
-from ger_models.loading import check_classes, load_splits
-from ger_models.pictures import PREDICTIONS
+from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
+from ger_models.inference.members import Members
+from ger_models.inference.pictures import PREDICTIONS
+from ger_models.inference.predict_run import Run, Source, alone_with, table_paths
 from ger_models.pipeline_ger import FaceColumns
-from ger_models.predicting import Run, Source, alone_with, table_paths
-from ger_models.revisions import dataset_revision
 
 
 @dataclass

@@ -82,7 +82,7 @@ def main(arguments: Arguments) -> dict | None:
 
 def scene_encoder(checkpoint: str) -> SceneEncoder:
     """The models come in here alone: every process of a run without one starts a second sooner."""
-    from ger_models.scene_features import CheckpointSceneEncoder
+    from ger_models.inference.scene_features import CheckpointSceneEncoder
 
     return CheckpointSceneEncoder(checkpoint)
 

@@ -15,12 +15,14 @@ from accelerate.utils import set_seed
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
-from ger_models import recipes, run_report, training
-from ger_models.batches import Collator, killed_workers_told, make_loader, rest_of, set_epoch
-from ger_models.optimization import MovingAverage, loss_of, make_optimizer, rate_at, set_rate
 from ger_models.presets import PRESETS, preset
-from ger_models.progress import Stop, Watch
-from ger_models.run_folder import RunFolder
+from ger_models.training import loop, run_report
+from ger_models.training import recipe as recipes
+from ger_models.training.data_loading import Collator, killed_workers_told, make_loader, rest_of, set_epoch
+from ger_models.training.meter import Stop, Watch
+from ger_models.training.optimization import loss_of, make_optimizer, rate_at, set_rate
+from ger_models.training.run_folder import RunFolder
+from ger_models.training.weight_averaging import MovingAverage
 
 
 @dataclass(kw_only=True)
@@ -65,7 +67,7 @@ class Arguments(recipes.RecipeOptions):
     )
     keep: int = field(default=2, metadata={"help": "How many checkpoints stay, the newest."})
     best_by: str = field(
-        default="accuracy", metadata={"help": f"What the best epoch is chosen by: {', '.join(training.SCORES)}."}
+        default="accuracy", metadata={"help": f"What the best epoch is chosen by: {', '.join(loop.SCORES)}."}
     )
     patience: int | None = field(
         default=None, metadata={"help": "Stop after so many epochs that were not better. Default: never."}
@@ -97,19 +99,19 @@ class Arguments(recipes.RecipeOptions):
         for name in ("drop_unlabelled", "limit_train", "find_batch_size"):
             if self.streaming and getattr(self, name):
                 raise UserError(f"--{name} picks photos, which --streaming cannot: leave one of them out")
-        if self.best_by not in training.SCORES:
-            raise UserError(f"--best_by must be one of {listing(training.SCORES)}, not {self.best_by!r}")
+        if self.best_by not in loop.SCORES:
+            raise UserError(f"--best_by must be one of {listing(loop.SCORES)}, not {self.best_by!r}")
 
 
 def main(arguments: Arguments) -> dict | None:
     chosen = preset(arguments.model)
     recipe = recipes.effective(chosen.recipes, arguments.recipe, arguments)
-    accelerator = training.make_accelerator(chosen, recipe, arguments.trackers, arguments.output_dir)
+    accelerator = loop.make_accelerator(chosen, recipe, arguments.trackers, arguments.output_dir)
     set_seed(arguments.seed)
-    data = training.load_data(arguments, chosen, accelerator)
-    model, processor, began = training.build(arguments, data["train"], accelerator)
+    data = loop.load_data(arguments, chosen, accelerator)
+    model, processor, began = loop.build(arguments, data["train"], accelerator)
     if arguments.find_batch_size:
-        recipe = training.fitting(recipe, arguments, model, data["train"], processor, accelerator)
+        recipe = loop.fitting(recipe, arguments, model, data["train"], processor, accelerator)
     about_run = run_report.describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
     with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
@@ -123,10 +125,10 @@ def main(arguments: Arguments) -> dict | None:
         optimizer = make_optimizer(model, recipe)
         model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
         average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
-        position = training.starting_position(folder, model, optimizer, average, loader, arguments.resume)
-        steps = recipe.epochs * training.steps_per_epoch(loader, accelerator)
+        position = loop.starting_position(folder, model, optimizer, average, loader, arguments.resume)
+        steps = recipe.epochs * loop.steps_per_epoch(loader, accelerator)
 
-        profiled = training.profiled(arguments.profile, folder.path, accelerator)
+        profiled = loop.profiled(arguments.profile, folder.path, accelerator)
         with killed_workers_told(), Stop() as stop, profiled as profile_step:
             watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
             while not position.finished:
@@ -134,7 +136,7 @@ def main(arguments: Arguments) -> dict | None:
                 set_epoch(loader, position.epoch)
                 for batch in rest_of(loader, position.batch):
                     photos = batch.pop("image_ids")
-                    training.seed_step(arguments.seed, position, accelerator.process_index)
+                    loop.seed_step(arguments.seed, position, accelerator.process_index)
                     with accelerator.accumulate(model):
                         outputs = model(**batch)
                         loss = loss_of(outputs, batch["labels"], recipe.label_smoothing)
@@ -159,9 +161,9 @@ def main(arguments: Arguments) -> dict | None:
                             break
                 watch.look()
                 with average.in_place():
-                    logits, labels = training.predict(model, validation, accelerator)
-                    if training.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
-                        training.save_best(folder, model, processor)
+                    logits, labels = loop.predict(model, validation, accelerator)
+                    if loop.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
+                        loop.save_best(folder, model, processor)
                 folder.save(position, model, optimizer, average)
                 report.epoch(position)
                 if watch.stopping and not position.finished:

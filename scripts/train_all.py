@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ger_datasets.support.command_line import run
-from ger_models.graph import Run, read_graph
+from ger_models.training.experiment_file import Run, read_graph
 
 logger = logging.getLogger(__name__)
 TRAIN = Path(__file__).with_name("train.py")

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from ger_models.evaluation.mistakes import Picture
+from ger_models.evaluation.ensemble.weighted import weighted
 from ger_models.evaluation.predictions import Predictions
-from ger_models.evaluation.weighted import weighted
+from ger_models.evaluation.report.mistakes import Picture
 
 NAMES = ("Negative", "Neutral", "Positive")
 SPLITS = ("test", "validation")

@@ -62,7 +62,8 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
     place = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(place)
     code = (
-        "import ger_datasets.builders, ger_models, ger_models.evaluation.report, ger_datasets.support.commands as commands;"
+        "import ger_datasets.builders, ger_models, ger_models.evaluation.report.writing;"
+        "import ger_datasets.support.commands as commands;"
         "print(ger_models.__file__); print(commands.script('train'));"
         "commands.main(['convert_checkpoint', '--help'])"
     )

@@ -23,11 +23,10 @@ from ger_models import (
     GerProcessor,
     GerSceneConfig,
     GerSceneForImageClassification,
-    inputs,
-    predicting,
 )
 from ger_models.evaluation.predictions import Predictions, read_predictions
-from ger_models.partial import PartialTable
+from ger_models.inference import inputs, predict_run
+from ger_models.inference.resumable_table import PartialTable
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
@@ -169,7 +168,7 @@ def test_another_model_takes_up_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(predicting.Run, "finish", dies)
+        patched.setattr(predict_run.Run, "finish", dies)
         assert run_script(*call)[0] == 130
     (left,) = tmp_path.glob(".test.parquet.parts-*")
     save(model, GerFusionForImageClassification(GerFusionConfig(**TINY, **LABELS)), columns=["face_features"])

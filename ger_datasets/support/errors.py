@@ -64,3 +64,8 @@ def listing(names: Iterable[object], most: int = 8) -> str:
 def printable(name: str | Path) -> str:
     """A file name as one line of text that any file can hold; see `errors.escaped`."""
     return escaped(os.fspath(name))
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks, of at most 300 letters."""
+    return " ".join(str(error).split())[:300]

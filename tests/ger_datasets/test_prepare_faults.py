@@ -27,8 +27,8 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.records import Record
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import BadPhoto, UserError
+from ger_models.inference.scene_features import CheckpointSceneEncoder
 from ger_models.presets import build
-from ger_models.scene_features import CheckpointSceneEncoder
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -24,9 +24,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
-from ger_models.convert import convert, fill
-from ger_models.old_checkpoints import OldCheckpoint, read_checkpoint
-from ger_models.old_names import scene_name
+from ger_models.conversion.convert import convert, fill
+from ger_models.conversion.old_checkpoints import OldCheckpoint, read_checkpoint
+from ger_models.conversion.old_names import scene_name
 from ger_models.sphereface import SphereFace20
 
 NAMES = ["Negative", "Neutral", "Positive"]

@@ -25,7 +25,8 @@ from ger_models import (
     GerSceneConfig,
     GerSceneForImageClassification,
 )
-from ger_models.inference import Members, load_checkpoint
+from ger_models.inference.checkpoints import load_checkpoint
+from ger_models.inference.members import Members
 
 TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
 LABELS = {0: "Negative", 1: "Neutral", 2: "Positive"}

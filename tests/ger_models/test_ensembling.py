@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
 from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
-from ger_models.inference import load_checkpoint
-from ger_models.revisions import model_revision
+from ger_models.inference.checkpoints import load_checkpoint
+from ger_models.inference.revisions import model_revision
 
 NAMES = ("Negative", "Neutral", "Positive")
 ROWS = 30  # of each split

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
-from ger_models import export as exporting
 from ger_models.configuration_ger import GerFaceConfig, GerFusionConfig
+from ger_models.conversion import export as exporting
 from ger_models.modeling_face import GerFaceForImageClassification
 from ger_models.modeling_fusion import GerFusionForImageClassification
 

@@ -31,7 +31,7 @@ from ger_models import (
     GroupEmotionPipeline,
     pipeline_ger,
 )
-from ger_models.publishing import save_with_code
+from ger_models.sharing.publishing import save_with_code
 
 TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
 LABELS = {"id2label": {0: "Negative", 1: "Neutral", 2: "Positive"}}

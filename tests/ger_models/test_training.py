@@ -12,10 +12,13 @@ import pytest
 from accelerate import Accelerator
 from transformers import AutoModelForImageClassification
 
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.errors import UserError
-from ger_models import training
-from ger_models.loading import check_classes, check_trainable, load_splits, public_name, scene_dim
+from ger_datasets.support.repository_names import public_name
+from ger_models.inference.inputs import check_classes
 from ger_models.presets import PRESETS, build, parse_overrides, preset
+from ger_models.training import loop
+from ger_models.training.dataset_checks import check_trainable, scene_dim
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY_SCENE = "backbone=test_resnet"
@@ -117,18 +120,18 @@ def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: 
     """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
     train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])
     arguments = SimpleNamespace(model="densenet_emotic", config_overrides=TINY_SCENE, initial_weights="auto")
-    _, _, began = training.build(arguments, train, Accelerator())
+    _, _, began = loop.build(arguments, train, Accelerator())
     assert began == {"weights": "random"}
     assert "starting from RANDOM weights" in caplog.text
     arguments.initial_weights = "imagenet"
     with pytest.raises(UserError, match="use --initial_weights random"):
-        training.build(arguments, train, Accelerator())
+        loop.build(arguments, train, Accelerator())
     arguments.initial_weights = "noise"
     with pytest.raises(UserError, match="there are auto, imagenet, random"):
-        training.build(arguments, train, Accelerator())
+        loop.build(arguments, train, Accelerator())
     arguments.model, arguments.initial_weights = "features_crossvit", "imagenet"
     with pytest.raises(UserError, match="no ImageNet weights"):
-        training.build(arguments, train, Accelerator())
+        loop.build(arguments, train, Accelerator())
 
 
 def train_once(run_script: object, dataset: Path, output: Path, *more: object) -> tuple[int, dict | None, str]:

@@ -18,11 +18,11 @@ from accelerate import Accelerator
 from PIL import Image
 
 from ger_datasets.support.errors import UserError
-from ger_models import run_report, training
 from ger_models.presets import build
-from ger_models.progress import Stop, Watch
-from ger_models.recipes import Recipe
-from ger_models.run_folder import Position
+from ger_models.training import loop, run_report
+from ger_models.training.meter import Stop, Watch
+from ger_models.training.recipe import Recipe
+from ger_models.training.run_folder import Position
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_patience_and_the_best(train: Callable, tmp_path: Path, monkeypatch: pyt
         scores = {"accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 0.5, "log_loss": next(losses)}
         return {**scores, "accuracy_interval": [0, 1], "per_class": {}}
 
-    monkeypatch.setattr(training, "compute_metrics", figures)
+    monkeypatch.setattr(loop, "compute_metrics", figures)
     code, told, log = train("--best_by", "log_loss", "--patience", 2)
     assert code == 0, log
     assert (told["best_epoch"], told["epochs"]) == (2, 4)
@@ -160,7 +160,7 @@ def test_options_that_are_refused(options: tuple[str, ...], words: str, train: C
 
 
 def test_a_tracker_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, train: Callable) -> None:
-    monkeypatch.setattr(training, "get_available_trackers", lambda: [])
+    monkeypatch.setattr(loop, "get_available_trackers", lambda: [])
     code, _, log = train("--trackers", "tensorboard")
     assert code == 2
     assert "the tracker tensorboard is not installed: pip install tensorboard" in log
@@ -225,13 +225,13 @@ def test_the_batch_size_that_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     monkeypatch.setattr(type(model), "forward", limited)
     rows = [{"image_id": str(i), "label": i % 2, "image": Image.new("RGB", (40, 30))} for i in range(3)]
     accelerator, arguments = Accelerator(), SimpleNamespace(resume=False)
-    recipe = training.fitting(Recipe("sgd", 0.1, 1, 20), arguments, model, rows, processor, accelerator)
+    recipe = loop.fitting(Recipe("sgd", 0.1, 1, 20), arguments, model, rows, processor, accelerator)
     assert (recipe.batch_size, recipe.gradient_accumulation) == (2, 10)
     assert accelerator.gradient_accumulation_steps == 10
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     monkeypatch.setattr(type(model), "forward", lambda *_, **__: limited(model, torch.zeros(9)))
     with pytest.raises(UserError, match="not even one photo"):
-        training.fitting(Recipe("sgd", 0.1, 1, 20), arguments, model, rows, processor, accelerator)
+        loop.fitting(Recipe("sgd", 0.1, 1, 20), arguments, model, rows, processor, accelerator)
 
 
 def test_accumulated_gradients_are_those_of_a_large_batch(train: Callable, tmp_path: Path) -> None:

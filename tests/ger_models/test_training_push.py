@@ -16,8 +16,8 @@ import pytest
 from hub_server import CLOSE, Fault, HubServer
 
 from ger_datasets.support.errors import UserError
-from ger_models import uploads
-from ger_models.uploads import Uploads
+from ger_models.sharing import uploads
+from ger_models.sharing.uploads import Uploads
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "hf_testtokentesttoken"

@@ -12,17 +12,11 @@ import torch
 import yaml
 
 from ger_datasets.support.errors import UserError
-from ger_models.optimization import (
-    OPTIMIZERS,
-    SCHEDULES,
-    MovingAverage,
-    loss_of,
-    make_optimizer,
-    rate_at,
-)
-from ger_models.orders import ORDERS
 from ger_models.presets import PRESETS
-from ger_models.recipes import CHOICES, Recipe, RecipeOptions, effective, to_yaml
+from ger_models.training.optimization import OPTIMIZERS, SCHEDULES, loss_of, make_optimizer, rate_at
+from ger_models.training.recipe import CHOICES, Recipe, RecipeOptions, effective, to_yaml
+from ger_models.training.sampling_orders import ORDERS
+from ger_models.training.weight_averaging import MovingAverage
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ger_datasets.support.errors import UserError
-from ger_models import run_folder
-from ger_models.optimization import MovingAverage, make_optimizer
-from ger_models.recipes import Recipe
-from ger_models.run_folder import Position, RunFolder
+from ger_models.training import run_folder
+from ger_models.training.optimization import make_optimizer
+from ger_models.training.recipe import Recipe
+from ger_models.training.run_folder import Position, RunFolder
+from ger_models.training.weight_averaging import MovingAverage
 
 HERE = Path(__file__).parent
 OPTIONS = ("--epochs", "2", "--batch_size", "4")
@@ -210,10 +211,10 @@ def test_interrupted_runs_go_on(
     number: int, code: int, run_script: Callable, drawn_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A signal amid an epoch: the step is finished, a checkpoint written, and the exit code tells."""
-    from ger_models import training
+    from ger_models.training import loop
 
     assert train(run_script, drawn_dataset, tmp_path / "undisturbed")[0] == 0
-    seed_step, calls = training.seed_step, []
+    seed_step, calls = loop.seed_step, []
 
     def interrupted(*arguments: object) -> None:
         calls.append(arguments)
@@ -221,7 +222,7 @@ def test_interrupted_runs_go_on(
             os.kill(os.getpid(), number)
         seed_step(*arguments)
 
-    monkeypatch.setattr(training, "seed_step", interrupted)
+    monkeypatch.setattr(loop, "seed_step", interrupted)
     assert train(run_script, drawn_dataset, tmp_path / "run")[:2] == (code, None)
     assert len(calls) == 2
     monkeypatch.undo()

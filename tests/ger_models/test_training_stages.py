@@ -14,9 +14,9 @@ from PIL import Image
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
-from ger_models.convert import convert
+from ger_models.conversion.convert import convert
 from ger_models.presets import build
-from ger_models.stages import continue_from, graft
+from ger_models.training.initial_weights import continue_from, graft
 
 CLASSES = ["Negative", "Neutral", "Positive"]
 SCENE = "backbone=test_resnet"

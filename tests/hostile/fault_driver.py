@@ -35,7 +35,7 @@ from huggingface_hub import constants
 from ger_datasets.preparation import shards
 from ger_datasets.support import hub_connection
 from ger_datasets.support.command_line import run
-from ger_models import inputs
+from ger_models.inference import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 torch.set_num_threads(1)

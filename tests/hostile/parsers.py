@@ -31,10 +31,10 @@ from ger_datasets.photos.reading import decode_photo
 from ger_datasets.preparation.card import read_card
 from ger_datasets.skeletons.openpose import read_poses
 from ger_datasets.support.errors import BadPhoto, UserError
+from ger_models.conversion.old_checkpoints import read_checkpoint
+from ger_models.conversion.old_pickles import read_pickle
 from ger_models.evaluation.npz_outputs import read_npz_outputs
 from ger_models.evaluation.predictions import Predictions, read_predictions, write_predictions
-from ger_models.old_checkpoints import read_checkpoint
-from ger_models.old_pickles import read_pickle
 
 MIB = 1 << 20
 

@@ -16,10 +16,10 @@ from faults import Disk, Do, digests, half_written, refused
 
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
-from ger_models import export as exporting
+from ger_models.conversion import export as exporting
 from ger_models.evaluation.predictions import Predictions, write_predictions
-from ger_models.inference import load_checkpoint
-from ger_models.saving import disk_told, put_files
+from ger_models.inference.checkpoints import load_checkpoint
+from ger_models.inference.saving import disk_told, put_files
 
 NAMES = ("Negative", "Neutral", "Positive")
 ROWS = 12  # of each split

@@ -10,7 +10,7 @@ from faults import Disk, Do, predicting, refused
 
 from ger_datasets.support.locks import alone
 from ger_models.evaluation.predictions import read_predictions
-from ger_models.predicting import alone_with
+from ger_models.inference.predict_run import alone_with
 
 
 def test_predicting_that_is_killed_or_told_to_end(do: Do, drawn_dataset: Path, model: Path, tmp_path: Path) -> None:

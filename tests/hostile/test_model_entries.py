@@ -19,10 +19,10 @@ from transformers import pipeline
 
 from ger_datasets.support.errors import UserError
 from ger_models import GerEnsembleForImageClassification
-from ger_models.convert import convert
-from ger_models.inference import load_checkpoint
+from ger_models.conversion.convert import convert
+from ger_models.inference.checkpoints import load_checkpoint
 from ger_models.presets import build
-from ger_models.stages import continue_from, graft
+from ger_models.training.initial_weights import continue_from, graft
 
 CLASSES = ["Negative", "Neutral", "Positive"]
 CONFIGS = {

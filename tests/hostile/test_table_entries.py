@@ -17,11 +17,12 @@ from corpus_texts import JSONS
 from parsers import PARSERS, predictions_table
 
 from ger_datasets.inspection.run import inspect_dataset
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.preparation.push import push_dataset, refuse_local_paths
 from ger_datasets.prepared import read_prepared
 from ger_datasets.support.errors import UserError
 from ger_models.evaluation.joining import join, read_members
-from ger_models.loading import check_trainable, load_splits
+from ger_models.training.dataset_checks import check_trainable
 
 
 def predictions() -> dict[str, tuple[str, bytes]]:

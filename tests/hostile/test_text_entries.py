@@ -20,12 +20,13 @@ from torch import nn
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.weighted import read_ensemble
-from ger_models.graph import read_graph
-from ger_models.optimization import MovingAverage, make_optimizer
+from ger_models.evaluation.ensemble.weighted import read_ensemble
 from ger_models.presets import preset
-from ger_models.recipes import Recipe, effective
-from ger_models.run_folder import RunFolder
+from ger_models.training.experiment_file import read_graph
+from ger_models.training.optimization import make_optimizer
+from ger_models.training.recipe import Recipe, effective
+from ger_models.training.run_folder import RunFolder
+from ger_models.training.weight_averaging import MovingAverage
 
 
 def test_recipes(here: Path, ended: Callable) -> None:
@@ -169,7 +170,7 @@ def run(here: Path) -> tuple[RunFolder, nn.Module, torch.optim.Optimizer, Moving
     optimizer.step()
     folder = RunFolder(here / "run", Accelerator())
     folder.begin({"model": "x"}, "", False)
-    from ger_models.run_folder import Position
+    from ger_models.training.run_folder import Position
 
     folder.save(Position(), model, optimizer, average)
     return folder, model, optimizer, average

@@ -9,9 +9,9 @@ import pytest
 from scipy.special import softmax
 
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.ensemble import FITTED, METHODS, Ensemble, Options, fit, folds, nested
+from ger_models.evaluation.ensemble.methods import FITTED, METHODS, Ensemble, Options, fit, folds, nested
+from ger_models.evaluation.ensemble.selection import select_ensemble
 from ger_models.evaluation.predictions import Predictions
-from ger_models.evaluation.selection import select_ensemble
 
 NAMES = ("Negative", "Neutral", "Positive")
 

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.plots import plot_confusion_matrix, plot_recall
 from ger_models.evaluation.predictions import Predictions, write_predictions
-from ger_models.evaluation.report import FILES, make_report, write_report
+from ger_models.evaluation.report.plots import plot_confusion_matrix, plot_recall
+from ger_models.evaluation.report.writing import FILES, make_report, write_report
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "evaluate_predictions.py"

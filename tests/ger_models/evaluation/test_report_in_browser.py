@@ -12,7 +12,7 @@ from browser import Browser, chromium
 from PIL import Image
 from several_models import LANDSCAPE, NAMES, models, pictures
 
-from ger_models.evaluation.report import write_report
+from ger_models.evaluation.report.writing import write_report
 
 PHONE = 390  # pixels
 SHOWN = """[...document.querySelectorAll("article")].filter(e => e.offsetParent !== null).map(e => e.id)"""

@@ -14,11 +14,11 @@ from huggingface_hub import ModelCard
 from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pictures
 
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.card import add_to_card
+from ger_models.evaluation.ensemble.weighted import read_ensemble, weighted
 from ger_models.evaluation.predictions import write_predictions
-from ger_models.evaluation.report import SELECTION_NOTE, make_report, write_report
+from ger_models.evaluation.report.card import add_to_card
+from ger_models.evaluation.report.writing import SELECTION_NOTE, make_report, write_report
 from ger_models.evaluation.submission import write_submission
-from ger_models.evaluation.weighted import read_ensemble, weighted
 
 
 def test_every_model_on_every_split() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation import simplex
-from ger_models.evaluation.simplex import search, units_of_step
+from ger_models.evaluation.ensemble import simplex
+from ger_models.evaluation.ensemble.simplex import search, units_of_step
 
 
 def compositions(members, units):

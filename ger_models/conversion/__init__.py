@@ -1,0 +1,1 @@
+"""Other checkpoints -> this package's; this package's -> TorchScript and ONNX."""

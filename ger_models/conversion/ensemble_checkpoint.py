@@ -1,0 +1,161 @@
+"""What scripts/ensemble.py writes: the account of an ensemble, its predictions, and its checkpoint with a card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub
+from ger_datasets.support.repository_names import is_missing_folder
+
+from ..evaluation.ensemble.selection import FORMAT, Selected
+from ..evaluation.own_folder import check_own
+from ..evaluation.predictions import Predictions, write_predictions
+from ..evaluation.report.card import render_card
+from ..evaluation.report.writing import make_report
+from ..inference.checkpoints import load_checkpoint
+from ..inference.revisions import model_revision
+from ..inference.saving import disk_told, put_files
+from ..modeling_ensemble import GerEnsembleForImageClassification
+from ..sharing.model_card import HOW, USE
+
+logger = logging.getLogger(__name__)
+
+ACCOUNT, CHECKPOINT, RECORDED = "ensemble.json", "checkpoint", ["recorded"]
+
+
+def check_folder(folder: Path, select: str, report: str) -> None:
+    """Refuse a folder that holds files of the ensemble's names which are not an ensemble's.
+
+    Raises:
+        UserError: it does.
+    """
+    check_own(folder, (ACCOUNT, f"{select}.parquet", f"{report}.parquet", CHECKPOINT), "ensemble", FORMAT)
+
+
+def write_ensemble(folder: Path, chosen: Selected) -> dict[str, str]:
+    """Write ensemble.json and the ensemble's predictions tables, one for each split; returns where they are.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    write_text(folder / ACCOUNT, json.dumps(chosen.account, indent=1) + "\n")  # first: it marks the others as ours
+    written = {}
+    for table in (chosen.fitted_on, chosen.predictions):  # one of the same name where the split is the same
+        path = folder / f"{table.splits[0]}.parquet"
+        write_predictions(path, table)
+        written["predictions"] = str(path)
+    return {"output_dir": str(folder), **written}
+
+
+def member_checkpoints(names: Sequence[str], members: Sequence[Predictions]) -> list[tuple[str, str | None]]:
+    """The members' checkpoints and, of those on the Hub, their commits; looked at before anything is computed.
+
+    Args:
+        names: the checkpoints in the order of the predictions, as they are now; `["recorded"]`: the very ones that the
+            tables are of, by the names and revisions in them.
+        members: the tables.
+
+    Raises:
+        UserError: there is not one for each member, it is a folder that is not there, or a recorded one has changed.
+    """
+    recorded = list(names) == RECORDED
+    names = [member.model for member in members] if recorded else list(names)
+    if len(names) != len(members):
+        raise UserError(f"--members must be one checkpoint for each of the {len(members)} members, found {len(names)}")
+    missing = [name for name in names if is_missing_folder(name)]
+    if missing:
+        raise UserError(f"no checkpoint at {', '.join(missing)}: name the folders or repositories with --members")
+    if not recorded:
+        return [(name, None) for name in names]
+    return [(name, _recorded(name, member.model_revision)) for name, member in zip(names, members, strict=True)]
+
+
+def _recorded(name: str, revision: str) -> str | None:
+    """The commit to load, of a repository; a folder must hold what it held."""
+    if not Path(name).is_dir():
+        if not revision:
+            logger.warning("the predictions of %s name no revision: its main branch is taken as it is now", name)
+        return revision or None
+    found = model_revision(name, *load_checkpoint(name)) if revision else ""
+    if found != revision:
+        raise UserError(
+            f"the checkpoint in {name} is {found}, not {revision} as when it was predicted with: predict again, or "
+            "name the folders with --members"
+        )
+    return None
+
+
+def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]], chosen: Selected) -> str:
+    """Save the ensemble as one model with its processor and card, ready to push.
+
+    Args:
+        folder: of the ensemble; the checkpoint goes to `checkpoint` in it.
+        checkpoints: of the members, in the order of the predictions: see `member_checkpoints`.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
+    """
+    account, names = chosen.account, [name for name, _ in checkpoints]
+    stacking = None
+    if account["coefficients"] is not None:
+        stacking = {name: account[name] for name in ("coefficients", "intercept")}
+    try:
+        model, processor = read_from_hub(
+            ", ".join(names),
+            lambda: GerEnsembleForImageClassification.from_members(
+                names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
+            ),
+        )
+    except Exception as error:  # of another's files transformers makes a dozen kinds
+        for name in names:
+            load_checkpoint(name)  # says which file it is, if it is one of a single member
+        raise UserError(
+            f"no ensemble can be made of {', '.join(names)}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    known = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    if known != account["class_names"]:
+        raise UserError(
+            f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(account['class_names'])}"
+        )
+    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), account["note"])))
+    model.config.notice = "; ".join(notes)
+    card = ensemble_card(chosen)
+
+    def write(made: Path) -> None:
+        model.save_pretrained(made)
+        processor.save_pretrained(made)
+        write_text(made / "README.md", card)
+
+    with disk_told(folder / CHECKPOINT):
+        put_files(folder / CHECKPOINT, write)
+    return str(folder / CHECKPOINT)
+
+
+def ensemble_card(chosen: Selected) -> str:
+    """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
+    account: Mapping[str, Any] = chosen.account
+    revisions = zip(account["members"], account["model_revisions"], strict=True)
+    members = [f"{name} (revision {revision})" if revision else name for name, revision in revisions]
+    found = f"The members {', '.join(members)} were combined by `{account['method']}` on their {account['on']}"
+    found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."
+    expected = account["nested_cross_validation"]
+    if expected:
+        low, high = expected["accuracy_interval"]
+        found += (
+            f" Nested cross-validation on that split alone led to expect an accuracy of {expected['accuracy']:.3f} "
+            f"({low:.3f}–{high:.3f})."
+        )
+    how = "## How it was found\n\n" + found
+    if account["figures"][account["report"]] is None:
+        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip(), HOW.strip()]) + "\n"
+    card = render_card(make_report(chosen.predictions, account["report"], ensemble=account))
+    return "\n\n".join([card.strip(), how, USE.strip(), HOW.strip()]) + "\n"

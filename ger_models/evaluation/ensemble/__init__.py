@@ -1,0 +1,1 @@
+"""Several predictions tables -> the weights of an ensemble."""

@@ -1,0 +1,1 @@
+"""Predictions -> a folder that a person opens: figures, charts, page and card."""

@@ -1,0 +1,53 @@
+"""Photos of a prepared dataset, by image_id, small enough for a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+
+from ger_datasets.loading.splits import load_splits
+
+from ..joining import photo_name
+from .mistakes import Picture
+
+PICTURE_SIDE = 480  # pixels; shown at about half of it, sharp on a phone
+JPEG = {"format": "JPEG", "quality": 80}
+
+
+def read_pictures(dataset: str, splits: Sequence[str], image_ids: Sequence[str]) -> dict[str, Picture]:
+    """The photos with their face boxes; an image_id that is a file name stands for the one photo of that name.
+
+    Args:
+        dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
+        splits: where to look.
+        image_ids: of which photos; those that are not in the dataset are left out.
+
+    Raises:
+        UserError: there is no such dataset or split.
+    """
+    wanted, by_name = set(image_ids), {photo_name(image_id): image_id for image_id in image_ids}
+    pictures: dict[str, Picture] = {}
+    for data in load_splits(dataset, ["image", "face_boxes"], splits).values():
+        there = data["image_id"][:]
+        whole = bool(wanted & set(there))
+        for row, image_id in enumerate(there):
+            asked = image_id if whole else by_name.get(photo_name(image_id))
+            if asked in wanted and asked not in pictures:
+                pictures[asked] = _picture(data, row)
+    return {image_id: pictures[image_id] for image_id in image_ids if image_id in pictures}
+
+
+def _picture(data: Sequence, row: int) -> Picture:
+    try:
+        photo = data[row]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+        return Picture(b"", 1, 1, (), f"damaged: {' '.join(str(error).split())}")
+    image = photo["image"].convert("RGB")
+    scale = min(1.0, PICTURE_SIDE / max(image.size))
+    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    buffer = io.BytesIO()
+    small.save(buffer, **JPEG)
+    boxes = [[edge * scale for edge in box] for box in photo.get("face_boxes") or ()]
+    return Picture(buffer.getvalue(), small.width, small.height, boxes)

@@ -1,0 +1,1 @@
+"""Checkpoints and rows -> logits -> the predictions table; the parts of scripts/predict.py."""

@@ -1,0 +1,85 @@
+"""Checkpoints -> models and processors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.utils import CONFIG_NAME
+
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_connection import read_from_hub
+from ger_datasets.support.repository_names import is_missing_folder
+
+from ..processing_ensemble import GerEnsembleProcessor
+from ..processing_ger import GerProcessor
+
+PROCESSOR = "preprocessor_config.json"
+
+
+def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
+    """The model, ready for inference, and the processor in a folder or Hub repository.
+
+    Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run. Of a model
+    from the Hub, `config._commit_hash` is the commit.
+
+    Raises:
+        UserError: there is no checkpoint, or none of this package's kind.
+    """
+    if is_missing_folder(name):
+        raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
+    if Path(name).is_dir():
+        read_config(name)
+    file = f"its {CONFIG_NAME} and its weights, .safetensors,"
+
+    def load() -> tuple[Any, Any]:
+        nonlocal file
+        # of a repository one commit for all its files: transformers does not tell which it has taken
+        commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
+        options = {"revision": commit or "main", "trust_remote_code": False}
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
+        file = f"its {PROCESSOR}"
+        processor = AutoImageProcessor.from_pretrained(name, **options)
+        model.config._commit_hash = commit
+        return model, processor
+
+    try:
+        model, processor = read_from_hub(name, load)
+    except UserError:
+        raise
+    except Exception as error:  # of another's files transformers and safetensors make a dozen kinds
+        if isinstance(error, SafetensorError):
+            file = "its model.safetensors"
+        raise UserError(f"no model can be loaded from {name}: {file} cannot be read ({_reason(error)})") from error
+    if not isinstance(processor, (GerProcessor, GerEnsembleProcessor)):
+        raise UserError(f"{name} holds a {type(model).__name__}, which is not one of this package's models")
+    return model.eval(), processor
+
+
+def read_config(name: str) -> PreTrainedConfig:
+    """The configuration of the checkpoint in a folder or Hub repository; no code from there is run.
+
+    Raises:
+        UserError: there is none, or none that transformers and this package know.
+    """
+    try:
+        return read_from_hub(name, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(
+            f"no model can be loaded from {name}: its {CONFIG_NAME} cannot be read ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

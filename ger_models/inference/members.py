@@ -1,0 +1,94 @@
+"""Several models over the same rows -> the logits of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from ger_datasets.support.errors import UserError
+
+from ..processing_ensemble import GerEnsembleProcessor
+from .checkpoints import load_checkpoint
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model says to some rows.
+
+    Attributes:
+        logits: (rows, classes) float32.
+        face_attention: of each row the shares of its faces in the answer, as many as the model saw, the most confident
+            faces; None where the model has no such thing.
+    """
+
+    logits: np.ndarray
+    face_attention: list[list[float]] | None
+
+
+class Members:
+    """Checkpoints that are asked about the same rows: what several of their processors would make is made once.
+
+    Args:
+        names: folders or Hub repositories.
+        device: where they compute.
+
+    Raises:
+        UserError: as `load_checkpoint`.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+        loaded = [load_checkpoint(name) for name in names]
+        self.names = list(names)
+        self.models = [model.to(device) for model, _ in loaded]
+        self.processors = [processor for _, processor in loaded]
+        self.device = device
+        self._together: dict[tuple[int, ...], tuple[GerEnsembleProcessor, list[int]]] = {}
+
+    @property
+    def columns(self) -> list[str]:
+        """The dataset columns that any of them reads."""
+        return list(dict.fromkeys(column for processor in self.processors for column in processor.columns))
+
+    def class_names(self, member: int) -> list[str]:
+        """The names of the classes 0, 1, ... of one model."""
+        config = self.models[member].config
+        return [config.id2label[i] for i in range(config.num_labels)]
+
+    @torch.inference_mode()
+    def ask(self, rows: Sequence[Mapping[str, Any]], members: Sequence[int] | None = None) -> list[Answers]:
+        """The answers of the models numbered `members` (default: of all) to `rows`, in their order.
+
+        Raises:
+            UserError: the rows lack a column that a model reads.
+        """
+        members = tuple(range(len(self.models)) if members is None else members)
+        if members not in self._together:
+            self._together[members] = GerEnsembleProcessor.from_members([self.processors[i] for i in members])
+        processor, groups = self._together[members]
+        try:
+            inputs = processor(rows).to(self.device)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        by_group: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in inputs.items():
+            group, _, rest = name.partition(".")
+            by_group.setdefault(int(group.removeprefix("group_")), {})[rest] = tensor
+        return [
+            self._answers(self.models[member], by_group[group], rows)
+            for member, group in zip(members, groups, strict=True)
+        ]
+
+    def _answers(self, model: PreTrainedModel, inputs: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> Answers:
+        output = model(**inputs, output_face_attention=True)
+        shares = output.get("face_attention")  # (rows, faces), padded
+        if shares is not None:
+            shares = [
+                of_row[: len(row["face_scores"])]
+                for of_row, row in zip(shares.float().cpu().tolist(), rows, strict=True)
+            ]
+        return Answers(output.logits.float().cpu().numpy(), shares)

@@ -1,0 +1,86 @@
+"""The model card: YAML for the Hub, then what the model is, what it learned from and how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from ..presets import Preset
+
+USE = """\
+## What it says, and what it does not
+
+It predicts which emotion a *group* in a photo is **perceived** to show, as annotators would label it. It does not know
+what anybody feels. It is meant for research on group photos and for sorting one's own pictures. It is not meant for
+judging single people, nor for decisions about them; in the European Union, emotion recognition in workplaces and
+schools has been prohibited since February 2025 (Regulation 2024/1689, Article 5).
+
+Photos differ from the training data in culture, age, dress and camera, and so will the errors.
+"""
+
+HOW = """\
+## How to use it
+
+```python
+import ger_models
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+model = AutoModelForImageClassification.from_pretrained("THIS_FOLDER").eval()
+processor = AutoImageProcessor.from_pretrained("THIS_FOLDER")
+logits = model(**processor([row])).logits  # row: of a dataset that scripts/prepare.py made
+```
+"""
+
+
+def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
+    """The text of README.md for a trained model.
+
+    Args:
+        name: the preset's name.
+        preset: the preset.
+        run: what `metrics.json` holds.
+    """
+    data = ModelCardData(
+        license=run["license"],
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["group-level emotion recognition", name],
+        **({"notice": run["notice"]} if run["notice"] else {}),
+    )
+    validation = run["validation"]
+    interval = "–".join(f"{edge:.3f}" for edge in validation["accuracy_interval"])
+    recipe = ", ".join(f"{field} {value}" for field, value in run["recipe"].items())
+    versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
+    recalls = "\n".join(
+        ["| class | recall | photos |", "|---|---|---|"]
+        + [f"| {each} | {row['recall']:.3f} | {row['support']} |" for each, row in validation["per_class"].items()]
+    )
+    parts = [
+        f"---\n{data}\n---",
+        f"# {name}",
+        f"> **{run['notice']}**" if run["notice"] else "",
+        f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
+        f"- Source: {preset.source}.\n"
+        f"- Licence: {run['license']}, as the data it learned from.\n"
+        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos; weights began as: "
+        f"{_beginning(run)}.\n"
+        f"- Recipe: {recipe}; seed {run['seed']}.\n"
+        f"- Best epoch: {run['best_epoch']} of {run['epochs']}, chosen by {run['best_by']} on the validation split.\n"
+        f"- Hardware: {run['hardware']}, precision {run['mixed_precision']}, {run['seconds']} s.\n"
+        f"- Versions: {versions}.",
+        "## Figures\n\n"
+        f"On the validation split, which also chose the epoch: accuracy {validation['accuracy']:.3f} "
+        f"(95 % interval {interval}). Judge it on a split that chose nothing.\n\n"
+        f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
+        USE.strip(),
+        HOW.strip(),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _beginning(run: Mapping[str, Any]) -> str:
+    """imagenet or random, and what was taken from other runs."""
+    taken = [f"{took['from']} ({option}, {took['loaded']} weights)" for option, took in run["stages"].items()]
+    return ", then from ".join([run["initial_weights"], *taken])

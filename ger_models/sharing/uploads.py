@@ -1,0 +1,109 @@
+"""A run's model to the Hub, while training goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.hub_push import push_files
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 3600.0  # that the end of a run waits for a push
+
+
+class Uploads:
+    """Pushes what a run has so far, in threads of their own. A push that fails is a warning; the run goes on.
+
+    Training never waits for them, and its end not for ever; a process that is told to end waits for no more than the
+    file that is on its way.
+
+    Args:
+        repo: `ORG/NAME`; made if it does not exist.
+        names: of the run's files that are pushed, those that there are.
+        private: what the repository is, or is made.
+    """
+
+    def __init__(self, repo: str, names: Sequence[str], private: bool = True) -> None:
+        self.repo, self.names, self.private = repo, names, private
+        self.running: _Push | None = None
+
+    def start(self, run: Path) -> None:
+        """Push the run's files as they are now, unless an earlier push is still on its way."""
+        if self.running is None or not self.running.is_alive():
+            self.running = self._begin(run)
+
+    def finish(self, run: Path) -> bool:
+        """Push the finished run; returns whether it arrived."""
+        if self.running is not None:
+            self.running.join(PATIENCE_SECONDS)
+        last = None
+        if self.running is None or not self.running.is_alive():
+            last = self._begin(run)
+        if last is not None:
+            last.join(PATIENCE_SECONDS)
+        arrived = last is not None and last.arrived
+        if not arrived:
+            logger.warning(
+                "%s was NOT pushed to %s; the run is whole: the same command with --resume pushes it", run, self.repo
+            )
+        return arrived
+
+    def _begin(self, run: Path) -> _Push | None:
+        try:
+            snapshot = _snapshot(run, self.names)
+        except OSError as error:  # a full disk, say: the next checkpoint will tell whether it matters
+            logger.warning("a push failed: %s cannot be written: %s", run, error.strerror or error)
+            return None
+        push = _Push(self.repo, self.private, snapshot)
+        push.start()
+        return push
+
+
+class _Push(threading.Thread):
+    """One push of a snapshot, which is deleted after it.
+
+    Attributes:
+        arrived: whether all of it is on the Hub.
+    """
+
+    def __init__(self, repo: str, private: bool, snapshot: tempfile.TemporaryDirectory) -> None:
+        super().__init__(name="upload", daemon=True)  # a process that ends leaves it behind
+        self.repo, self.private, self.snapshot, self.arrived = repo, private, snapshot, False
+
+    def run(self) -> None:
+        try:
+            files = {path.name: path for path in sorted(Path(self.snapshot.name).iterdir())}
+            url = push_files(files, self.repo, "model", private=self.private)["url"]
+        except (UserError, OSError) as error:  # OSError: the snapshot is gone, as the process ends
+            logger.warning("a push failed: %s", error)
+        else:
+            self.arrived = True
+            logger.info("pushed to %s", url)
+        finally:
+            self.snapshot.cleanup()
+
+
+def _snapshot(run: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory:
+    """A folder beside the run's files that holds them as they are: later ones replace, and do not change, a file.
+
+    It is deleted when the process ends, at the latest.
+    """
+    folder = tempfile.TemporaryDirectory(prefix=".push_", dir=run, ignore_cleanup_errors=True)
+    try:
+        for name in names:
+            if (run / name).exists():
+                try:
+                    os.link(run / name, Path(folder.name) / name)
+                except OSError:  # a file system without hard links
+                    shutil.copy2(run / name, Path(folder.name) / name)
+    except OSError:
+        folder.cleanup()
+        raise
+    return folder

@@ -1,0 +1,199 @@
+"""Rows of a prepared dataset -> batches. Order and augmentation depend on the seed, the epoch and the row alone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import skip_first_batches
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler, get_worker_info
+
+from ger_datasets.loading.rows import Rows
+from ger_datasets.loading.stream import Stream
+from ger_datasets.support.errors import UserError, listing
+
+from ..processing_ger import GerProcessor
+from .sampling_orders import ORDERS
+from .streaming import Handed, StreamBatches
+
+FACES = ("aligned_faces", "face_features")  # columns with one item for each face
+PREFETCHED = 4  # batches that each worker makes ahead
+
+
+class Collator:
+    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own, and with
+    the rows' `image_ids`.
+
+    They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
+
+    Attributes:
+        epoch: set it with `set_epoch`; workers that are running see it change.
+    """
+
+    def __init__(self, processor: GerProcessor, train_seed: int | None = None) -> None:
+        self.processor, self.train_seed = processor, train_seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose augmentation is drawn; setting it reaches the loader's worker processes too."""
+        return int(self._epoch)
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:  # a dict, in a worker on its way to be one
+        generators = None
+        if self.train_seed is not None:
+            generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
+        try:
+            batch: dict[str, Any] = dict(self.processor.raw(rows, generators))
+        except OSError as error:
+            raise UserError(f"{self._damaged(rows)} cannot be read: {error}; prepare the dataset again") from error
+        if "label" in rows[0]:
+            batch["labels"] = torch.tensor([row["label"] for row in rows])
+        if self.train_seed is not None:
+            batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is no number
+        return self.processor.finish(batch) if get_worker_info() is None else Travelling(batch, self.processor)
+
+    def _damaged(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """The image_id of the first row whose images cannot be decoded."""
+        for row in rows:
+            try:
+                self.processor.raw([row])
+            except OSError:
+                return str(row.get("image_id"))
+        return "a row"
+
+    def _seed(self, row: Mapping[str, Any]) -> int:
+        parts = f"{self.train_seed} {self.epoch} {row.get('draw', 0)} {row['image_id']}"
+        return int.from_bytes(hashlib.blake2b(parts.encode(), digest_size=7).digest(), "big")
+
+
+class Travelling:
+    """A batch on its way from a worker, which arrives as a finished one.
+
+    Until then its pixels are uint8, a quarter of float32; and it goes through the pipe: a new piece of shared memory
+    for each tensor, which is what the loader would take, costs more in page faults than copying these bytes does.
+    """
+
+    def __init__(self, batch: dict[str, Any], processor: GerProcessor) -> None:
+        self.batch, self.processor = batch, processor
+
+    def __reduce__(self) -> tuple:
+        tensors = {name: value.numpy() for name, value in self.batch.items() if isinstance(value, torch.Tensor)}
+        return _arrived, ({**self.batch, **tensors}, self.processor)
+
+
+def _arrived(batch: dict[str, Any], processor: GerProcessor) -> dict[str, Any]:
+    tensors = {name: torch.from_numpy(value) for name, value in batch.items() if isinstance(value, np.ndarray)}
+    return processor.finish({**batch, **tensors})
+
+
+class Order(Sampler[int]):
+    """The keys of an epoch, one of the `orders`; the epoch is the collator's, so that both always agree."""
+
+    def __init__(self, sampling: str, seed: int, collator: Collator, **known: Any) -> None:
+        self.make, self.seed, self.collator, self.known = ORDERS[sampling], seed, collator, known
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.collator.epoch])
+        yield from self.make(rng, **self.known).tolist()
+
+    def __len__(self) -> int:
+        return self.known["rows"]
+
+
+def make_loader(
+    split: Dataset | Stream,
+    collator: Collator,
+    batch_size: int,
+    num_workers: int = 0,
+    seed: int | None = None,
+    sampling: str = "shuffle",
+) -> DataLoader:
+    """Batches of `split`.
+
+    Args:
+        num_workers: processes that decode; they live as long as the loader.
+        seed: of the order, a new one each epoch (`set_epoch`). None: the rows' own order, each once.
+        sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, as many faces in every batch.
+
+    Raises:
+        UserError: no such sampling, or the rows do not tell what it needs.
+    """
+    if sampling not in ORDERS:
+        raise UserError(f"unknown sampling {sampling!r}: there are {listing(ORDERS)}")
+    rows: Any  # a dataset by its ways
+    if isinstance(split, Stream):
+        if seed is not None and sampling != "shuffle":
+            raise UserError(f"the sampling {sampling!r} needs all rows at hand: leave --streaming out, or shuffle")
+        rows = Handed(split)
+        order: dict[str, Any] = {"batch_sampler": StreamBatches(split, batch_size, seed, collator)}
+    else:
+        rows = Rows(split)
+        order = {"batch_size": batch_size}
+        if seed is not None:
+            known: dict[str, Any] = {"rows": len(split), "batch_size": batch_size}
+            if sampling == "balanced":
+                known["labels"] = split["label"]
+            elif sampling == "lengths":
+                known["lengths"] = face_counts(split, collator.processor)
+            order["sampler"] = Order(sampling, seed, collator, **known)
+    return DataLoader(
+        rows,
+        **order,
+        collate_fn=collator,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=PREFETCHED if num_workers else None,
+        generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout
+    )
+
+
+@contextlib.contextmanager
+def killed_workers_told() -> Iterator[None]:
+    """A loader's worker process that is killed within the block, as the kernel does for want of memory: a UserError.
+
+    PyTorch says so wherever the main process is at that moment.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "a worker process that decodes photos was killed, perhaps for want of memory: go on with --resume, and "
+            "fewer --num_workers; the last whole checkpoint is kept"
+        ) from error
+
+
+def rest_of(loader: DataLoader, batch: int) -> DataLoader:
+    """The epoch of a prepared loader from `batch` on; what comes before is not decoded."""
+    # a loader that is cut short starts workers of its own: at the beginning, keep those that are running
+    return skip_first_batches(loader, batch) if batch else loader
+
+
+def set_epoch(loader: DataLoader, epoch: int) -> None:
+    """Before an epoch: its order and its augmentation; also of loaders that accelerate has prepared or cut short."""
+    loader.collate_fn.epoch = epoch  # type: ignore[union-attr]  # a Collator
+
+
+def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
+    """How many faces of each row the model sees, (rows,); read from the lists' lengths, no face is decoded.
+
+    Raises:
+        UserError: the model reads no faces.
+    """
+    column = next((column for column in FACES if column in processor.columns), None)
+    if column is None:
+        raise UserError("the sampling 'lengths' evens out the faces of a batch, and this model reads none")
+    lists = split.with_format("arrow").select_columns([column])[:][column]
+    counts = [np.diff(chunk.offsets.to_numpy()) for chunk in lists.chunks]
+    return np.minimum(np.concatenate(counts), processor.max_faces)

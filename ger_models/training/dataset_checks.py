@@ -1,0 +1,60 @@
+"""Whether a prepared dataset can train a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from datasets import Dataset
+
+from ger_datasets.loading.stream import Stream
+from ger_datasets.support.errors import UserError, listing
+
+from ..configuration_ger import NO_LABEL
+
+
+def scene_dim(split: Dataset | Stream) -> int:
+    """Length of the scene features in `split`; 0 where it has none."""
+    if "scene_feature" not in split.column_names:
+        return 0
+    filled = next((feature for feature in split["scene_feature"] if feature is not None), ())
+    return len(filled)
+
+
+def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], columns: Sequence[str]) -> None:
+    """Refuse datasets that cannot train a model that reads `columns`.
+
+    Raises:
+        UserError: a column is missing or empty, or labels are withheld or name no class.
+    """
+    for name, split in splits.items():
+        missing = [column for column in columns if column not in split.column_names]
+        if missing:
+            raise UserError(
+                f"{dataset} has no {listing(missing)}, which this model reads: make it with scripts/prepare.py"
+            )
+        makes = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
+        for column in columns:
+            if _is_empty(split, column):
+                raise UserError(
+                    f"the column {column} of {dataset} is empty in the split {name!r}: fill it with "
+                    f"scripts/prepare.py {makes.get(column, '')}".rstrip()
+                )
+        labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
+        classes = len(split.features["label"].names)
+        wrong = np.flatnonzero((labels >= classes) | ((labels < 0) & (labels != NO_LABEL))).tolist()
+        if wrong:
+            ids = split["image_id"]
+            raise UserError(
+                f"{len(wrong)} of {len(split)} photos in the split {name!r} of {dataset} have a label that is none of "
+                f"the {classes} classes: {listing((f'{ids[i]} has {labels[i]}' for i in wrong), 3)}; prepare it again"
+            )
+        withheld = int((labels == NO_LABEL).sum())
+        if withheld:
+            raise UserError(f"{withheld} of {len(split)} photos in the split {name!r} of {dataset} have no label")
+
+
+def _is_empty(split: Dataset | Stream, column: str) -> bool:
+    if isinstance(split, Stream):
+        return split.is_empty(column)
+    return split.data.column(column).null_count == len(split)

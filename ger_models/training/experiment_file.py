@@ -1,0 +1,148 @@
+"""A YAML file that names runs -> the runs in an order in which each comes after those that it begins with.
+
+    output_dir: runs
+    defaults: {dataset: ger_datasets/gaf3, num_workers: 4}
+    launch: [--multi_gpu, --num_processes, "4"]         # of accelerate; may be left out
+    runs:
+      emotic: {model: densenet_emotic, dataset: ger_datasets/emotic}
+      densenet_emotic: {model: densenet_emotic, init_from: emotic}
+
+Every line of a run is an option of train.py. Where `init_from`, `scene_from`, `faces_from` or `pooling_from` name
+another run of the file, that run comes first.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.repository_names import public_name
+
+from ..presets import preset
+from .initial_weights import GRAFTS
+from .recipe import effective, read_yaml
+from .run_folder import METRICS
+
+STAGES = ("init_from", *GRAFTS)
+_WORDS = (str, int, float)  # what an option may be; bool is an int
+_KEYS = ("output_dir", "defaults", "launch", "runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+        settings: train.py's options and their values, with folders in place of other runs' names.
+        needs: names of the runs whose weights it begins with.
+        launch: options of `accelerate launch`.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    needs: tuple[str, ...]
+    launch: tuple[str, ...]
+
+    @property
+    def options(self) -> list[str]:
+        """The options as words of a command line."""
+        words = []
+        for option, value in self.settings.items():
+            words += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
+        return words
+
+    def is_done(self) -> bool:
+        """Whether its folder holds the finished run.
+
+        Raises:
+            UserError: it holds a finished run of another model, dataset, seed, beginning or recipe.
+        """
+        try:
+            told = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{METRICS} of the run {self.name} cannot be read: {error}") from error
+        if not isinstance(told, dict) or (told.get("finished") and not isinstance(told.get("recipe"), dict)):
+            raise UserError(f"{METRICS} of the run {self.name} is none that train.py wrote: move it away")
+        if not told.get("finished"):
+            return False
+        wanted = {
+            "model": self.settings["model"],
+            "dataset": public_name(self.settings["dataset"]),
+            "seed": self.settings.get("seed", 0),
+            "config_overrides": self.settings.get("config_overrides", ""),
+            **{option: public_name(str(self.settings[option])) for option in STAGES if option in self.settings},
+        }
+        differ = [name for name, value in wanted.items() if told.get(name) != value]
+        recipe = effective(preset(self.settings["model"]).recipes, self.settings.get("recipe"), _Fields(self.settings))
+        if not self.settings.get("find_batch_size"):
+            differ += [f"recipe.{name}" for name, value in vars(recipe).items() if told["recipe"].get(name) != value]
+        if differ:
+            raise UserError(
+                f"by its {METRICS} the run {self.name} was trained with another {listing(differ)}: move "
+                f"{self.settings['output_dir']} away to train it anew, or set the file right"
+            )
+        return True
+
+
+class _Fields:
+    """A mapping's items as attributes."""
+
+    def __init__(self, items: dict[str, Any]) -> None:
+        self.__dict__.update(items)
+
+
+def read_graph(path: Path) -> list[Run]:
+    """The runs of a file, in order.
+
+    Raises:
+        UserError: the file is no such file, a run has no model or dataset, or runs wait for each other.
+    """
+    content = read_yaml(path)
+    unknown = [key for key in content if key not in _KEYS]
+    if unknown:
+        raise UserError(f"{path} has {listing(unknown)}: there are {listing(_KEYS)}")
+    runs, defaults = content.get("runs"), content.get("defaults") or {}
+    if not isinstance(runs, dict) or not runs or not isinstance(defaults, dict):
+        raise UserError(f"{path} must have runs, each a name and its options")
+    folder, launch = content.get("output_dir", "runs"), content.get("launch") or []
+    if not isinstance(folder, str) or not folder or "\0" in folder:
+        raise UserError(f"output_dir in {path} must be a folder, not {folder!r}")
+    if not isinstance(launch, list) or not all(isinstance(word, _WORDS) for word in launch):
+        raise UserError(f"launch in {path} must be a list of words, not {launch!r}")
+    output = Path(folder)
+    settings: dict[str, dict[str, Any]] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+    for name, own in runs.items():
+        if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+            raise UserError(f"a run in {path} is called {name!r}, which is no name of a folder")
+        if not isinstance(own, dict):
+            raise UserError(f"the run {name} in {path} must have options, found {own!r}")
+        merged = {**defaults, **own}
+        for option, value in merged.items():
+            values = value if isinstance(value, list) else [value]
+            if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
+                raise UserError(f"{option} of the run {name} in {path} must be a word, a number or a list of them")
+        missing = [option for option in ("model", "dataset") if option not in merged]
+        if missing:
+            raise UserError(f"the run {name} in {path} has no {listing(missing)}")
+        for option in ("model", "dataset", *STAGES):
+            if not isinstance(merged.get(option, ""), str):
+                raise UserError(f"{option} of the run {name} in {path} must be a name, not {merged[option]!r}")
+        try:
+            preset(merged["model"])
+        except UserError as error:
+            raise UserError(f"the run {name} in {path}: {error}") from error
+        needs[name] = tuple(dict.fromkeys(merged[stage] for stage in STAGES if merged.get(stage) in runs))
+        places = {stage: str(output / merged[stage]) for stage in STAGES if merged.get(stage) in runs}
+        settings[name] = {**merged, **places, "output_dir": str(output / name)}
+    try:
+        order = list(graphlib.TopologicalSorter(needs).static_order())
+    except graphlib.CycleError as error:
+        raise UserError(f"runs in {path} wait for each other: {' -> '.join(error.args[1])}") from error
+    return [Run(name, settings[name], needs[name], tuple(map(str, launch))) for name in order]

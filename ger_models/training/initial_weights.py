@@ -1,0 +1,172 @@
+"""Weights of one run into the model of the next: the stages in which the models are trained."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ger_datasets.support.errors import UserError, listing, one_line
+from ger_datasets.support.hub_connection import read_from_hub
+from ger_datasets.support.repository_names import is_missing_folder, public_name
+
+from ..configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from ..inference.checkpoints import read_config
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Graft:
+    """What a fusion model takes from another model.
+
+    Attributes:
+        source: the configuration of the model that has it.
+        parts: the beginning of a weight's name there -> here. All weights here that begin so must be had.
+        may_differ: parts that are taken where they have the same shapes, and left out otherwise.
+    """
+
+    source: type[PreTrainedConfig]
+    parts: dict[str, str]
+    may_differ: tuple[str, ...] = ()
+
+
+GRAFTS = {
+    "scene_from": Graft(GerSceneConfig, {"backbone.": "scene_backbone."}),
+    "faces_from": Graft(GerFaceConfig, {"net.": "face_net."}),
+    "pooling_from": Graft(
+        GerFusionConfig,
+        {name: name for name in ("pooling.", "face_projection.", "scene_projection.", "norm.")},
+        may_differ=("face_projection.", "scene_projection.", "norm."),
+    ),
+}
+
+
+def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
+    """Give `model` all weights of a run or checkpoint of the same architecture.
+
+    Its head is taken too where it tells the same classes apart in the same order; otherwise the new one stays.
+
+    Args:
+        checkpoint: a folder, or a repository on the Hub.
+
+    Returns:
+        `from`, `loaded` (how many weights), and `left_out`: name -> why.
+
+    Raises:
+        UserError: no such checkpoint, or one of another architecture.
+    """
+    config, weights = _read(checkpoint)
+    if type(config) is not type(model.config):
+        raise UserError(
+            f"{checkpoint} is a {config.model_type} and the model to train a {model.config.model_type}: --init_from "
+            f"goes on with the same architecture; {', '.join(f'--{name}' for name in GRAFTS)} take parts"
+        )
+    left_out = {}
+    there, here = list(config.id2label.values()), list(model.config.id2label.values())
+    if there != here:
+        reason = f"it tells {listing(there)} apart, and the dataset has {listing(here)}"
+        left_out = {name: reason for name in weights if _is_head(name)}
+    taken = {name: tensor for name, tensor in weights.items() if name not in left_out}
+    _fill(model, taken, checkpoint, lambda name: not _is_head(name) or there == here)
+    return _report(checkpoint, len(taken), left_out)
+
+
+def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any]:
+    """Give a fusion model the part that `option`, a key of `GRAFTS`, names.
+
+    Returns, and raises UserError, as `continue_from`.
+    """
+    wanted = GRAFTS[option]
+    if not isinstance(model.config, GerFusionConfig):
+        raise UserError(f"--{option} is for the fusion models; a {model.config.model_type} goes on with --init_from")
+    config, weights = _read(checkpoint)
+    if not isinstance(config, wanted.source):
+        raise UserError(f"--{option} takes a {wanted.source.model_type}, and {checkpoint} is a {config.model_type}")
+    own, needed = model.state_dict(), set()
+    taken: dict[str, torch.Tensor] = {}
+    left_out: dict[str, str] = {}
+    for there, here in wanted.parts.items():
+        part = {here + n.removeprefix(there): t for n, t in weights.items() if n.startswith(there)}
+        fits = all(name in own and own[name].shape == tensor.shape for name, tensor in part.items())
+        if here in wanted.may_differ and not fits:
+            left_out |= dict.fromkeys(part, "it has another shape here")
+            continue
+        taken |= part
+        if here not in wanted.may_differ:
+            needed |= {name for name in own if name.startswith(here)}
+    if not needed:
+        raise UserError(f"--{option}: the model to train has no {listing(wanted.parts.values())} to be filled")
+    _fill(model, taken, checkpoint, lambda name: name in needed)
+    others = [name for name in weights if not name.startswith(tuple(wanted.parts))]
+    return _report(checkpoint, len(taken), {**left_out, **dict.fromkeys(others, "the model has no use for it")})
+
+
+def _is_head(name: str) -> bool:
+    """Whether a weight's shape goes by the number of classes."""
+    return name.split(".")[0] in ("head", "no_face_logits")
+
+
+def _fill(model: PreTrainedModel, weights: dict[str, torch.Tensor], checkpoint: str, needed: Any) -> None:
+    """Load `weights`; UserError if one has no place or another shape, or one that is `needed` is missing."""
+    own = model.state_dict()
+    astray = [name for name in weights if name not in own]
+    weights = dict(sorted(weights.items()))
+    misfits = [
+        f"{name} {tuple(weights[name].shape)} where the model has {tuple(own[name].shape)}"
+        for name in weights
+        if name in own and own[name].shape != weights[name].shape
+    ]
+    missing = [name for name in own if name not in weights and needed(name) and own[name].is_floating_point()]
+    if not weights or astray or misfits or missing:
+        trouble = [
+            f"{len(astray)} weights have no place ({listing(astray, 3)})" if astray else "",
+            f"{len(misfits)} do not fit ({listing(misfits, 2)})" if misfits else "",
+            f"{len(missing)} are missing ({listing(missing, 3)})" if missing else "",
+        ]
+        reasons = "; ".join(filter(None, trouble)) or "it holds none of them"
+        raise UserError(
+            f"{checkpoint} does not fit the model to train: {reasons}; give both the same preset and "
+            "--config_overrides"
+        )
+    model.load_state_dict(weights, strict=False)
+
+
+def _report(checkpoint: str, loaded: int, left_out: dict[str, str]) -> dict[str, Any]:
+    logger.info("from %s: %d weights loaded, %d left out", checkpoint, loaded, len(left_out))
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        logger.warning("left out %s: %s", listing(sorted(names)), reason)
+    return {"from": public_name(checkpoint), "loaded": loaded, "left_out": left_out}
+
+
+def _read(checkpoint: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
+    """The configuration and the weights of a folder that `save_pretrained` wrote, or of a repository on the Hub."""
+    if is_missing_folder(checkpoint):
+        raise UserError(f"no folder {checkpoint}: name a run, a checkpoint or a repository on the Hub")
+    folder, config = Path(checkpoint), read_config(checkpoint)
+
+    def read() -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
+        path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(checkpoint, WEIGHTS))
+        return config, load_file(path)
+
+    try:
+        return read_from_hub(checkpoint, read)
+    except EntryNotFoundError as error:
+        raise UserError(f"{checkpoint} has no {WEIGHTS}: {one_line(error)}") from error
+    except (OSError, ValueError, HTTPError, HFValidationError, SafetensorError) as error:
+        raise UserError(
+            f"no model can be loaded from {checkpoint}: its {WEIGHTS} cannot be read ({one_line(error)})"
+        ) from error

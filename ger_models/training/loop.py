@@ -1,0 +1,330 @@
+"""The parts of training that do not fit on train.py's one screen."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs, find_executable_batch_size
+from datasets import Dataset
+from huggingface_hub.errors import HTTPError
+from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from ger_datasets.loading.splits import load_splits
+from ger_datasets.loading.stream import Stream
+from ger_datasets.schema import NO_LABEL
+from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.errors import UserError, listing, one_line
+from ger_datasets.support.hub_connection import patiently
+
+from ..configuration_ger import GerSceneConfig
+from ..evaluation.metrics import compute_metrics
+from ..presets import Preset, preset
+from ..presets import build as build_preset
+from ..processing_ger import GerProcessor
+from .data_loading import Collator
+from .dataset_checks import check_trainable, scene_dim
+from .initial_weights import GRAFTS, continue_from, graft
+from .optimization import make_optimizer
+from .recipe import Recipe
+from .run_folder import RUN, Position, RunFolder
+from .weight_averaging import MovingAverage
+
+logger = logging.getLogger(__name__)
+
+# What the best epoch may be chosen by: whether more is better
+SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
+
+
+def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], output: Path) -> Accelerator:
+    """The accelerator that everything goes through.
+
+    Raises:
+        UserError: a tracker that there is not, or that is not installed.
+    """
+    available = {tracker.value if hasattr(tracker, "value") else str(tracker) for tracker in get_available_trackers()}
+    for name in trackers:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise UserError(f"unknown tracker {name!r}: there are {listing(LOGGER_TYPE_TO_CLASS, 20)}")
+        if name not in available:
+            raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
+    disable_progress_bar()  # transformers' own, of writing one file
+    return Accelerator(
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+        log_with=list(trackers) or None,
+        project_dir=str(output),
+        # a batch without a face, or without a faceless photo, leaves a part of the face and fusion models unused
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=chosen.config_class is not GerSceneConfig)
+        ],
+    )
+
+
+def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Any]:
+    """The splits `train` and `validation` as train.py's arguments want them: only the columns that the model reads.
+
+    Raises:
+        UserError: the dataset cannot train the model.
+    """
+    dataset, limit_train = arguments.dataset, arguments.limit_train
+    data = load_splits(
+        dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator, arguments.streaming
+    )
+    if arguments.drop_unlabelled:
+        for name, split in data.items():
+            labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
+            if not len(labelled):
+                raise UserError(f"no photo in the split {name!r} of {dataset} has a label")
+            if len(labelled) < len(split):
+                logger.warning(
+                    "%d photos in the split %r have no label and are left out", len(split) - len(labelled), name
+                )
+                data[name] = split.select(labelled)
+    check_trainable(dataset, data, chosen.columns)
+    if limit_train is not None and limit_train < len(data["train"]):
+        kept = np.linspace(0, len(data["train"]) - 1, max(limit_train, 1)).round().astype(int)
+        data["train"] = data["train"].select(kept)
+    return data
+
+
+def build(
+    arguments: Any, train: Dataset | Stream, accelerator: Accelerator
+) -> tuple[PreTrainedModel, GerProcessor, dict]:
+    """The model and processor that train.py's arguments ask for, and what its weights began as.
+
+    Raises:
+        UserError: the preset or its configuration is refused, the ImageNet weights that were asked for are out of
+            reach, or a checkpoint to begin from does not fit.
+    """
+    wanted = arguments.initial_weights
+    if wanted not in ("auto", "imagenet", "random"):
+        raise UserError(f"unknown initial weights {wanted!r}: there are auto, imagenet, random")
+    chosen = preset(arguments.model)
+    if wanted == "imagenet" and not chosen.imagenet:
+        raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
+    names = train.features["label"].names
+    given = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
+    stages = {option: checkpoint for option, checkpoint in given.items() if checkpoint}
+    brought = "init_from" in stages or "scene_from" in stages  # what ImageNet's weights would be overwritten by
+
+    def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
+        return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
+
+    model = None
+    began: dict[str, Any] = {"weights": "random"}
+    if chosen.imagenet and wanted != "random" and not brought:
+        logger.info("looking for ImageNet weights in the cache and on the Hub")
+        try:
+            with accelerator.main_process_first():
+                model, processor = patiently(lambda: made(pretrained=True))
+                began = {"weights": "imagenet"}
+        except (OSError, RuntimeError, HTTPError) as error:  # RuntimeError: timm has none for this backbone
+            reason = f"no ImageNet weights for {arguments.model} ({one_line(error)})"
+            if wanted == "imagenet":
+                raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error
+            logger.warning("%s: starting from RANDOM weights, which takes far more photos to train", reason)
+    if model is None:
+        model, processor = made(pretrained=False)
+    for option, checkpoint in stages.items():
+        took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
+        began[option] = took
+    return model, processor, began
+
+
+def fitting(
+    recipe: Recipe,
+    arguments: Any,
+    model: PreTrainedModel,
+    train: Dataset,
+    processor: GerProcessor,
+    accelerator: Accelerator,
+) -> Recipe:
+    """`recipe` with the largest batch size, of its own, its half, a quarter, ..., whose steps fit into memory.
+
+    The gradients of as many batches are added up as make the recipe's batch, so that the training stays the same.
+
+    Raises:
+        UserError: not even one photo fits.
+    """
+    if arguments.resume and (found := _recipe_of(arguments.output_dir)):
+        accelerator.gradient_accumulation_steps = found.gradient_accumulation
+        return dataclasses.replace(
+            recipe, batch_size=found.batch_size, gradient_accumulation=found.gradient_accumulation
+        )
+    tried = recipe.batch_size
+    collator = Collator(processor, train_seed=0)
+
+    def halved() -> int:
+        nonlocal tried
+        logger.info("batches of %d photos do not fit into memory", tried)
+        tried //= 2
+        return tried
+
+    def step(batch_size: int) -> None:
+        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not learn from this
+        optimizer = make_optimizer(trial, recipe)
+        rows = [train[at % len(train)] for at in range(batch_size)]
+        batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
+        for _ in range(2):  # the second has the optimizer's state too
+            with accelerator.autocast():
+                loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
+            loss.backward()
+            optimizer.step()
+
+    try:
+        # not as a decorator: up to accelerate 1.14 that forgets reduce_batch_size_fn
+        find_executable_batch_size(step, tried, halved)()
+    except RuntimeError as error:
+        if tried:
+            raise
+        raise UserError("not even one photo at a time fits into memory: choose a smaller model") from error
+    tried = int(accelerator.gather(torch.tensor([tried], device=accelerator.device)).min())
+    parts = math.ceil(recipe.batch_size / tried)
+    logger.info("batches of %d photos fit", tried)
+    accelerator.gradient_accumulation_steps = recipe.gradient_accumulation * parts
+    return dataclasses.replace(recipe, batch_size=tried, gradient_accumulation=recipe.gradient_accumulation * parts)
+
+
+def _recipe_of(output: Path) -> Recipe | None:
+    """The recipe of the run in `output`, if there is one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return Recipe(**json.loads((output / RUN).read_text(encoding="utf-8"))["recipe"])
+    return None
+
+
+def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
+    """Optimizer steps of an epoch: batches over those that are accumulated, rounded up."""
+    return math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
+
+
+def starting_position(
+    folder: RunFolder, model: Any, optimizer: Any, average: MovingAverage, loader: Any, resume: bool
+) -> Position:
+    """The beginning, or where the newest whole checkpoint of `folder` left off, whose state everything is given."""
+    accelerator = folder.accelerator
+    position = folder.load(model, optimizer, average) if resume else None
+    if position is None:
+        if resume:
+            logger.info("no checkpoint in %s to go on from: starting at the beginning", folder.path)
+        return Position(processes=accelerator.num_processes)
+    if position.processes != accelerator.num_processes:
+        logger.warning(
+            "the run went on %d processes and goes on with %d: it continues, but not bit for bit as it would have",
+            position.processes, accelerator.num_processes,
+        )  # fmt: skip
+        done = position.batch * position.processes // accelerator.num_processes
+        whole = done // accelerator.gradient_accumulation_steps * accelerator.gradient_accumulation_steps
+        position.batch = min(whole, len(loader))
+        before = steps_per_epoch(loader, accelerator) * (position.epoch - 1)
+        position.step = before + math.ceil(position.batch / accelerator.gradient_accumulation_steps)
+        position.processes = accelerator.num_processes
+    return position
+
+
+def seed_step(seed: int, position: Position, process: int) -> None:
+    """Make dropout depend on the seed, the epoch, the batch and the process alone: no state of it need be kept."""
+    words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
+    torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+
+
+@torch.no_grad()  # not inference_mode, whose tensors FSDP and compiled models cannot take on
+def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (rows, classes) float32 and labels (rows,) of all rows of a prepared loader, from all processes."""
+    model.eval()
+    logits, labels = [], []
+    for batch in loader:
+        wanted = batch.pop("labels")
+        batch.pop("image_ids", None)
+        outputs = accelerator.gather_for_metrics((model(**batch).logits, wanted))
+        logits.append(outputs[0].float().cpu().numpy())
+        labels.append(outputs[1].cpu().numpy())
+    return np.concatenate(logits), np.concatenate(labels)
+
+
+def finish_epoch(
+    position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset | Stream, arguments: Any, recipe: Recipe
+) -> bool:
+    """Take the validation split's figures into the history, and move on to the next epoch or to the end.
+
+    Args:
+        position: where the run stands; it is changed.
+        logits: (rows, classes) of the validation split.
+        labels: (rows,) of it.
+        train: the training split, whose features name the classes.
+        arguments: the script's.
+        recipe: how the model is trained.
+
+    Returns:
+        whether this epoch is the best yet.
+    """
+    figures = compute_metrics(labels, logits, train.features["label"].names)
+    position.history.append(
+        {
+            "epoch": position.epoch,
+            "step": position.step,
+            "batches": position.batch,
+            "loss": position.loss_sum / max(position.batches, 1),
+            "accuracy": position.right / max(position.rows, 1),
+            **{f"validation_{name}": figures[name] for name in SCORES},
+        }
+    )
+    sign, by = (1 if SCORES[arguments.best_by] else -1), arguments.best_by
+    best = position.best
+    better = best is None or sign * figures[by] > sign * best["validation"][by]
+    if best is None or better:
+        best = {"epoch": position.epoch, "validation": figures}
+        position.best = best
+    waited = position.epoch - best["epoch"]
+    if position.epoch >= recipe.epochs or (arguments.max_steps and position.step >= arguments.max_steps):
+        position.finished = True
+    elif arguments.patience and waited >= arguments.patience:
+        logger.info("stopping early: no better epoch in %d", waited)
+        position.finished = True
+    else:
+        position.next_epoch()
+    return better
+
+
+def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor) -> None:
+    """The model and its processor into the run's folder, as `from_pretrained` opens them. All processes call it."""
+    accelerator = folder.accelerator
+    state = accelerator.get_state_dict(model)  # gathers what is sharded
+    if accelerator.is_main_process:
+
+        def write(path: Path) -> None:
+            accelerator.unwrap_model(model).save_pretrained(path, state_dict=state)
+            processor.save_pretrained(path)
+
+        folder.put_model(write)
+    accelerator.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def profiled(wanted: bool, output: Path, accelerator: Accelerator) -> Iterator[Callable[[], None]]:
+    """What to call after each step; if `wanted`, steps 3 to 7 are measured and written to `output`/profile."""
+    if not wanted:
+        yield lambda: None
+        return
+
+    def write(profiler: Any) -> None:
+        folder = output / "profile"
+        table = profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
+        write_text(folder / f"table_{accelerator.process_index}.txt", table + "\n")
+        profiler.export_chrome_trace(str(folder / f"trace_{accelerator.process_index}.json"))
+        logger.info("wrote the profile of steps 3 to 7 to %s", folder)
+
+    schedule = torch.profiler.schedule(wait=1, warmup=1, active=5, repeat=1)
+    with torch.profiler.profile(schedule=schedule, on_trace_ready=write, acc_events=True) as profiler:
+        yield profiler.step

@@ -1,0 +1,65 @@
+"""Optimizers, learning-rate schedules, and the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from ..configuration_ger import NO_LABEL
+from .recipe import Recipe
+
+
+def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+    return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
+
+
+def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
+    return torch.optim.AdamW(groups, recipe.learning_rate)
+
+
+def _step(recipe: Recipe, progress: float) -> float:
+    return 0.1 ** (math.floor(progress * recipe.epochs + 1e-9) // recipe.step_epochs)
+
+
+def _cosine(recipe: Recipe, progress: float) -> float:
+    return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1))
+
+
+OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
+SCHEDULES = {"step": _step, "cosine": _cosine}
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer over what `model` trains; only weights of two and more dimensions decay."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)
+
+
+def rate_at(recipe: Recipe, step: int, steps: int) -> float:
+    """The learning rate of step `step`, counted from 0, of `steps`: it depends on nothing else."""
+    warmup = recipe.warmup * steps
+    rise = min((step + 1) / warmup, 1.0) if warmup > 1 else 1.0
+    return recipe.learning_rate * min(rise, SCHEDULES[recipe.schedule](recipe, step / steps))
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def loss_of(outputs: Mapping[str, Any], labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """The model's own loss, or the one with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    if not label_smoothing:
+        return outputs["loss"]
+    return F.cross_entropy(outputs["logits"].float(), labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing)

@@ -1,0 +1,90 @@
+"""A stream -> batches, in an order of each epoch's own, on any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from accelerate import PartialState
+from torch.utils.data import Sampler
+
+from ger_datasets.loading.stream import Stream
+from ger_datasets.support.errors import UserError
+
+
+class StreamBatches(Sampler[list[Mapping[str, Any]]]):
+    """Batches of rows, not of their numbers: workers are handed the rows themselves, and decode them.
+
+    So the order does not depend on the workers, and batches that are skipped are not decoded.
+
+    In training each process reads its own share of the rows, and all make equally many batches, so that none waits for
+    another at the end: whoever has fewer rows begins with them again. Of two processes' samplers, accelerate takes
+    every second batch for each, and so on, which is why each batch comes as often as there are processes. In
+    validation (no seed) every process reads all rows, and accelerate chooses its batches as for any dataset.
+
+    Args:
+        clock: has the `epoch`.
+    """
+
+    drop_last = False
+
+    def __init__(self, stream: Stream, batch_size: int, seed: int | None, clock: Any) -> None:
+        self.stream, self.batch_size, self.seed, self.clock = stream, batch_size, seed, clock
+        state = PartialState()
+        self.process = 0 if seed is None else int(state.process_index)
+        self.processes = 1 if seed is None else int(state.num_processes)
+
+    def __len__(self) -> int:
+        return -(-self.stream.largest_share(self.processes) // self.batch_size) * self.processes
+
+    def __iter__(self) -> Iterator[list[Mapping[str, Any]]]:
+        batch: list[Mapping[str, Any]] = []
+        for row in self._rows():
+            batch.append(row)
+            if len(batch) == self.batch_size:
+                for _ in range(self.processes):
+                    yield list(batch)
+                batch = []
+        if batch:
+            yield batch
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        if self.seed is None:
+            yield from self.stream.in_order()
+            return
+        wanted = len(self.stream) if self.processes == 1 else len(self) // self.processes * self.batch_size
+        given, draw = 0, 0
+        while given < wanted:
+            before = given
+            for row in self.stream.shuffled(self.seed, self.clock.epoch, self.process, self.processes):
+                yield {**row, "draw": draw}
+                given += 1
+                if given == wanted:
+                    return
+            draw += 1
+            if given == before:
+                raise UserError(
+                    f"process {self.process} of {self.processes} has no rows to train on: start fewer processes"
+                )
+
+
+class Handed:
+    """The dataset of a loader whose sampler hands out the rows themselves."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.count = len(stream)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitems__(self, rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [{name: _array(value) for name, value in row.items()} for row in rows]
+
+    def __getitem__(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.__getitems__([row])[0]
+
+
+def _array(value: Any) -> Any:
+    numbers = isinstance(value, list) and value and isinstance(value[0], (list, float))
+    return np.asarray(value, np.float32) if numbers else value
