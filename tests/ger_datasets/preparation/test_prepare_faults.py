@@ -30,7 +30,7 @@ from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.inference.scene_features import CheckpointSceneEncoder
 from ger_models.presets import build
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 
 
@@ -58,7 +58,8 @@ def test_killed_twenty_times_it_ends_byte_identical(
 
 def test_workers_end_when_the_parent_is_killed(drawn_raw: Path, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from ger_datasets.preparation import shards; from ger_datasets.preparation.run import prepare\n"
+        "from pathlib import Path; from ger_datasets.preparation import shards\n"
+        "from ger_datasets.preparation.run import prepare\n"
         f"if __name__ == '__main__':\n    shards.SHARD_ROWS = 2\n"
         f"    prepare('gaf3', Path({str(drawn_raw)!r}), Path({str(tmp_path / 'out')!r}), num_proc=2)\n"
     )

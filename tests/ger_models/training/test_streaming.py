@@ -26,7 +26,7 @@ from ger_models.training import streaming as streams
 from ger_models.training.data_loading import Collator, make_loader, rest_of, set_epoch
 from ger_models.training.dataset_checks import check_trainable, scene_dim
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -198,7 +198,8 @@ def test_streaming_from_the_hub(shards: Path, tmp_path: Path) -> None:
     """Only the columns that are asked for come over the line."""
     code = (
         "import sys, json; from ger_datasets.preparation.push import push_dataset; from pathlib import Path;"
-        "from ger_datasets.loading.splits import load_splits; from ger_models.training.dataset_checks import check_trainable;"
+        "from ger_datasets.loading.splits import load_splits;"
+        "from ger_models.training.dataset_checks import check_trainable;"
         "push_dataset(Path(sys.argv[1]), 'me/shards');"
         "data = load_splits('me/shards', ['face_features'], ['train'], streaming=True);"
         "check_trainable('me/shards', data, ['face_features']);"

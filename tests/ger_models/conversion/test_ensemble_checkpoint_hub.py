@@ -13,7 +13,7 @@ from hub_server import HubServer
 
 from ger_models.evaluation.predictions import read_predictions
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
 STEPS = """
 import json, sys

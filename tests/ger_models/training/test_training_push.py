@@ -19,7 +19,7 @@ from ger_datasets.support.errors import UserError
 from ger_models.sharing import uploads
 from ger_models.sharing.uploads import Uploads
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
 PUSHED = {
     "config.json", "model.safetensors", "preprocessor_config.json", "metrics.json", "recipe.yaml", "curves.png",
@@ -90,7 +90,7 @@ def test_training_does_not_wait(run_files: Path, monkeypatch: pytest.MonkeyPatch
         return {"url": repo}
 
     monkeypatch.setattr(uploads, "push_files", slow)
-    pushing, began = Uploads("me/x"), time.monotonic()
+    pushing, began = Uploads("me/x", sorted(PUSHED)), time.monotonic()
     pushing.start(run_files)
     pushing.start(run_files)  # one is on its way: this one is left to the next epoch
     assert time.monotonic() - began < 5
@@ -110,7 +110,7 @@ def test_a_push_that_fails_is_a_warning(
         raise UserError("the connection failed")
 
     monkeypatch.setattr(uploads, "push_files", fail)
-    pushing = Uploads("me/x")
+    pushing = Uploads("me/x", sorted(PUSHED))
     pushing.start(run_files)
     assert not pushing.finish(run_files)
     assert "a push failed: the connection failed" in caplog.text
@@ -127,7 +127,7 @@ def test_the_end_of_a_run_does_not_wait_for_ever(
 
     monkeypatch.setattr(uploads, "push_files", silent)
     monkeypatch.setattr(uploads, "PATIENCE_SECONDS", 0.1)
-    pushing, began = Uploads("me/x"), time.monotonic()
+    pushing, began = Uploads("me/x", sorted(PUSHED)), time.monotonic()
     pushing.start(run_files)
     assert not pushing.finish(run_files)
     assert time.monotonic() - began < 10
@@ -145,7 +145,7 @@ def test_a_push_that_finds_no_room_is_a_warning(
 
     monkeypatch.setattr(uploads.os, "link", full)
     monkeypatch.setattr(uploads.shutil, "copy2", full)
-    pushing = Uploads("me/x")
+    pushing = Uploads("me/x", sorted(PUSHED))
     pushing.start(run_files)
     assert not pushing.finish(run_files)
     assert "a push failed: " in caplog.text

@@ -16,7 +16,7 @@ import pytest
 
 from ger_models.presets import PRESETS
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 LAUNCH = (
     "-m accelerate.commands.launch --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
 )

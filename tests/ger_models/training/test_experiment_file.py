@@ -15,7 +15,7 @@ from ger_datasets.support.errors import UserError
 from ger_models.training.experiment_file import read_graph
 
 SMALL = "hidden_size=16,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=16"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ MODELS = (
 def test_killed_at_random_moments(drawn_dataset: Path, tmp_path: Path) -> None:
     """The weights are to the bit those of a run that nobody disturbed, and so is the history."""
     command = [sys.executable, HERE / "kill_train.py", drawn_dataset, tmp_path, "3", *MODELS]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=170)
     assert done.returncode == 0, done.stderr[-3000:]
     for line in done.stdout.splitlines():

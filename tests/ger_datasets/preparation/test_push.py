@@ -23,7 +23,7 @@ from ger_datasets.prepared import read_prepared
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.hub_connection import told_plainly
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
 
 STEPS = """

@@ -20,7 +20,7 @@ from ger_models.presets import PRESETS, build, parse_overrides, preset
 from ger_models.training import loop
 from ger_models.training.dataset_checks import check_trainable, scene_dim
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY_SCENE = "backbone=test_resnet"
 
 

@@ -21,7 +21,7 @@ from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.evaluation.report.plots import plot_confusion_matrix, plot_recall
 from ger_models.evaluation.report.writing import FILES, make_report, write_report
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SCRIPT = ROOT / "scripts" / "evaluate_predictions.py"
 NAMES = ("Negative", "Neutral", "Positive")
 
