@@ -58,7 +58,7 @@ class GroupSceneBuilder:
     Args:
         source: the raw folder.
         work_folder: where the key frames go; needed for videos alone.
-        key_frames: a name in `video.KEY_FRAME_RULES`.
+        key_frames: a name in `frames.KEY_FRAME_RULES`.
         split_by: `video` or `frame`.
         split_seed: another draws other splits.
 

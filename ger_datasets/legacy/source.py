@@ -65,11 +65,11 @@ FACE_COLUMNS = (
 
 
 class LegacySource:
-    """A `sources.ColumnSource` that reads the original's intermediate folders.
+    """A `ColumnSource` that reads the original's intermediate folders.
 
     The face columns of a photo come from the files altogether or not at all, since rows of two detectors do not
     belong together. They are left to be computed, without a word, where the photo's coordinates, landmarks or
-    features are not there, and where `photos.read_photo` turned the photo by its EXIF orientation or reduced it: the
+    features are not there, and where `read_photo` turned the photo by its EXIF orientation or reduced it: the
     files' pixels would be others than the photo's. Crops that are missing or empty (the original cut nothing where a
     box began left of or above the photo) are cut from the photo. `scene_feature` stands for itself.
 

@@ -62,7 +62,7 @@ def listing(names: Iterable[object], most: int = 8) -> str:
 
 
 def printable(name: str | Path) -> str:
-    """A file name as one line of text that any file can hold; see `errors.escaped`."""
+    """A file name as one line of text that any file can hold; see `escaped`."""
     return escaped(os.fspath(name))
 
 

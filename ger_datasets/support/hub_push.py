@@ -38,7 +38,7 @@ def push_files(
         replaced: files in the repository that match this pattern and are not among `files` are deleted.
 
     Returns:
-        as `push_dataset`.
+        `repo`, `url`, `commit`, `files`, `bytes` and `private`.
 
     Raises:
         UserError: the name is malformed, the repository is public although `private` was asked or the reverse, the

@@ -97,7 +97,7 @@ def _arrived(batch: dict[str, Any], processor: GerProcessor) -> dict[str, Any]:
 
 
 class Order(Sampler[int]):
-    """The keys of an epoch, one of the `orders`; the epoch is the collator's, so that both always agree."""
+    """The keys of an epoch, one of the `sampling_orders`; the epoch is the collator's, so that both always agree."""
 
     def __init__(self, sampling: str, seed: int, collator: Collator, **known: Any) -> None:
         self.make, self.seed, self.collator, self.known = ORDERS[sampling], seed, collator, known

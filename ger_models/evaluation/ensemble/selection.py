@@ -53,7 +53,7 @@ def select_ensemble(
         members: the models, each with both splits.
         select: the split whose labels the method sees.
         report: the split that the figures are of; withheld labels are seen by nothing.
-        method: a name in `ensemble.METHODS`.
+        method: a name in `methods.METHODS`.
         options: what the method may be told; its groups are the photos' own.
         allow_selection_on_report: whether the two may be the same split. The result is marked then, in the account
             and in the note of the predictions.
@@ -63,7 +63,7 @@ def select_ensemble(
         The ensemble, its predictions, and as `account`:
 
         format, version: the marker of these files.
-        method, on, weights, coefficients, intercept: the ensemble; see `ensemble.Ensemble`.
+        method, on, weights, coefficients, intercept: the ensemble; see `methods.Ensemble`.
         members: the models' names, in the order of the weights.
         model_revisions, dataset_revisions: theirs, empty where not known.
         select, report, selection_on_report, note.

@@ -40,7 +40,7 @@ def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
     """The card's text: the metadata, then the figures of the report's first model on every split, and of the others.
 
     Args:
-        report: as `report.make_report` returns it.
+        report: as `writing.make_report` returns it.
         dataset: the dataset's name, or its repository on the Hub.
     """
     data = ModelCardData(
@@ -60,7 +60,7 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
 
     Args:
         path: the README.md of a checkpoint.
-        report: as `report.make_report` returns it.
+        report: as `writing.make_report` returns it.
         dataset: as for `render_card`.
 
     Raises:

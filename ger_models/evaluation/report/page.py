@@ -90,7 +90,7 @@ CAUTION = (
 
 
 def render_page(report: Mapping[str, Any], pictures: Mapping[str, Picture] | None = None) -> str:
-    """The page for a report, as `report.make_report` returns it.
+    """The page for a report, as `writing.make_report` returns it.
 
     Args:
         report: the report.
