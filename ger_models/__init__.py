@@ -7,8 +7,10 @@ Importing the package registers them: `AutoModelForImageClassification.from_pret
 
 from . import auto, pipeline_ger
 from .configuration_ensemble import GerEnsembleConfig
+from .configuration_expression import GerExpressionConfig
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .modeling_ensemble import GerEnsembleForImageClassification
+from .modeling_expression import GerExpressionForImageClassification
 from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
@@ -20,6 +22,8 @@ __all__ = [
     "GerEnsembleConfig",
     "GerEnsembleForImageClassification",
     "GerEnsembleProcessor",
+    "GerExpressionConfig",
+    "GerExpressionForImageClassification",
     "GerFaceConfig",
     "GerFaceForImageClassification",
     "GerFusionConfig",

@@ -12,8 +12,10 @@ from transformers import (
 from transformers.image_processing_utils import BaseImageProcessor
 
 from .configuration_ensemble import GerEnsembleConfig
+from .configuration_expression import GerExpressionConfig
 from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .modeling_ensemble import GerEnsembleForImageClassification
+from .modeling_expression import GerExpressionForImageClassification
 from .modeling_face import GerFaceForImageClassification
 from .modeling_fusion import GerFusionForImageClassification
 from .modeling_scene import GerSceneForImageClassification
@@ -24,6 +26,7 @@ MODELS: dict[type[PreTrainedConfig], type[PreTrainedModel]] = {
     GerSceneConfig: GerSceneForImageClassification,
     GerFaceConfig: GerFaceForImageClassification,
     GerFusionConfig: GerFusionForImageClassification,
+    GerExpressionConfig: GerExpressionForImageClassification,
     GerEnsembleConfig: GerEnsembleForImageClassification,
 }
 PROCESSORS: dict[type[PreTrainedConfig], type[BaseImageProcessor]] = {

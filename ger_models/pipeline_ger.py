@@ -102,7 +102,7 @@ class GroupEmotionPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not hasattr(self.image_processor, "columns"):
+        if not hasattr(self.image_processor, "row_columns"):
             raise UserError(
                 f"{TASK} needs one of this package's models with its processor, not a {type(self.model).__name__} "
                 f"with {type(self.image_processor).__name__}"
@@ -214,7 +214,7 @@ class GroupEmotionPipeline(Pipeline):
 
     def _completed(self, rows: Sequence[dict[str, Any]], faces: bool) -> list[dict[str, Any]]:
         """The rows with the columns that the model reads, and the faces where they are asked for."""
-        wanted = {*self.image_processor.columns, *(("face_boxes", "face_scores") if faces else ())}
+        wanted = {*self.image_processor.row_columns, *(("face_boxes", "face_scores") if faces else ())}
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
         for column, option in PREPARED_ONLY.items():
             if column in wanted and any(column not in rows[i] for i in bare):

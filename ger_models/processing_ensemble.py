@@ -61,9 +61,9 @@ class GerEnsembleProcessor(BaseImageProcessor):
         return [KINDS[part["image_processor_type"]](**part) for part in parts], groups
 
     @property
-    def columns(self) -> list[str]:
-        """The dataset columns that any member reads."""
-        return list(dict.fromkeys(column for part in self._parts[0] for column in part.columns))
+    def row_columns(self) -> list[str]:
+        """The columns that a row must have for some member."""
+        return list(dict.fromkeys(column for part in self._parts[0] for column in part.row_columns))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON values."""

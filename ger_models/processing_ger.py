@@ -11,11 +11,13 @@ from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
+from .processing_faces import CONTEXT, RANDOM_NUMBERS, augmented, square_faces
 from .processing_pixels import cut, jpeg_size, normalized, pixels_of, reduced_pixels_of
 
 FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
+GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -30,6 +32,8 @@ class GerProcessor(BaseImageProcessor):
 `face_counts` (batch,) int64 |
     | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32 and `patch_counts` (batch,) int64 |
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
+    | `face_boxes` | `expression_pixels` (total_faces, 1, face_side, face_side) float32, grey squares cut out of \
+`image`, those of all rows one after the other, and `face_counts` (batch,) int64 |
     | `scene_feature` | `scene_feature` (batch, scene_dim) float32 and `scene_mask` (batch,) bool |
 
     Args:
@@ -43,6 +47,9 @@ class GerProcessor(BaseImageProcessor):
         image_std: per channel.
         max_faces: the most confident faces that are kept; the original kept 15.
         scene_dim: length of the scene feature.
+        face_side: side of the squares around the faces, in pixels.
+        face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
+            the longer side of MTCNN's box is 1.04 times the picture's side (median), so that 1 gives FER2013's crop.
     """
 
     model_input_names = (
@@ -53,6 +60,7 @@ class GerProcessor(BaseImageProcessor):
         "face_counts",
         "patch_pixels",
         "patch_counts",
+        "expression_pixels",
         "scene_feature",
         "scene_mask",
     )
@@ -68,6 +76,8 @@ class GerProcessor(BaseImageProcessor):
         image_std: Sequence[float] = IMAGENET_STD,
         max_faces: int = 15,
         scene_dim: int = 0,
+        face_side: int = 48,
+        face_scale: float = 1.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +90,8 @@ class GerProcessor(BaseImageProcessor):
         self.image_std = list(image_std)
         self.max_faces = max_faces
         self.scene_dim = scene_dim
+        self.face_side = face_side
+        self.face_scale = face_scale
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -90,11 +102,17 @@ class GerProcessor(BaseImageProcessor):
         if max_faces < 1:
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
 
+    @property
+    def row_columns(self) -> list[str]:
+        """The columns that a row must have: `columns`, and the photo where faces are cut out of it."""
+        return list(dict.fromkeys([*self.columns, *(["image"] if "face_boxes" in self.columns else [])]))
+
     def _makers(self) -> dict[str, Any]:
         return {
             "image": self._images,
             "skeleton": self._skeletons,
             "aligned_faces": self._aligned_faces,
+            "face_boxes": self._square_faces,
             "face_features": self._faces,
             "sampled_patches": self._patches,
             "scene_feature": self._scenes,
@@ -134,7 +152,7 @@ class GerProcessor(BaseImageProcessor):
         rows: list[Mapping[str, Any]] = [{"image": row} if isinstance(row, Image.Image) else row for row in given]
         if not rows:
             raise ValueError("nothing to process: the list of photos is empty")
-        missing = sorted({column for row in rows for column in self.columns if column not in row})
+        missing = sorted({column for row in rows for column in self.row_columns if column not in row})
         if missing:
             raise ValueError(
                 f"the rows have no {', '.join(missing)}, which this model reads: they have "
@@ -149,6 +167,7 @@ class GerProcessor(BaseImageProcessor):
         """`raw` tensors, their pixels normalised to float32 as the model takes them."""
         mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
         scales = {"pixel_values": (mean, std), "patch_pixels": (mean, std), "face_pixels": (FACE_MEAN, FACE_STD)}
+        scales["expression_pixels"] = (GREY_MEAN, GREY_STD)
         return {name: normalized(t, *scales[name]) if name in scales else t for name, t in tensors.items()}
 
     def _images(
@@ -180,6 +199,25 @@ class GerProcessor(BaseImageProcessor):
             "face_pixels": _packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored),
             "face_counts": torch.tensor([len(faces) for faces in per_row]),
         }
+
+    def _square_faces(
+        self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
+    ) -> dict[str, torch.Tensor]:
+        """Squares around the boxes, packed; in training augmented."""
+        training = generators is not None
+        side = round(self.face_side * (CONTEXT if training else 1))
+        scale = self.face_scale * (CONTEXT if training else 1)
+        cut = []
+        for row in rows:
+            boxes = row["face_boxes"][: self.max_faces]
+            photo = pixels_of(row["image"]) if len(boxes) else torch.empty(3, 0, 0, dtype=torch.uint8)
+            cut.append(square_faces(photo, boxes, side, scale))
+        faces, counts = torch.cat(cut), [len(faces) for faces in cut]
+        if generators is not None:
+            numbers = [torch.rand(n, RANDOM_NUMBERS, generator=g) for n, g in zip(counts, generators, strict=True)]
+            faces = augmented(faces, torch.cat(numbers), self.face_side)
+        pixels = faces.round_().clamp_(0, 255).to(torch.uint8)
+        return {"expression_pixels": pixels, "face_counts": torch.tensor(counts)}
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]

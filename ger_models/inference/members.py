@@ -52,7 +52,7 @@ class Members:
     @property
     def columns(self) -> list[str]:
         """The dataset columns that any of them reads."""
-        return list(dict.fromkeys(column for processor in self.processors for column in processor.columns))
+        return list(dict.fromkeys(column for processor in self.processors for column in processor.row_columns))
 
     def class_names(self, member: int) -> list[str]:
         """The names of the classes 0, 1, ... of one model."""

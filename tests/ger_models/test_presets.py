@@ -25,7 +25,7 @@ COUNTS = [2, 0, 4, 1, 3, 0]
 def overrides_of(name: str) -> str:
     """Configuration fields that make the preset tiny."""
     overrides = []
-    if PRESETS[name].config_class.model_type != "ger_face" and "image" in str(PRESETS[name]):
+    if PRESETS[name].config_class.model_type in ("ger_scene", "ger_fusion") and "image" in str(PRESETS[name]):
         overrides.append("backbone=test_resnet")
     if PRESETS[name].config_class.model_type == "ger_face":
         overrides.append("channels=8")

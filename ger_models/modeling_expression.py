@@ -1,0 +1,118 @@
+"""The faces of a photo -> the expression of each, and from them the emotion of the group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .backbones import keep_own_weights
+from .configuration_expression import GerExpressionConfig
+from .configuration_ger import NO_LABEL
+from .expression_net import ExpressionNet
+from .pooling import unpack
+
+SMALLEST = 1e-6  # probability; keeps logarithms finite
+
+
+@dataclass
+class GerExpressionOutput(ModelOutput):
+    """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_attention` (photos,
+    faces), each face's weight in the answer, and `face_expressions` (photos, faces, expressions), each face's
+    probabilities; both are zero in padded slots."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    face_attention: torch.Tensor | None = None
+    face_expressions: torch.Tensor | None = None
+
+
+class GerExpressionForImageClassification(PreTrainedModel):
+    """A residual network over each face, and the mean over the faces of a photo.
+
+    Where the labels are the expressions, a photo's logits are the mean of its faces' logits: this is how the network
+    is trained, on photos of one face each. Where the labels are group emotions, each face's probabilities are added
+    up by group, divided by the groups' priors and averaged over the faces. A photo without faces gets equal
+    probabilities: nothing is known about it.
+    """
+
+    config_class = GerExpressionConfig
+    main_input_name = "expression_pixels"
+    input_modalities = ("image",)
+
+    def __init__(self, config: GerExpressionConfig) -> None:
+        super().__init__(config)
+        self.net = ExpressionNet(config.widths, config.blocks)
+        keep_own_weights(self.net)
+        self.dropout = nn.Dropout(config.dropout)
+        self.expression_head = nn.Linear(self.net.width, len(config.expressions))
+        self.post_init()
+
+    def embed(self, expression_pixels: torch.Tensor) -> torch.Tensor:
+        """Embeddings (faces, width) of faces (faces, 1, 48, 48): what the head sees."""
+        return self.net(expression_pixels)
+
+    def forward(
+        self,
+        expression_pixels: torch.Tensor,
+        face_counts: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        output_face_attention: bool = False,
+        output_face_expressions: bool = False,
+        return_dict: bool | None = None,
+    ) -> GerExpressionOutput:
+        """Classify photos by the expressions of their faces.
+
+        Args:
+            expression_pixels: (total_faces, 1, 48, 48), the faces of all photos one after the other, grey.
+            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
+            labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            output_face_attention: whether to return `face_attention` too.
+            output_face_expressions: whether to return `face_expressions` too.
+
+        Raises:
+            ValueError: the labels are neither the expressions nor the groups of the configuration.
+        """
+        face_logits = self.expression_head(self.dropout(self.embed(expression_pixels))).float()  # (faces, expressions)
+        labels_are_expressions = self._label_names() == self.config.expressions
+        per_face = face_logits if labels_are_expressions else self._group_scores(face_logits)
+        padded, mask = unpack(per_face, face_counts)  # (photos, slots, classes)
+        counts = face_counts[:, None].clamp(min=1)
+        logits = padded.sum(1) / counts
+        if not labels_are_expressions:
+            if self.config.combination == "probabilities":
+                logits = torch.where(face_counts[:, None] > 0, logits.clamp(min=SMALLEST).log(), 0.0)
+            logits = logits / self.config.answer_temperature
+        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
+        expressions = unpack(face_logits.softmax(1), face_counts)[0] if output_face_expressions else None
+        return GerExpressionOutput(
+            loss=loss,
+            logits=logits,
+            face_attention=mask / counts if output_face_attention else None,
+            face_expressions=expressions,
+        )
+
+    def _label_names(self) -> list[str]:
+        return [self.config.id2label[i] for i in range(self.config.num_labels)]
+
+    def _group_scores(self, face_logits: torch.Tensor) -> torch.Tensor:
+        """(faces, expressions) -> (faces, classes): probabilities of the groups, or their logarithms."""
+        config, names = self.config, self._label_names()
+        missing = sorted(set(config.groups.values()) - set(names)) + sorted(set(names) - set(config.groups.values()))
+        if missing:
+            raise ValueError(
+                f"the labels {', '.join(names)} are neither the expressions {', '.join(config.expressions)} nor the "
+                f"groups {', '.join(sorted(set(config.groups.values())))}: set GerExpressionConfig.groups"
+            )
+        membership = face_logits.new_tensor(
+            [[float(config.groups.get(expression) == name) for name in names] for expression in config.expressions]
+        )
+        scores = face_logits.softmax(1) @ membership  # (faces, classes)
+        if config.priors is not None:
+            scores = scores / scores.new_tensor([config.priors[name] for name in names])
+        scores = scores / scores.sum(1, keepdim=True).clamp(min=SMALLEST)
+        return scores if config.combination == "probabilities" else scores.clamp(min=SMALLEST).log()

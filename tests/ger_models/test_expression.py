@@ -1,0 +1,138 @@
+"""The expression network: crops, augmentation, the group's answer, and photos without faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForImageClassification
+
+from ger_models import GerExpressionConfig, GerExpressionForImageClassification, GerProcessor
+from ger_models.configuration_expression import EXPRESSIONS
+from ger_models.processing_faces import RANDOM_NUMBERS, augmented, square_of
+
+GROUPS = {0: "Negative", 1: "Neutral", 2: "Positive"}
+SMALL = {"widths": [8, 8, 16], "blocks": [0, 1, 1]}
+
+
+def group_model(**fields: object) -> GerExpressionForImageClassification:
+    torch.manual_seed(0)
+    model = GerExpressionForImageClassification(GerExpressionConfig(id2label=GROUPS, **SMALL, **fields))
+    torch.nn.init.normal_(model.expression_head.weight)
+    return model.eval()
+
+
+def row(counts: int, seed: int = 0) -> dict:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(-10, 60, (counts, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(15, 60, (counts, 2))], 1)
+    image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    return {"image": image, "face_boxes": boxes.tolist()}
+
+
+def test_a_tight_crop_is_taken_as_it_is() -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8)
+    photo = {"image": Image.fromarray(grey).convert("RGB"), "face_boxes": [[0, 0, 48, 48]]}
+    batch = GerProcessor(columns=["face_boxes"])([photo])
+    np.testing.assert_allclose(batch["expression_pixels"][0, 0], grey / 127.5 - 1, atol=1e-6)
+
+
+def test_a_square_beyond_the_edge_repeats_the_edge() -> None:
+    white_left = np.zeros((60, 60, 3), np.uint8)
+    white_left[:, :30] = 255
+    processor = GerProcessor(columns=["face_boxes"], face_side=20)
+    pixels = processor([{"image": Image.fromarray(white_left), "face_boxes": [[-20, 20, 0, 40]]}])
+    assert pixels["expression_pixels"].min() == pytest.approx(1.0)
+    assert square_of((0, 0, 10, 20), 1.5) == (-10, -5, 20, 25)
+
+
+def test_the_answer_is_the_mean_of_the_faces_corrected_probabilities() -> None:
+    priors = {"Negative": 0.5, "Neutral": 0.2, "Positive": 0.3}
+    model = group_model(priors=priors, answer_temperature=2.0)
+    batch = GerProcessor(columns=["face_boxes"])([row(3), row(0), row(1)])
+    with torch.no_grad():
+        output = model(**batch, output_face_attention=True, output_face_expressions=True)
+    shares = output.face_expressions.double()  # (photos, slots, 7)
+    index = {name: i for i, name in enumerate(EXPRESSIONS)}
+    negative = shares[..., [index[name] for name in ("angry", "disgust", "fear", "sad")]].sum(-1)
+    groups = torch.stack([negative, shares[..., index["neutral"]], shares[..., index["happy"]]], -1)
+    groups = groups / torch.tensor(list(priors.values()))
+    groups = groups / groups.sum(-1, keepdim=True)
+    torch.testing.assert_close(output.logits[0].double(), groups[0, :3].mean(0).log() / 2, atol=1e-5, rtol=0)
+    torch.testing.assert_close(output.logits[2].double(), groups[2, 0].log() / 2, atol=1e-5, rtol=0)
+    assert output.logits[1].tolist() == [0, 0, 0]
+    torch.testing.assert_close(output.face_attention, torch.tensor([[1 / 3] * 3, [0] * 3, [1, 0, 0]]))
+    assert shares[0, 2].sum() == pytest.approx(1)
+    assert not shares[2, 1:].any()
+
+
+def test_logarithms_are_averaged_too() -> None:
+    model = group_model(combination="logarithms")
+    one, two = (GerProcessor(columns=["face_boxes"])([row(1, seed)]) for seed in (0, 1))
+    both = {name: torch.cat([one[name], two[name]]) for name in one}
+    both["face_counts"] = torch.tensor([2])
+    with torch.no_grad():
+        mean = (model(**one).logits + model(**two).logits) / 2
+        torch.testing.assert_close(model(**both).logits, mean, atol=1e-5, rtol=0)
+
+
+def test_labels_may_be_the_expressions(tmp_path: Path) -> None:
+    config = GerExpressionConfig(id2label=dict(enumerate(EXPRESSIONS)), **SMALL)
+    model = GerExpressionForImageClassification(config).eval()
+    batch = GerProcessor(columns=["face_boxes"])([row(1), row(2)])
+    output = model(**batch, output_face_expressions=True)
+    torch.testing.assert_close(output.logits[0].softmax(0), output.face_expressions[0, 0])
+    model.save_pretrained(tmp_path)
+    again = AutoModelForImageClassification.from_pretrained(tmp_path)
+    torch.testing.assert_close(again(**batch).logits, output.logits)
+
+
+def test_other_labels_are_refused() -> None:
+    model = GerExpressionForImageClassification(GerExpressionConfig(id2label={0: "calm", 1: "tense"}, **SMALL))
+    with pytest.raises(ValueError, match=r"calm, tense .*neither the expressions .* nor the groups"):
+        model(**GerProcessor(columns=["face_boxes"])([row(1)]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("combination", "median"), ("answer_temperature", 0), ("answer_temperature", True), ("dropout", 1), ("widths", [4.5, 8, 8]),
+        ("blocks", [1, 0, 1]), ("blocks", [1, 1]), ("priors", {"Negative": 0}), ("expressions", []),
+    ],
+)  # fmt: skip
+def test_the_configuration_names_a_wrong_field(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"GerExpressionConfig\.{field} must be"):
+        GerExpressionConfig(**{**SMALL, field: value})
+
+
+def test_augmentation_depends_on_the_row_alone() -> None:
+    processor = GerProcessor(columns=["face_boxes"])
+
+    def generators(*seeds: int) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    together = processor.raw([row(2, 0), row(3, 1)], generators(5, 6))["expression_pixels"]
+    alone = processor.raw([row(3, 1)], generators(6))["expression_pixels"]
+    assert torch.equal(together[2:], alone)
+    other = processor.raw([row(3, 1)], generators(7))["expression_pixels"]
+    assert (other != alone).float().mean() > 0.5
+
+
+def test_half_way_numbers_leave_a_face_where_it_is() -> None:
+    face = torch.rand(1, 1, 72, 72, generator=torch.Generator().manual_seed(0)) * 200 + 20
+    numbers = torch.full((1, RANDOM_NUMBERS), 0.5)
+    numbers[:, 9] = 0.9  # no hole
+    torch.testing.assert_close(augmented(face, numbers, 48), face[:, :, 12:60, 12:60], atol=1e-3, rtol=0)
+
+
+def test_a_photo_with_two_hundred_faces_and_faces_of_eight_pixels() -> None:
+    boxes = [[8.0 * i, 8.0 * j, 8.0 * i + 8, 8.0 * j + 8] for i in range(20) for j in range(10)]
+    rng = np.random.default_rng(0)
+    photo = {"image": Image.fromarray(rng.integers(0, 256, (80, 160, 3), dtype=np.uint8)), "face_boxes": boxes}
+    batch = GerProcessor(columns=["face_boxes"], max_faces=200)([photo])
+    assert batch["face_counts"].tolist() == [200]
+    with torch.no_grad():
+        assert group_model()(**batch).logits.isfinite().all()
