@@ -5,6 +5,8 @@ Importing the package registers them: `AutoModelForImageClassification.from_pret
 `pipeline("group-emotion", ...)` answers photos.
 """
 
+from pathlib import Path
+
 from . import auto, pipeline_ger
 from .configuration_ensemble import GerEnsembleConfig
 from .configuration_expression import GerExpressionConfig
@@ -18,7 +20,11 @@ from .pipeline_ger import GroupEmotionPipeline
 from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
 
+# the checkpoint that comes with the package: from_pretrained(STARTER)
+STARTER = str(Path(__file__).parent / "starter")
+
 __all__ = [
+    "STARTER",
     "GerEnsembleConfig",
     "GerEnsembleForImageClassification",
     "GerEnsembleProcessor",

@@ -99,8 +99,9 @@ def test_other_labels_are_refused() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("combination", "median"), ("answer_temperature", 0), ("answer_temperature", True), ("dropout", 1), ("widths", [4.5, 8, 8]),
-        ("blocks", [1, 0, 1]), ("blocks", [1, 1]), ("priors", {"Negative": 0}), ("expressions", []),
+        ("combination", "median"), ("answer_temperature", 0), ("answer_temperature", True), ("dropout", 1),
+        ("widths", [4.5, 8, 8]), ("blocks", [1, 0, 1]), ("blocks", [1, 1]),
+        ("priors", {"Negative": 0}), ("expressions", []),
     ],
 )  # fmt: skip
 def test_the_configuration_names_a_wrong_field(field: str, value: object) -> None:
