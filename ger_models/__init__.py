@@ -9,8 +9,7 @@ from pathlib import Path
 
 from . import auto, pipeline_ger
 from .configuration_ensemble import GerEnsembleConfig
-from .configuration_expression import GerExpressionConfig
-from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .modeling_ensemble import GerEnsembleForImageClassification
 from .modeling_expression import GerExpressionForImageClassification
 from .modeling_face import GerFaceForImageClassification

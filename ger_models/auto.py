@@ -12,8 +12,7 @@ from transformers import (
 from transformers.image_processing_utils import BaseImageProcessor
 
 from .configuration_ensemble import GerEnsembleConfig
-from .configuration_expression import GerExpressionConfig
-from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .modeling_ensemble import GerEnsembleForImageClassification
 from .modeling_expression import GerExpressionForImageClassification
 from .modeling_face import GerFaceForImageClassification

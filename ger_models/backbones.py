@@ -1,11 +1,14 @@
-"""The only file that creates a timm model."""
+"""Networks from pixels to features: timm's models, which only this file creates, and the small one for faces."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 import timm
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
@@ -48,3 +51,69 @@ def init_non_persistent_buffers(module: nn.Module) -> None:
     recompute = getattr(module, "init_non_persistent_buffers", None)
     if callable(recompute):
         recompute()
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a number from 0 to 1 that depends on all channels' means (Hu et al. 2018)."""
+
+    def __init__(self, width: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(width, width // reduction, 1)
+        self.up = nn.Conv2d(width // reduction, width, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(faces, width, height, width of the map) -> the same shape."""
+        return x * torch.sigmoid(self.up(F.relu(self.down(x.mean((2, 3), keepdim=True)))))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with BatchNorm beside a shortcut (He et al. 2016); the shortcut averages where the map
+    shrinks (He et al. 2019, ResNet-D)."""
+
+    def __init__(self, narrow: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(narrow, wide, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(wide)
+        self.conv2 = nn.Conv2d(wide, wide, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(wide)
+        self.excitation = SqueezeExcitation(wide)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or narrow != wide:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride), nn.Conv2d(narrow, wide, 1, bias=False), nn.BatchNorm2d(wide)
+            )
+        nn.init.zeros_(self.norm2.weight)  # each block begins as its shortcut (Goyal et al. 2017)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(faces, narrow, side, side) -> (faces, wide, side / stride, side / stride)."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.excitation(self.norm2(self.conv2(y)))
+        return F.relu(y + self.shortcut(x))
+
+
+class ExpressionNet(nn.Module):
+    """Grey faces (faces, 1, 48, 48), scaled to -1 ... 1 -> embeddings (faces, last of `widths`).
+
+    Args:
+        widths: channels of each stage; every stage but the first halves the map.
+        blocks: residual blocks of each stage; the first may have none, since at full resolution they cost most.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        layers: list[nn.Module] = []
+        narrow = widths[0]
+        for stage, (wide, count) in enumerate(zip(widths, blocks, strict=True)):
+            for i in range(count):
+                layers.append(ResidualBlock(narrow, wide, stride=2 if stage and not i else 1))
+                narrow = wide
+        self.body = nn.Sequential(*layers)
+        self.width = narrow
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """(faces, 1, 48, 48), scaled to -1 ... 1 -> (faces, width)."""
+        return self.body(self.stem(faces)).mean((2, 3))

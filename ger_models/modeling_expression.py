@@ -10,10 +10,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .backbones import keep_own_weights
-from .configuration_expression import GerExpressionConfig
-from .configuration_ger import NO_LABEL
-from .expression_net import ExpressionNet
+from .backbones import ExpressionNet, keep_own_weights
+from .configuration_ger import NO_LABEL, GerExpressionConfig
 from .pooling import unpack
 
 SMALLEST = 1e-6  # probability; keeps logarithms finite

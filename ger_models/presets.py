@@ -13,8 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ger_datasets.support.errors import UserError
 
 from .auto import MODELS
-from .configuration_expression import GerExpressionConfig
-from .configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
 from .processing_ger import GerProcessor
 from .training.recipe import Recipe, modern
 

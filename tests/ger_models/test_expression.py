@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification
 
 from ger_models import GerExpressionConfig, GerExpressionForImageClassification, GerProcessor
-from ger_models.configuration_expression import EXPRESSIONS
+from ger_models.configuration_ger import EXPRESSIONS
 from ger_models.processing_faces import RANDOM_NUMBERS, augmented, square_of
 
 GROUPS = {0: "Negative", 1: "Neutral", 2: "Positive"}
