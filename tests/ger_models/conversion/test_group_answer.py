@@ -53,7 +53,7 @@ def test_the_model_answers_as_was_chosen() -> None:
 
 def test_a_network_that_leans_to_the_negative_is_corrected() -> None:
     probabilities, labels = faces(3000, bias=1.5)
-    counts = {name: 1000 for name in EXPRESSIONS}
+    counts = dict.fromkeys(EXPRESSIONS, 1000)
     fields, tried = choose_answer(probabilities, labels, EXPRESSIONS, counts)
     assert fields["priors"]["Negative"] > fields["priors"]["Neutral"]
     by_choice = {(t["combination"], t["prior_power"], t["surprise"]): t["accuracy"] for t in tried}
