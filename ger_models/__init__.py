@@ -2,10 +2,8 @@
 
 Importing the package registers them: `AutoModelForImageClassification.from_pretrained` and
 `AutoImageProcessor.from_pretrained` open its checkpoints, and
-`pipeline("group-emotion", ...)` answers photos.
+`pipeline("group-emotion")` answers photos. `from_pretrained(STARTER)` opens the checkpoint that comes with the package.
 """
-
-from pathlib import Path
 
 from . import auto, pipeline_ger
 from .configuration_ensemble import GerEnsembleConfig
@@ -18,9 +16,7 @@ from .modeling_scene import GerSceneForImageClassification
 from .pipeline_ger import GroupEmotionPipeline
 from .processing_ensemble import GerEnsembleProcessor
 from .processing_ger import GerProcessor
-
-# the checkpoint that comes with the package: from_pretrained(STARTER)
-STARTER = str(Path(__file__).parent / "starter")
+from .starter import STARTER
 
 __all__ = [
     "STARTER",

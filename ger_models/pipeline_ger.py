@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import logging
 import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from transformers import AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
@@ -30,6 +31,9 @@ from ger_datasets.photos.reading import (
 )
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
+from .configuration_ger import GerExpressionConfig
+from .starter import STARTER
+
 if TYPE_CHECKING:
     from ger_datasets.faces import FaceExtractor
 
@@ -40,27 +44,41 @@ ORIENTATION = 0x0112  # the EXIF tag
 BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer are taken, so that memory has a bound
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+FACES = ("face_boxes", "face_scores")
+ON_REQUEST = ("output_face_logits", "output_face_attention", "output_face_expressions")  # of those that models know
+NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
 # columns that do not follow from a photo -> the option of prepare.py that fills them
 PREPARED_ONLY = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
 
 
 class FaceColumns:
-    """Photos -> the columns that follow from them and their faces. The detector is made at the first call."""
+    """Photos -> the columns that follow from them and their faces. The detector is made at the first call.
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = device
+    Args:
+        device: where faces are looked for.
+        columns: those that are made, see `photo_columns`; None: all of them.
+        whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str = "cpu",
+        columns: Collection[str] | None = None,
+        whole_face: bool = False,
+    ) -> None:
+        self.device, self.columns, self.whole_face = device, columns, whole_face
         self.extractor: FaceExtractor | None = None
 
-    def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+    def __call__(self, images: Sequence[Image.Image], whole_face: bool | None = None) -> list[dict[str, Any]]:
         from ger_datasets.faces import FaceExtractor
         from ger_datasets.faces.columns import photo_columns
 
         if self.extractor is None:
             self.extractor = FaceExtractor(device=self.device)
-        return [
-            photo_columns(image, faces) for image, faces in zip(images, self.extractor.extract(images), strict=True)
-        ]
+        whole_face = self.whole_face if whole_face is None else whole_face
+        found = self.extractor.whole_pictures(images) if whole_face else self.extractor.extract(images)
+        return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
 
 
 class GroupEmotionPipeline(Pipeline):
@@ -69,7 +87,7 @@ class GroupEmotionPipeline(Pipeline):
         import ger_models
         from transformers import pipeline
 
-        answer = pipeline("group-emotion", model="runs/densenet_emotic")
+        answer = pipeline("group-emotion")  # the model that comes with the package; model="runs/a" is another
         answer("party.jpg")
         answer(["a.jpg", "https://example.org/b.jpg", image], batch_size=8)
 
@@ -77,13 +95,18 @@ class GroupEmotionPipeline(Pipeline):
     several are a list, a generator or a dataset. Lists give lists, the others give answers one by one. A photo's
     answer never depends on its batch.
 
-    Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces` (each with `box` x1 y1
-    x2 y2 in pixels of the upright photo, `score`, and `attention`, its share in the answer, where the model says it),
-    `face_count`, and `note`: what to know before believing the answer, or "". `faces` and `face_count` are None where
-    nobody looked for faces: in photos, for models that do not read them, unless `faces=True`.
+    Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces`, `face_count`, and
+    `note`: what to know before believing the answer, or "". Each face has its `box` x1 y1 x2 y2 in pixels of the
+    upright photo, its `score`, and, where the model tells, `attention`, its share in the answer, and `expressions`
+    (expression -> probability). `faces` and `face_count` are None where nobody looked for faces: in photos, for models
+    that do not read them, unless `faces=True`. `label` is None where a model that goes by faces alone found none: its
+    `scores` are then equal.
 
     Keyword arguments, here or in a call:
         faces: look for faces even if the model does not read them.
+        expressions: give each face's `expressions` whatever the model: by the one that comes with the package, where
+            the model does not tell.
+        whole_face: take each picture as one face, from edge to edge, without looking for any.
         on_error: `raise` stops at a photo that cannot be used (UserError); `return` answers {"error": the photo's name
             and the reason} and goes on. Default: `raise` for a photo alone, `return` for several.
         timeout: seconds that the download of a photo may take. Default: 20.
@@ -108,21 +131,27 @@ class GroupEmotionPipeline(Pipeline):
                 f"with {type(self.image_processor).__name__}"
             )
         self.model.eval()
-        self._face_columns = FaceColumns(self.device)
+        self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
+        known = inspect.signature(self.model.forward).parameters
+        self._requests = {name: True for name in ON_REQUEST if name in known}
+        self._starter: tuple[Any, Any] | None = None  # tells expressions where the model does not
 
     def _sanitize_parameters(
-        self, faces: bool | None = None, on_error: str | None = None, timeout: float | None = None
+        self,
+        faces: bool | None = None,
+        expressions: bool | None = None,
+        whole_face: bool | None = None,
+        on_error: str | None = None,
+        timeout: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if on_error not in (None, "raise", "return"):
             raise UserError(f"on_error must be 'raise' or 'return', not {on_error!r}")
         if timeout is not None and not timeout > 0:
             raise UserError(f"timeout must be above 0 seconds, not {timeout}")
         reading = {"on_error": on_error, "timeout": timeout}
-        return (
-            {name: value for name, value in reading.items() if value is not None},
-            {} if faces is None else {"faces": faces},
-            {},
-        )
+        looking = {"faces": faces, "expressions": expressions, "whole_face": whole_face}
+        given = [{name: value for name, value in some.items() if value is not None} for some in (reading, looking)]
+        return given[0], given[1], {}
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping)):
@@ -187,34 +216,57 @@ class GroupEmotionPipeline(Pipeline):
                 raise UserError(error) from reason
             return {"error": error}
 
-    def _forward(self, photos: Sequence[dict[str, Any]], faces: bool = False) -> list[dict[str, Any]]:
+    def _forward(
+        self,
+        photos: Sequence[dict[str, Any]],
+        faces: bool = False,
+        expressions: bool = False,
+        whole_face: bool = False,
+    ) -> list[dict[str, Any]]:
         good = [photo["row"] for photo in photos if "row" in photo]
-        answers = iter(self._answered(good, faces) if good else [])
+        if good:
+            wanted = {*self.image_processor.row_columns, *(FACES if faces or expressions or whole_face else ())}
+            wanted |= {WITHOUT_FACES} if expressions else set()
+            good = self._answered(self._completed(good, wanted, whole_face), expressions)
+        answers = iter(good)
         return [photo if "error" in photo else next(answers) for photo in photos]
 
-    def _answered(self, rows: Sequence[dict[str, Any]], faces: bool) -> list[dict[str, Any]]:
-        rows = self._completed(rows, faces)
+    def _answered(self, rows: Sequence[dict[str, Any]], expressions: bool) -> list[dict[str, Any]]:
         try:
             inputs = self.image_processor(rows)
         except ValueError as error:
             raise UserError(str(error)) from error
-        output = self.model(
-            **inputs.to(self.device, self.model.dtype), output_face_logits=True, output_face_attention=True
-        )
-        attention = output.get("face_attention")  # (photos, faces)
+        output = self.model(**inputs.to(self.device, self.model.dtype), **self._requests)
+        attention, told = output.get("face_attention"), output.get("face_expressions")  # (photos, faces, ...)
+        names = getattr(self.model.config, "expressions", [])
+        if told is None and expressions:
+            told, names = self._starter_expressions(rows)
         return [
             {
                 "logits": output.logits[i].float(),
                 "boxes": row.get("face_boxes"),
                 "face_scores": row.get("face_scores"),
                 "attention": None if attention is None else attention[i].float(),
+                "expressions": None if told is None else told[i].float(),
+                "expression_names": names,
             }
             for i, row in enumerate(rows)
         ]
 
-    def _completed(self, rows: Sequence[dict[str, Any]], faces: bool) -> list[dict[str, Any]]:
-        """The rows with the columns that the model reads, and the faces where they are asked for."""
-        wanted = {*self.image_processor.row_columns, *(("face_boxes", "face_scores") if faces else ())}
+    def _starter_expressions(self, rows: Sequence[dict[str, Any]]) -> tuple[torch.Tensor, list[str]]:
+        """What the model that comes with the package tells: (photos, faces, expressions), and the expressions."""
+        if self._starter is None:
+            model = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
+            self._starter = model.eval().to(self.device), AutoImageProcessor.from_pretrained(STARTER)
+        model, processor = self._starter
+        output = model(**processor(rows).to(self.device), output_face_expressions=True)
+        return output.face_expressions, model.config.expressions
+
+    def _completed(
+        self, rows: Sequence[dict[str, Any]], wanted: Collection[str], whole_face: bool
+    ) -> list[dict[str, Any]]:
+        """The rows with the columns `wanted`."""
+        wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
         for column, option in PREPARED_ONLY.items():
             if column in wanted and any(column not in rows[i] for i in bare):
@@ -226,7 +278,7 @@ class GroupEmotionPipeline(Pipeline):
             return list(rows)
         if any("image" not in rows[i] for i in bare):
             raise UserError(f"a row without image lacks {', '.join(sorted(wanted))}, of which this model needs all")
-        found = dict(zip(bare, self._face_columns([rows[i]["image"] for i in bare]), strict=True))
+        found = dict(zip(bare, self._face_columns([rows[i]["image"] for i in bare], whole_face), strict=True))
         return [{**found[i], **row} if i in found else row for i, row in enumerate(rows)]
 
     def postprocess(self, answered: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +288,7 @@ class GroupEmotionPipeline(Pipeline):
         shares = answered["logits"].softmax(-1).tolist()
         names = [self.model.config.id2label[i] for i in range(len(shares))]
         best = max(range(len(shares)), key=shares.__getitem__)
+        by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
         faces = None
         if answered["boxes"] is not None and answered["face_scores"] is not None:
             faces = [
@@ -245,9 +298,13 @@ class GroupEmotionPipeline(Pipeline):
             if answered["attention"] is not None:  # of the most confident faces; the model saw no others
                 for face, share in zip(faces, answered["attention"].tolist(), strict=False):
                     face["attention"] = share
-        notes = [getattr(self.model.config, "notice", ""), "no face was found" if faces == [] else ""]
+            if answered["expressions"] is not None:
+                for face, told in zip(faces, answered["expressions"].tolist(), strict=False):
+                    face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
+        faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
+        notes = [getattr(self.model.config, "notice", ""), faceless if faces == [] else ""]
         return {
-            "label": names[best],
+            "label": None if by_faces_alone and faces == [] else names[best],
             "score": shares[best],
             "scores": dict(zip(names, shares, strict=True)),
             "faces": faces,
@@ -346,5 +403,9 @@ def _name(photo: Any) -> str:
 
 
 PIPELINE_REGISTRY.register_pipeline(
-    TASK, pipeline_class=GroupEmotionPipeline, pt_model=AutoModelForImageClassification, type="image"
+    TASK,
+    pipeline_class=GroupEmotionPipeline,
+    pt_model=AutoModelForImageClassification,
+    default={"model": (STARTER, "main")},  # of a folder the revision says nothing, but it must be there
+    type="image",
 )

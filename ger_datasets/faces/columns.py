@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from PIL import Image
@@ -12,25 +12,28 @@ from ..photos.reading import encode_jpeg
 from . import Faces, align_faces, crop_faces
 
 
-def photo_columns(image: Image.Image, faces: Faces) -> dict[str, Any]:
+def photo_columns(image: Image.Image, faces: Faces, wanted: Collection[str] | None = None) -> dict[str, Any]:
     """The columns of `schema.features` that follow from the photo alone, images as PIL images.
 
     Args:
         image: the photo, upright, RGB.
         faces: its faces.
+        wanted: the columns that are made; None: all of them.
     """
-    return {
-        "image": image,
-        "face_boxes": faces.boxes.tolist(),
-        "face_scores": faces.scores.tolist(),
-        "face_landmarks": faces.landmarks.reshape(-1, 10).tolist(),
-        "face_features": faces.features.tolist(),
-        "face_crops": crop_faces(image, faces.boxes),
-        "aligned_faces": align_faces(image, faces.landmarks),
-        "sampled_patches": [] if len(faces) else sample_patches(image),
-        "skeleton": None,
-        "scene_feature": None,
+    makers: dict[str, Callable[[], Any]] = {
+        "image": lambda: image,
+        "face_boxes": faces.boxes.tolist,
+        "face_scores": faces.scores.tolist,
+        "face_landmarks": lambda: faces.landmarks.reshape(-1, 10).tolist(),
+        "face_features": faces.features.tolist,
+        "face_expressions": lambda: None,
+        "face_crops": lambda: crop_faces(image, faces.boxes),
+        "aligned_faces": lambda: align_faces(image, faces.landmarks),
+        "sampled_patches": lambda: [] if len(faces) else sample_patches(image),
+        "skeleton": lambda: None,
+        "scene_feature": lambda: None,
     }
+    return {name: make() for name, make in makers.items() if wanted is None or name in wanted}
 
 
 def encoded(columns: Mapping[str, Any]) -> dict[str, Any]:

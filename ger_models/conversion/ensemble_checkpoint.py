@@ -18,7 +18,7 @@ from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
 from ..evaluation.report.card import render_card
 from ..evaluation.report.writing import make_report
-from ..inference.checkpoints import load_checkpoint
+from ..inference.checkpoints import checkpoint_place, load_checkpoint
 from ..inference.revisions import model_revision
 from ..inference.saving import disk_told, put_files
 from ..modeling_ensemble import GerEnsembleForImageClassification
@@ -65,7 +65,7 @@ def member_checkpoints(names: Sequence[str], members: Sequence[Predictions]) -> 
         UserError: there is not one for each member, it is a folder that is not there, or a recorded one has changed.
     """
     recorded = list(names) == RECORDED
-    names = [member.model for member in members] if recorded else list(names)
+    names = [checkpoint_place(name) for name in ([member.model for member in members] if recorded else names)]
     if len(names) != len(members):
         raise UserError(f"--members must be one checkpoint for each of the {len(members)} members, found {len(names)}")
     missing = [name for name in names if is_missing_folder(name)]

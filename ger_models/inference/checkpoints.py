@@ -22,19 +22,30 @@ from ger_datasets.support.repository_names import is_missing_folder
 
 from ..processing_ensemble import GerEnsembleProcessor
 from ..processing_ger import GerProcessor
+from ..starter import STARTER
 
 PROCESSOR = "preprocessor_config.json"
+STARTER_NAME = "starter"  # stands for the checkpoint that comes with the package wherever a checkpoint is named
+
+
+def checkpoint_place(name: str) -> str:
+    """Where a checkpoint is: of `starter` the folder in this package, unless there is a folder of that name here."""
+    return STARTER if name == STARTER_NAME and not Path(name).is_dir() else name
 
 
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
     """The model, ready for inference, and the processor in a folder or Hub repository.
 
     Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run. Of a model
-    from the Hub, `config._commit_hash` is the commit.
+    from the Hub, `config._commit_hash` is the commit. Weights that are stored in half precision become float32.
+
+    Args:
+        name: a folder, a Hub repository, or `starter`.
 
     Raises:
         UserError: there is no checkpoint, or none of this package's kind.
     """
+    name = checkpoint_place(name)
     if is_missing_folder(name):
         raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
     if Path(name).is_dir():
@@ -46,7 +57,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
         # of a repository one commit for all its files: transformers does not tell which it has taken
         commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
         options = {"revision": commit or "main", "trust_remote_code": False}
-        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
+        model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options).float()
         file = f"its {PROCESSOR}"
         processor = AutoImageProcessor.from_pretrained(name, **options)
         model.config._commit_hash = commit
@@ -66,11 +77,12 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
 
 
 def read_config(name: str) -> PreTrainedConfig:
-    """The configuration of the checkpoint in a folder or Hub repository; no code from there is run.
+    """The configuration of the checkpoint in a folder or Hub repository, or of `starter`; no code from there is run.
 
     Raises:
         UserError: there is none, or none that transformers and this package know.
     """
+    name = checkpoint_place(name)
     try:
         return read_from_hub(name, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
     except UserError:

@@ -19,7 +19,7 @@ from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
 from ..configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
-from ..inference.checkpoints import read_config
+from ..inference.checkpoints import checkpoint_place, read_config
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +154,7 @@ def _report(checkpoint: str, loaded: int, left_out: dict[str, str]) -> dict[str,
 
 def _read(checkpoint: str) -> tuple[PreTrainedConfig, dict[str, torch.Tensor]]:
     """The configuration and the weights of a folder that `save_pretrained` wrote, or of a repository on the Hub."""
+    checkpoint = checkpoint_place(checkpoint)
     if is_missing_folder(checkpoint):
         raise UserError(f"no folder {checkpoint}: name a run, a checkpoint or a repository on the Hub")
     folder, config = Path(checkpoint), read_config(checkpoint)
