@@ -139,7 +139,7 @@ def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, 
             except (*ODD_NOTES, OSError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())
                 raise UserError(f"{path} cannot be read: {reason}; delete it and run prepare.py again") from error
-            lacking = [name for name in schema.features() if name not in found]
+            lacking = [name for name in schema.features() if name not in {*found, *schema.LATER_COLUMNS}]
             if lacking:
                 raise UserError(f"{path} lacks the columns {listing(lacking)}; prepare the dataset with this version")
             if not isinstance(found["label"], ClassLabel):

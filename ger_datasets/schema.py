@@ -10,6 +10,7 @@
 | face_scores | List(float32) | MTCNN's probability that this is a face |
 | face_landmarks | List(List(float32, 10)) | x1 y1 ... x5 y5: eyes, nose, mouth corners, pixels of `image` |
 | face_features | List(List(float32, 256)) | the last hidden layer of MTCNN's O-Net |
+| face_expressions | List(List(float32, 7)) or None | probabilities of `EXPRESSIONS`, from an expression model |
 | face_crops | List(Image) | the box, as it stands |
 | aligned_faces | List(Image) | similarity-aligned, 96 wide x 112 high |
 | sampled_patches | List(Image) | four fixed patches standing in for faces where none is found, else empty |
@@ -32,6 +33,8 @@ NO_LABEL = -1
 SPLITS = ("train", "validation", "test")
 
 FACE_FEATURE_DIM = 256
+EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
+LATER_COLUMNS = ("face_expressions",)  # that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 
 
@@ -52,6 +55,7 @@ def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] 
             "face_scores": List(Value("float32")),
             "face_landmarks": List(List(Value("float32"), length=10)),
             "face_features": List(List(Value("float32"), length=FACE_FEATURE_DIM)),
+            "face_expressions": List(List(Value("float32"), length=len(EXPRESSIONS))),
             "face_crops": List(Image()),
             "aligned_faces": List(Image()),
             "sampled_patches": List(Image()),

@@ -1,8 +1,8 @@
 """Models for group-level emotion recognition, as transformers models.
 
 Importing the package registers them: `AutoModelForImageClassification.from_pretrained` and
-`AutoImageProcessor.from_pretrained` open its checkpoints, and
-`pipeline("group-emotion")` answers photos. `from_pretrained(STARTER)` opens the checkpoint that comes with the package.
+`AutoImageProcessor.from_pretrained` open its checkpoints, of which `STARTER` comes with the
+package, and `pipeline("group-emotion")` answers photos.
 """
 
 from . import auto, pipeline_ger

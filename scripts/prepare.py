@@ -17,7 +17,7 @@ from ger_datasets.builders import BUILDERS
 from ger_datasets.legacy.source import LegacySource
 from ger_datasets.preparation.column_sources import skeleton_source
 from ger_datasets.preparation.run import prepare
-from ger_datasets.preparation.shards import SceneEncoder
+from ger_datasets.preparation.shards import ExpressionReader, SceneEncoder
 from ger_datasets.support.command_line import run
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError
@@ -42,6 +42,13 @@ class Arguments:
         default=None,
         metadata={"help": "Checkpoint of a scene model that fills scene_feature; may be added to a prepared dataset."},
     )
+    expressions: str = field(
+        default="starter",
+        metadata={
+            "help": "Checkpoint of an expression model that fills face_expressions, or none; may be added to a "
+            "prepared dataset. Default: starter, the one that comes with the package."
+        },
+    )
     legacy: Path | None = field(
         default=None, metadata={"help": "Folder of the original's FaceCoordinates, FaceFeatures, ..., read instead."}
     )
@@ -62,6 +69,7 @@ def main(arguments: Arguments) -> dict | None:
     skeletons = skeleton_source(arguments.skeletons, arguments.source)
     legacy = arguments.legacy and LegacySource(arguments.legacy, arguments.source)
     scene = arguments.scene_model and scene_encoder(arguments.scene_model)
+    expressions = None if arguments.expressions == "none" else expression_reader(arguments.expressions)
     first, parts = part(arguments.shard)
     figures = prepare(
         arguments.dataset,
@@ -73,6 +81,7 @@ def main(arguments: Arguments) -> dict | None:
         legacy=legacy,
         skeletons=skeletons,
         scene=scene,
+        expressions=expressions,
         device=choose_device(arguments.device, state),
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,
@@ -81,10 +90,17 @@ def main(arguments: Arguments) -> dict | None:
 
 
 def scene_encoder(checkpoint: str) -> SceneEncoder:
-    """The models come in here alone: every process of a run without one starts a second sooner."""
+    """The models come in here and below alone: every process of a run without one starts a second sooner."""
     from ger_models.inference.scene_features import CheckpointSceneEncoder
 
     return CheckpointSceneEncoder(checkpoint)
+
+
+def expression_reader(checkpoint: str) -> ExpressionReader:
+    """See `scene_encoder`."""
+    from ger_models.inference.face_expressions import CheckpointExpressions
+
+    return CheckpointExpressions(checkpoint)
 
 
 def part(text: str) -> tuple[int, int]:

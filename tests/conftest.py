@@ -90,6 +90,20 @@ def drawn_dataset(drawn_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
+@pytest.fixture(scope="session")
+def expression_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small expression model of the groups Negative, Neutral and Positive that has learnt nothing."""
+    from ger_models.presets import build
+
+    folder = tmp_path_factory.mktemp("expressions") / "small"
+    torch.manual_seed(0)
+    model, processor = build("face_expressions", ["Negative", "Neutral", "Positive"])
+    torch.nn.init.normal_(model.expression_head.weight)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def raw_folder(tmp_path: Path) -> Path:
     """A raw folder in the GAF 3.0 layout whose photos are plain colours: nine to train, three in val, no lists."""

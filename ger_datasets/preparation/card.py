@@ -26,6 +26,7 @@ SOURCES = {
     "legacy": "Older intermediates in place of computed columns",
     "skeletons": "Skeletons",
     "scene_model": "Scene features",
+    "expressions": "Expressions of faces",
 }
 FACE_BINS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 12), (13, None))  # 80 % of GAF 3.0's photos have at most 12 faces
 

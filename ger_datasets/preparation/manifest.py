@@ -57,6 +57,9 @@ ENTRY: Mapping[str, Callable[[Any], bool]] = {
     "skeletons": lambda value: value is None or isinstance(value, dict),
     "scene_model": lambda value: value is None or isinstance(value, dict),
 }
+LATER_ENTRY: Mapping[str, Callable[[Any], bool]] = {  # what entries of earlier versions do not hold
+    "expressions": lambda value: value is None or isinstance(value, dict),
+}
 
 
 class Manifest:
@@ -112,7 +115,8 @@ class Manifest:
         if not path.exists():
             return None
         entry = _read(path, ENTRY)
-        wrong = [name for name, kind in ENTRY.items() if not kind(entry[name])]
+        kinds = {**ENTRY, **{name: kind for name, kind in LATER_ENTRY.items() if name in entry}}
+        wrong = [name for name, kind in kinds.items() if not kind(entry[name])]
         if not shard.startswith(f"{entry['split']}-"):
             wrong.append("split")
         if wrong:

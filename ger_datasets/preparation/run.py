@@ -39,7 +39,7 @@ from .card import write_card
 from .column_sources import ColumnSource
 from .duplicates import duplicate_summary
 from .manifest import Manifest
-from .shards import SceneEncoder, Shard, ShardWriter, Work, plan_shards
+from .shards import ExpressionReader, SceneEncoder, Shard, ShardWriter, Work, plan_shards
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ def prepare(
     legacy: LegacySource | None = None,
     skeletons: ColumnSource | None = None,
     scene: SceneEncoder | None = None,
+    expressions: ExpressionReader | None = None,
     device: str = "cpu",
     part: tuple[int, int] = (0, 1),
     everyone: Any = None,
@@ -73,6 +74,7 @@ def prepare(
         legacy: older intermediates that take the place of computed columns.
         skeletons: what fills the skeleton column; may be added to a dataset that has none.
         scene: what fills the scene features; may be added to a dataset that has none.
+        expressions: what fills the faces' expressions; may be added to a dataset that has none.
         device: where faces are looked for, such as `cpu` or `cuda:0`.
         part: (i, n): work on the i-th (from 0) of n equal parts of the shards.
         everyone: called when this part is done; returns when all parts of this run are. None: nobody is waited for.
@@ -99,7 +101,15 @@ def prepare(
     try:
         with lock:
             work = Work(
-                source, output / "data", builder.class_names, builder.extra_features, legacy, skeletons, scene, device
+                source,
+                output / "data",
+                builder.class_names,
+                builder.extra_features,
+                legacy,
+                skeletons,
+                scene,
+                expressions,
+                device,
             )
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
@@ -155,7 +165,7 @@ def _write_shards(
         path = writer.work.data_folder / shard.name
         if entry is None or not path.exists() or path.stat().st_size != entry["bytes"]:
             wanted.append((shard, None))
-        elif any(entry.get(name) != manifest.settings[name] for name in writer.work.added):
+        elif any(name not in entry or entry[name] != manifest.settings[name] for name in writer.work.added):
             wanted.append((shard, entry))
     if len(wanted) < len(shards):
         logger.info("%d of %d shards are there already", len(shards) - len(wanted), len(shards))

@@ -39,6 +39,17 @@ class SceneEncoder(Protocol):
         ...
 
 
+class ExpressionReader(Protocol):
+    """Faces of photos -> their expressions; made in the parent process and pickled into each worker."""
+
+    settings: Mapping[str, Any]
+
+    def read(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[np.ndarray]:
+        """For each RGB photo, of any size, (faces, 7) float32: probabilities of `schema.EXPRESSIONS` for its boxes
+        (faces, 4), x1 y1 x2 y2 in pixels."""
+        ...
+
+
 @dataclass(frozen=True)
 class Shard:
     """One Parquet file to be: its name and the records that go into it, in order."""
@@ -60,6 +71,7 @@ class Work:
         legacy: older intermediates that take the place of computed columns.
         skeletons: what fills `skeleton`.
         scene: what fills `scene_feature`.
+        expressions: what fills `face_expressions`.
         device: where faces are looked for.
     """
 
@@ -70,12 +82,13 @@ class Work:
     legacy: LegacySource | None = None
     skeletons: ColumnSource | None = None
     scene: SceneEncoder | None = None
+    expressions: ExpressionReader | None = None
     device: str = "cpu"
 
     @property
     def added(self) -> dict[str, Any]:
         """The settings of what fills columns that can also be added later, by name; None where nothing does."""
-        sources = {"skeletons": self.skeletons, "scene_model": self.scene}
+        sources = {"skeletons": self.skeletons, "scene_model": self.scene, "expressions": self.expressions}
         return {name: source and dict(source.settings) for name, source in sources.items()}
 
 
@@ -204,7 +217,11 @@ class ShardWriter:
             as_it_is = {"image": {"bytes": photo.encoded, "path": None}}  # encoding it again would lose
             empty = dict.fromkeys(self.schema.names)
             rows.append({**empty, **encoded({**columns, **as_it_is}), **told, **record.extras})
-        self._add_scenes(rows, [photo.image for _, photo, _ in sourced])
+        images = [photo.image for _, photo, _ in sourced]
+        boxes = [row["face_boxes"] for row in rows]
+        for name, values in _vectors(images, boxes, self.work.scene, self.work.expressions).items():
+            for row, value in zip(rows, values, strict=True):
+                row[name] = value
         return rows
 
     def _sourced(self, record: Record, image: Image.Image) -> dict[str, Any]:
@@ -213,11 +230,6 @@ class ShardWriter:
             if source is not None:
                 columns |= source.columns(record, image)
         return columns
-
-    def _add_scenes(self, rows: Sequence[dict[str, Any]], images: Sequence[Image.Image]) -> None:
-        if self.work.scene is not None and rows:
-            for row, feature in zip(rows, self.work.scene.encode(images), strict=True):
-                row["scene_feature"] = feature.tolist()
 
     def _add(
         self,
@@ -231,12 +243,13 @@ class ShardWriter:
         records = {record.image_id: record for record in shard.records}
         skeletons = self.work.skeletons if entry["skeletons"] is None else None
         scene = self.work.scene if entry["scene_model"] is None else None
+        expressions = self.work.expressions if entry.get("expressions") is None else None
         with pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
                 table = file.read_row_group(number)
                 ids = table["image_id"].to_pylist()
                 images = [decode_photo(image["bytes"]).image for image in table["image"].to_pylist()]
-                columns: dict[str, list[Any]] = {}
+                columns = _vectors(images, table["face_boxes"].to_pylist(), scene, expressions)
                 if skeletons is not None:
                     try:
                         made = [skeletons.columns(records[i], image) for i, image in zip(ids, images, strict=True)]
@@ -245,14 +258,16 @@ class ShardWriter:
                             f"a skeleton cannot be added to {shard.name}: {error}; mend it or prepare anew"
                         ) from error
                     columns["skeleton"] = [encoded(column)["skeleton"] for column in made]
-                if scene is not None:
-                    columns["scene_feature"] = scene.encode(images).tolist()
-                for name, values in columns.items():
-                    place = self.schema.get_field_index(name)
-                    table = table.set_column(
-                        place, self.schema.field(name), pa.array(values, self.schema.field(name).type)
-                    )
-                writer.write_table(table.cast(self.schema))
+                for name in schema.LATER_COLUMNS:
+                    if name not in table.column_names:
+                        columns.setdefault(name, [None] * len(ids))
+                arrays = [
+                    pa.array(columns[field.name], field.type)
+                    if field.name in columns
+                    else table[field.name].cast(field.type)
+                    for field in self.schema
+                ]
+                writer.write_table(pa.table(arrays, schema=self.schema))
                 for _ in images:
                     advance()
         return dict(entry)
@@ -262,6 +277,21 @@ class ShardWriter:
 
     def _file(self, record: Record) -> str:
         return printable(os.path.relpath(record.path, self.work.source))
+
+
+def _vectors(
+    images: Sequence[Image.Image],
+    face_boxes: Sequence[Sequence[Any]],
+    scene: SceneEncoder | None,
+    expressions: ExpressionReader | None,
+) -> dict[str, list[Any]]:
+    """The columns of those encoders that there are, for some photos together."""
+    columns = {}
+    if scene is not None and images:
+        columns["scene_feature"] = scene.encode(images).tolist()
+    if expressions is not None and images:
+        columns["face_expressions"] = [faces.tolist() for faces in expressions.read(images, face_boxes)]
+    return columns
 
 
 def _pixels(pair: tuple[Record, Photo]) -> int:

@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_while_it_counts(
 def test_two_accelerate_processes_write_what_one_writes(drawn_raw: Path, drawn_dataset: Path, tmp_path: Path) -> None:
     launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "two"]
+    arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "two", "--expressions", "none"]
     command = [sys.executable, "-m", *launch, ROOT / "scripts" / "prepare.py", *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=170)
     assert done.returncode == 0, done.stderr[-2000:]

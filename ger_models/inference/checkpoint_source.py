@@ -1,0 +1,59 @@
+"""A checkpoint whose outputs fill a column: opened at once, named in a manifest, pickled into worker processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from ger_datasets.support.errors import UserError
+from ger_datasets.support.repository_names import public_name
+
+from .checkpoints import checkpoint_place, load_checkpoint
+from .revisions import weights_digest
+
+
+class CheckpointSource:
+    """A model and its processor, with the settings that say what its outputs depend on.
+
+    The checkpoint is opened here, so that a wrong one is refused before any work, and again in each process that it
+    is pickled into.
+
+    Args:
+        checkpoint: the output folder of train.py, a Hub repository, or `starter`.
+
+    Raises:
+        UserError: there is no checkpoint, or it is one of another kind.
+    """
+
+    model_class: type[PreTrainedModel]
+    use = ""  # what the outputs are, and which models give them
+
+    def __init__(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint_place(checkpoint)
+        self._load()
+        self.settings: dict[str, Any] = {
+            "name": public_name(self.checkpoint),
+            **self._told(),
+            "weights_sha256": weights_digest(self.model),
+        }
+
+    def _load(self) -> None:
+        self.model, self.processor = load_checkpoint(self.checkpoint)
+        if not isinstance(self.model, self.model_class):
+            raise UserError(f"{self.checkpoint} holds a {type(self.model).__name__}; {self.use}")
+
+    def _told(self) -> dict[str, Any]:
+        """What else the settings say, as JSON values."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "checkpoint": str(Path(self.checkpoint).resolve()) if Path(self.checkpoint).is_dir() else self.checkpoint,
+            "settings": self.settings,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load()

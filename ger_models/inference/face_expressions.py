@@ -1,0 +1,50 @@
+"""An expression model's checkpoint -> the expression of each face, for the column `face_expressions`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ger_datasets.schema import EXPRESSIONS
+from ger_datasets.support.errors import UserError, listing
+
+from ..modeling_expression import GerExpressionForImageClassification
+from .checkpoint_source import CheckpointSource
+
+CHUNK = 64  # faces of a forward: what keeps its activations inside a CPU's cache
+
+
+class CheckpointExpressions(CheckpointSource):
+    """Faces through an expression model, such as the one that comes with the package. See `CheckpointSource`."""
+
+    model_class = GerExpressionForImageClassification
+    use = "expressions come from a model such as face_expressions, or from starter"
+
+    def _load(self) -> None:
+        super()._load()
+        found = self.model.config.expressions
+        if found != list(EXPRESSIONS):
+            raise UserError(f"{self.checkpoint} tells {listing(found)}; the column holds {listing(EXPRESSIONS)}")
+        self.processor.max_faces = sys.maxsize  # every face has a row in its columns
+
+    @torch.inference_mode()
+    def read(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[np.ndarray]:
+        """The expressions of the faces of some photos.
+
+        Args:
+            images: RGB photos of any sizes.
+            face_boxes: for each of them (faces, 4), x1 y1 x2 y2 in pixels.
+
+        Returns:
+            For each photo (faces, 7) float32, the probabilities of `schema.EXPRESSIONS`.
+        """
+        rows = [{"image": image, "face_boxes": boxes} for image, boxes in zip(images, face_boxes, strict=True)]
+        faces = self.processor(rows)["expression_pixels"]  # (all faces, 1, side, side)
+        told = [self.model.expression_head(self.model.embed(chunk)).softmax(1) for chunk in faces.split(CHUNK)]
+        counts = [len(boxes) for boxes in face_boxes]
+        return np.split(torch.cat(told).numpy(), np.cumsum(counts)[:-1])
