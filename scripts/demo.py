@@ -1,4 +1,4 @@
-"""From nothing to a trained model and a report, on photos drawn by code; with --photos, on yours too.
+"""From nothing to a trained model and a report, on photos drawn by code; with --photos, answers to yours too.
 
 python scripts/demo.py
 python scripts/demo.py --photos party.jpg team.jpg
@@ -25,7 +25,7 @@ MODEL = "features_crossvit"  # learns in seconds on a CPU
 @dataclass
 class Arguments:
     output_dir: Path = field(default=Path("demo"), metadata={"help": "New folder for everything the demo makes."})
-    photos: list[Path] | None = field(default=None, metadata={"help": "Photos of your own to predict on."})
+    photos: list[Path] | None = field(default=None, metadata={"help": "Photos of your own, answered by starter."})
     train: int = field(default=150, metadata={"help": "Photos drawn to learn from."})
     test: int = field(default=45, metadata={"help": "Photos drawn to validate on, and as many again to test on."})
     epochs: int | None = field(default=None, metadata={"help": "Default: the model's recipe."})
@@ -58,7 +58,8 @@ def main(arguments: Arguments) -> dict:
     say("4/5 predicting")
     script("predict.py", model=model, dataset=dataset, split="test", output=table)
     if arguments.photos is not None:
-        script("predict.py", model=model, photos=arguments.photos, output_dir=folder / "pictures")
+        # not by this model, which knows drawings alone
+        script("answer.py", photos=arguments.photos, output_dir=folder / "pictures")
 
     say("5/5 scoring")
     figures = script("evaluate_predictions.py", predictions=table, dataset=dataset, output_dir=folder / "report")
@@ -88,6 +89,8 @@ def script(name: str, **options: object) -> dict:
         code = subprocess.run(command, stdout=stdout).returncode
         stdout.seek(0)
         lines = stdout.read().splitlines()
+    for line in lines[:-1]:
+        say(line)
     if code != 0:
         say(f"{name} ended with exit code {code}; its message stands above")
         sys.exit(code)

@@ -2,7 +2,7 @@
 
 python scripts/predict.py --model runs/densenet_emotic --dataset ger_datasets/gaf3 --split test --output test.parquet
 accelerate launch scripts/predict.py --model runs/a runs/b --dataset ger_datasets/gaf3 --output_dir tables
-python scripts/predict.py --model runs/densenet_emotic --photos a.jpg holidays --output_dir pictures
+python scripts/predict.py --photos a.jpg holidays --output_dir pictures
 python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --every 25 --output frames.parquet
 """
 
@@ -25,6 +25,7 @@ from ger_datasets.preparation.card import read_notice
 from ger_datasets.support.command_line import run
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError, listing
+from ger_models.inference.checkpoints import STARTER_NAME
 from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
 from ger_models.inference.members import Members
 from ger_models.inference.pictures import PREDICTIONS
@@ -34,7 +35,13 @@ from ger_models.pipeline_ger import FaceColumns
 
 @dataclass
 class Arguments:
-    model: list[str] = field(metadata={"help": "Checkpoints: output folders of train.py, or Hub repositories."})
+    model: list[str] = field(
+        default_factory=lambda: [STARTER_NAME],
+        metadata={
+            "help": "Checkpoints: output folders of train.py, or Hub repositories. Default: starter, which comes with "
+            "the package."
+        },
+    )
     dataset: str | None = field(default=None, metadata={"help": "Prepared dataset: a folder or a Hub repository."})
     split: list[str] = field(
         default_factory=lambda: ["test"], metadata={"help": "Which splits of the dataset. Default: test."}
@@ -54,6 +61,9 @@ class Arguments:
     output_dir: Path | None = field(
         default=None,
         metadata={"help": "Folder for the tables, MODEL.parquet; of photos for pictures and predictions.parquet."},
+    )
+    whole_face: bool = field(
+        default=False, metadata={"help": "Each photo is one face, from edge to edge: for folders of crops."}
     )
     batch_size: int = field(default=16, metadata={"help": "Photos per forward."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
@@ -77,6 +87,8 @@ class Arguments:
             raise UserError(f"--output names a file twice: {listing(self.output)}; each model needs its own")
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
+        if self.whole_face and self.photos is None:
+            raise UserError("--whole_face is for --photos")
         for name in ("batch_size", "every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
@@ -106,10 +118,13 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
     """What is predicted on, in parts; faces are looked for once for all models."""
+    wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     if arguments.photos is not None:
-        return Source(*photo_parts(arguments.photos, arguments.batch_size, FaceColumns(device)))
+        faces = FaceColumns(device, wanted, arguments.whole_face)
+        parts, identity = photo_parts(arguments.photos, arguments.batch_size, faces)
+        return Source(parts, f"{identity} whole_face" if arguments.whole_face else identity)
     if arguments.videos is not None:
-        parts, identity = video_parts(arguments.videos, arguments.every, FaceColumns(device))
+        parts, identity = video_parts(arguments.videos, arguments.every, FaceColumns(device, wanted))
         return Source(parts, f"{identity} every {arguments.every}")
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])

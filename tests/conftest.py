@@ -91,6 +91,16 @@ def drawn_dataset(drawn_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def starter() -> Path:
+    """The checkpoint that comes with the package; the test is skipped in a checkout without its weights."""
+    from ger_models import STARTER
+
+    if not (Path(STARTER) / "model.safetensors").exists():
+        pytest.skip("the weights of ger_models/starter are not here")
+    return Path(STARTER)
+
+
+@pytest.fixture(scope="session")
 def expression_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small expression model of the groups Negative, Neutral and Positive that has learnt nothing."""
     from ger_models.presets import build

@@ -136,7 +136,7 @@ def test_the_command_line_lists_the_scripts_and_runs_them(
     listed = capsys.readouterr().out
     names = [path.stem for path in sorted((ROOT / "scripts").glob("*.py"))]
     assert listed.strip() == overview()
-    assert [line.split()[0] for line in listed.splitlines()[2:]] == names
+    assert [line.split()[0] for line in listed.splitlines()[4:]] == names
     main(["--version"])
     main(["--path", "train"])
     assert capsys.readouterr().out.split() == [ger_datasets.__version__, str(ROOT / "scripts" / "train.py")]
@@ -149,7 +149,7 @@ def test_the_command_line_lists_the_scripts_and_runs_them(
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
-        assert "there are convert_checkpoint, demo" in capsys.readouterr().err
+        assert "there are answer, convert_checkpoint, demo" in capsys.readouterr().err
     assert script("demo") == ROOT / "scripts" / "demo.py"
 
 

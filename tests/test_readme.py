@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from ger_datasets.sample.drawing import draw_photo, draw_sample
+from ger_datasets.support.commands import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md")}
@@ -63,14 +65,15 @@ def test_every_file_that_a_readme_names_is_there(page: str) -> None:
 
 
 def test_every_command_and_example_works(
-    run_script: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_script: Callable, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In order, in one folder: what a command leaves is what the next one, and then the Python, takes."""
     from ger_models.presets import build
 
     draw_sample(tmp_path / "RAW", {"train": 6, "validation": 3, "test": 6}, seed=1)
     rng = np.random.default_rng(0)
-    for name in ("a.jpg", "b.jpg", "party.jpg"):
+    (tmp_path / "team").mkdir()
+    for name in ("a.jpg", "b.jpg", "party.jpg", "team/a.jpg"):
         draw_photo(rng, "Positive", 2)[0].save(tmp_path / name)
     for name, overrides in (("face_aligned", "channels=8"), ("features_crossvit", "")):
         model, processor = build(name, ["Negative", "Neutral", "Positive"], overrides=overrides)
@@ -79,6 +82,14 @@ def test_every_command_and_example_works(
     monkeypatch.chdir(tmp_path)
 
     for words in commands(PAGES["README.md"]):
+        if words[0] == "pip":  # .ci/run installs
+            continue
+        if words[0] == "group-emotion":
+            monkeypatch.setattr(sys, "argv", list(sys.argv))
+            with pytest.raises(SystemExit) as stop:
+                main(words[1:])
+            assert stop.value.code == 0, words
+            continue
         if words[:2] == ["accelerate", "launch"]:
             words = ["python", *words[2:]]
         assert words[0] == "python", words
@@ -93,6 +104,8 @@ def test_every_command_and_example_works(
         exec(block, names)
     assert names["logits"].shape == (4, 3)
     answer = names["tell"]("party.jpg")
+    assert (tmp_path / "answers" / "team" / "a.jpg").exists()
+    assert (tmp_path / "answers.csv").read_text().count("\n") == 3
     assert answer["label"] in ("Negative", "Neutral", "Positive")
     assert {"score", "scores", "faces", "face_count"} <= answer.keys()
     assert (tmp_path / "runs" / "ensemble" / "model.safetensors").exists()

@@ -1,8 +1,12 @@
-"""`group-emotion NAME ...`: the scripts, for who has installed the package and has no checkout of it.
+"""`group-emotion PHOTO_OR_FOLDER ...` answers photos, and `group-emotion NAME ...` runs a script, with or without a
+checkout.
 
+    group-emotion party.jpg team/                               is python scripts/answer.py party.jpg team/
     group-emotion                                               lists the scripts
     group-emotion prepare --help                                is python scripts/prepare.py --help
     accelerate launch "$(group-emotion --path train)" ...       is accelerate launch scripts/train.py ...
+
+A script's name wins over a file or folder that is called the same: `./predict` is the folder.
 
 In a checkout, and where it is installed as editable, these are the files in `scripts`; elsewhere the copies that were
 installed beside the package.
@@ -20,6 +24,12 @@ from pathlib import Path
 from .errors import UserError
 
 DISTRIBUTION = "group-emotion"
+ANSWER = "answer"  # the script that answers photos
+ADDRESSES = ("http://", "https://")
+USAGE = """usage: group-emotion PHOTO_OR_FOLDER ... [--help]    answers photos, as the command answer does
+       group-emotion COMMAND ... [--help]
+       group-emotion --path COMMAND | --version
+"""
 
 
 def scripts_folder() -> Path:
@@ -37,13 +47,18 @@ def scripts_folder() -> Path:
     raise UserError(f"{DISTRIBUTION} was installed without its scripts: install it again, from PyPI or a wheel")
 
 
+def scripts() -> dict[str, Path]:
+    """The file of each script by its name, such as `prepare`; raises as `scripts_folder`."""
+    return {path.stem: path for path in sorted(scripts_folder().glob("*.py"))}
+
+
 def script(name: str) -> Path:
     """The file of the script `name`, such as `prepare`.
 
     Raises:
         UserError: there is none of that name; the message lists those there are.
     """
-    files = {path.stem: path for path in sorted(scripts_folder().glob("*.py"))}
+    files = scripts()
     if name not in files:
         raise UserError(f"unknown command {name!r}: there are {', '.join(files)}")
     return files[name]
@@ -51,13 +66,33 @@ def script(name: str) -> Path:
 
 def overview() -> str:
     """The scripts and what each of them does, a line each."""
-    files = sorted(scripts_folder().glob("*.py"))
-    width = max(len(file.stem) for file in files)
+    files = scripts()
+    width = max(map(len, files))
     lines = []
-    for file in files:
+    for name, file in files.items():
         text = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-        lines.append(f"  {file.stem:{width}}  {text.partition(chr(10))[0]}")
-    return "\n".join(["usage: group-emotion NAME [--help] ..., or --path NAME, or --version", "", *lines])
+        lines.append(f"  {name:{width}}  {text.partition(chr(10))[0]}")
+    return "\n".join([USAGE, *lines])
+
+
+def command(words: Sequence[str]) -> list[str]:
+    """The file of the script that `words` are for, and its arguments.
+
+    Raises:
+        UserError: they name neither a script nor a photo or folder.
+    """
+    files = scripts()
+    if words[0] in files:
+        return [str(files[words[0]]), *words[1:]]
+    options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    named = words[:options]
+    if any(word.startswith(ADDRESSES) or Path(word).exists() for word in named):
+        return [str(script(ANSWER)), *words]
+    if not named:
+        raise UserError(f"{words[0]} stands first: name photos and folders first, or a command of {', '.join(files)}")
+    raise UserError(
+        f"{words[0]!r} is neither a photo or folder that is there, nor a command: there are {', '.join(files)}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,9 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif words[0] == "--path":
             print(script(" ".join(words[1:])))
         else:
-            file = str(script(words[0]))
-            sys.argv = [file, *words[1:]]
-            runpy.run_path(file, run_name="__main__")
+            sys.argv = command(words)
+            runpy.run_path(sys.argv[0], run_name="__main__")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -168,19 +169,55 @@ def _files(places: Sequence[Path], suffixes: Collection[str], kind: str) -> dict
     files: dict[str, Path] = {}
     for place in places:
         if place.is_dir():
-            inside = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in suffixes and path.is_file()]
-            shown = [path for path in inside if not any(part[0] == "." for part in path.relative_to(place).parts)]
-            if not shown:
+            inside, others = files_inside(place, suffixes)
+            if others:
+                logger.info("%s: left out %s", place, told_kinds(others))
+            if not inside:
                 raise UserError(f"no {kind} in {place}: expected files with {listing(sorted(suffixes), 20)}")
-            found = [(printable(path.relative_to(place).as_posix()), path) for path in shown]
+            found = [(printable(path.relative_to(place).as_posix()), path) for path in inside]
         else:
             found = [(printable(place.name), place)]
         for name, path in found:
-            files[_free(name, files)] = path
+            files[free_name(name, files)] = path
     return files
 
 
-def _free(name: str, taken: Collection[str]) -> str:
+def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], Counter[str]]:
+    """The files in a folder and the folders below it, by path.
+
+    Args:
+        suffixes: in small letters, with their dots.
+
+    Returns:
+        Those with one of the `suffixes`, and how many others there are by suffix; `hidden` are those whose name, or
+        whose folder's name, begins with a dot.
+    """
+    inside: list[Path] = []
+    others: Counter[str] = Counter()
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        if any(part[0] == "." for part in path.relative_to(folder).parts):
+            others["hidden"] += 1
+        elif path.suffix.lower() in suffixes:
+            inside.append(path)
+        else:
+            others[printable(path.suffix.lower()) or "without suffix"] += 1
+    return inside, others
+
+
+def told_kinds(counts: Mapping[str, int]) -> str:
+    """Numbers of files by suffix as words.
+
+    >>> told_kinds({".txt": 3, "hidden": 1})
+    '4 files: 3 .txt, 1 hidden'
+    """
+    count = sum(counts.values())
+    return f"{count} file{'s' * (count != 1)}: {listing(f'{n} {kind}' for kind, n in counts.items())}"
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """`name`, or where it is taken the first of `name-2`, `name-3`, ... that is not."""
     free, number = name, 1
     while free in taken:
         number += 1

@@ -13,45 +13,47 @@ from PIL import Image, ImageDraw, ImageFont
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError
 
+from .face_marks import FaceMark, draw_faces
 from .resumable_table import is_unfinished, lock_name
 
 # Okabe and Ito's colours, told apart by people with any colour vision; classes take them in turn.
 COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
 PREDICTIONS = "predictions.parquet"  # beside the pictures; also the sign that a folder of pictures is ours
-FACE_COLOUR = "#FFFFFF"
 PICTURE_SIDE = 1600  # pixels; larger photos are reduced, pictures being for looking at
+LABELLED_SIDE, MOST_ENLARGED = 1100, 3.0  # pixels; photos with labels are enlarged to it, so that letters can be read
+SMALLEST = 10  # pixels, of letters
+UNKNOWN = "nothing is known"  # the headline where all classes are equally probable
 
 
 def draw_prediction(
     image: Image.Image,
-    face_boxes: Sequence[Sequence[float]],
+    faces: Sequence[FaceMark],
     probabilities: np.ndarray,
     class_names: Sequence[str],
     note: str = "",
+    found: str = "",
 ) -> Image.Image:
-    """The photo with its face boxes, above a band with each class's probability; the predicted class stands first.
+    """The photo with its faces, above a band with each class's probability; the predicted class stands first.
 
     Args:
         image: the photo, RGB.
-        face_boxes: (faces, 4), x1 y1 x2 y2, pixels of `image`.
+        faces: what is drawn at each face.
         probabilities: (classes,), sum 1.
         class_names: (classes,).
         note: what a reader must know before believing the figures; written below them.
+        found: what the band says of the faces. Default: how many there are.
     """
     scale = min(1.0, PICTURE_SIDE / max(image.size))
+    if any(face.texts for face in faces):
+        scale = min(max(scale, LABELLED_SIDE / max(image.size)), MOST_ENLARGED)
     photo = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-    draw = ImageDraw.Draw(photo)
-    line = max(2, round(min(photo.size) / 220))
-    for box in face_boxes:
-        corners = [edge * scale for edge in box]
-        outer = [corners[0] - line, corners[1] - line, corners[2] + line, corners[3] + line]
-        draw.rectangle(outer, outline="black", width=line)  # a dark rim, so that the box shows on any background
-        draw.rectangle(corners, outline=FACE_COLOUR, width=line)
-    return _with_band(photo, probabilities, class_names, len(face_boxes), note)
+    draw_faces(photo, faces, scale)
+    found = found or {0: "no face found", 1: "1 face found"}.get(len(faces), f"{len(faces)} faces found")
+    return _with_band(photo, probabilities, class_names, found, note)
 
 
 def _with_band(
-    photo: Image.Image, probabilities: np.ndarray, class_names: Sequence[str], faces: int, note: str
+    photo: Image.Image, probabilities: np.ndarray, class_names: Sequence[str], found: str, note: str
 ) -> Image.Image:
     width = max(photo.width, 420)
     size = min(26, max(16, width // 36))
@@ -66,9 +68,11 @@ def _with_band(
 
     pad, top = size, photo.height + size // 2
     order = np.argsort(-probabilities, kind="stable")
-    found = {0: "no face found", 1: "1 face found"}.get(faces, f"{faces} faces found")
-    draw.text((pad, top), class_names[order[0]], font=bold, fill=COLOURS[order[0] % len(COLOURS)])
-    draw.text((width - pad, top + size // 3), found, font=font, fill="#AEB6BF", anchor="ra")
+    known = not equal(probabilities)
+    headline, colour = (class_names[order[0]], COLOURS[order[0] % len(COLOURS)]) if known else (UNKNOWN, "#E6E9EC")
+    draw.text((pad, top), headline, font=bold, fill=colour)
+    fitting = _fitting(found, size, width - 3 * pad - bold.getlength(headline))
+    draw.text((width - pad, top + size // 3), found, font=fitting, fill="#AEB6BF", anchor="ra")
     names_width = max(draw.textlength(name, font=font) for name in class_names)
     numbers_width = draw.textlength("100 %", font=font)
     left, right = pad * 2 + names_width, width - pad * 2 - numbers_width
@@ -84,6 +88,18 @@ def _with_band(
         y = top + size * 2 + len(class_names) * row + i * size
         draw.text((pad, y), line, font=small, fill="#F0E442")
     return picture
+
+
+def equal(probabilities: np.ndarray) -> bool:
+    """Whether all classes are equally probable: an answer that says nothing."""
+    return bool(np.ptp(probabilities) < 1e-6)
+
+
+def _fitting(text: str, size: int, width: float) -> Any:
+    """The font of `size` pixels, or the largest below it in which `text` is no wider than `width` pixels."""
+    while size > SMALLEST and ImageFont.load_default(size).getlength(text) > width:
+        size -= 1
+    return ImageFont.load_default(size)
 
 
 def _wrapped(text: str, font: Any, width: float) -> list[str]:
@@ -132,6 +148,7 @@ def save_pictures(
     """
     for row, shares in zip(rows, probabilities, strict=True):
         buffer = io.BytesIO()
-        draw_prediction(row["image"], row["face_boxes"], shares, class_names, note).save(buffer, "PNG")
+        faces = [FaceMark(box) for box in row["face_boxes"]]
+        draw_prediction(row["image"], faces, shares, class_names, note).save(buffer, "PNG")
         with replacing(folder / f"{row['image_id']}.png") as file:
             file.write(buffer.getvalue())

@@ -23,7 +23,7 @@ from ..evaluation.predictions import Predictions, write_predictions
 from ..pipeline_ger import BATCH_PIXELS, pixels_of_row
 from .inputs import Part, Row
 from .members import Answers, Members
-from .pictures import PREDICTIONS, make_picture_folder, save_pictures
+from .pictures import PREDICTIONS, equal, make_picture_folder, save_pictures
 from .resumable_table import PartialTable, PartRows, lock_name
 from .revisions import model_revision
 
@@ -191,11 +191,13 @@ class Run:
             write_text(table.with_name(f"{table.stem}.quarantine.jsonl"), lines)
         if note:
             logger.warning("note: %s", note)
-        predicted = [names[i] for i in logits.argmax(1)]
+        # a label only where the logits say something: those of a photo without faces may all be equal
+        predicted = [None if equal(row) else names[row.argmax()] for row in logits]
         figures = {
             "photos": len(image_ids),
             "model": self.names[member],
             "predicted": {name: predicted.count(name) for name in names},
+            **({"nothing_known": predicted.count(None)} if None in predicted else {}),
         }
         if self.source.parts[0].split == "photos":
             figures["labels"] = dict(zip(image_ids, predicted, strict=True))

@@ -1,4 +1,5 @@
-"""The most confident mistakes as pictures with their face boxes and, where the model tells, the faces' attention."""
+"""The most confident mistakes as pictures with their face boxes and, where they are known, the faces' attention and
+expressions."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ class Picture:
         height: of it, pixels.
         face_boxes: (faces, 4), x1 y1 x2 y2 in pixels of it, most confident first.
         problem: why it cannot be shown.
+        expressions: (faces), the most probable of each face; empty where the dataset does not have them.
     """
 
     jpeg: bytes
@@ -45,6 +47,7 @@ class Picture:
     height: int
     face_boxes: Sequence[Sequence[float]]
     problem: str = ""
+    expressions: Sequence[str] = ()
 
 
 def picture_store(pictures: Mapping[str, Picture]) -> str:
@@ -69,6 +72,9 @@ def mistakes_section(mistakes: Sequence[Mapping[str, Any]], wrong: int, pictures
         return section(title, about, _table(mistakes))
     if any(mistake.get("face_attention") for mistake in mistakes):
         about += " The numbers at the faces are their shares in the answer."
+    shown = [pictures[mistake["image_id"]] for mistake in mistakes if mistake["image_id"] in pictures]
+    if any(picture.expressions for picture in shown):
+        about += " The words at the faces are their expressions, as the dataset has them."
     numbers = {image_id: number for number, image_id in enumerate(pictures)}
     figures = "".join(
         _figure(mistake, pictures.get(mistake["image_id"]), numbers.get(mistake["image_id"], -1))
@@ -112,13 +118,16 @@ def _drawing(picture: Picture, number: int, attention: Sequence[float], name: st
         kind = 'class="face"' if share is None else f'class="seen" fill-opacity="{0.35 * share:.2f}"'
         marks.append(f'<rect class="rim" {place} stroke-width="{width + 1.6 * unit:.1f}"/>')
         marks.append(f'<rect {kind} {place} stroke-width="{width:.1f}"/>')
-    for box, share in zip(picture.face_boxes, attention, strict=False):
+    for i, box in enumerate(picture.face_boxes):
+        words = [f"{share:.0%}" for share in attention[i : i + 1]] + [*picture.expressions[i : i + 1]]
+        if not words:
+            continue
         x1, y1, x2, y2 = box
         size = 10.5 * unit
         y = y1 - 3 * unit if y1 > size * 1.3 else y2 + size
         marks.append(
             f'<text x="{(x1 + x2) / 2:.1f}" y="{min(y, picture.height - 2 * unit):.1f}" text-anchor="middle" '
-            f'font-size="{size:.1f}" stroke-width="{2.5 * unit:.1f}">{share:.0%}</text>'
+            f'font-size="{size:.1f}" stroke-width="{2.5 * unit:.1f}">{text(" ".join(words))}</text>'
         )
     return (
         f'<svg viewBox="0 0 {picture.width} {picture.height}" role="img" aria-label="{text(name)}">'

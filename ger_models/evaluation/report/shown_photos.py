@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from ger_datasets.loading.splits import load_splits
+from ger_datasets.schema import EXPRESSIONS
 
 from ..joining import photo_name
 from .mistakes import Picture
@@ -17,7 +18,7 @@ JPEG = {"format": "JPEG", "quality": 80}
 
 
 def read_pictures(dataset: str, splits: Sequence[str], image_ids: Sequence[str]) -> dict[str, Picture]:
-    """The photos with their face boxes; an image_id that is a file name stands for the one photo of that name.
+    """The photos with their faces; an image_id that is a file name stands for the one photo of that name.
 
     Args:
         dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
@@ -29,7 +30,7 @@ def read_pictures(dataset: str, splits: Sequence[str], image_ids: Sequence[str])
     """
     wanted, by_name = set(image_ids), {photo_name(image_id): image_id for image_id in image_ids}
     pictures: dict[str, Picture] = {}
-    for data in load_splits(dataset, ["image", "face_boxes"], splits).values():
+    for data in load_splits(dataset, ["image", "face_boxes", "face_expressions"], splits).values():
         there = data["image_id"][:]
         whole = bool(wanted & set(there))
         for row, image_id in enumerate(there):
@@ -50,4 +51,5 @@ def _picture(data: Sequence, row: int) -> Picture:
     buffer = io.BytesIO()
     small.save(buffer, **JPEG)
     boxes = [[edge * scale for edge in box] for box in photo.get("face_boxes") or ()]
-    return Picture(buffer.getvalue(), small.width, small.height, boxes)
+    expressions = [EXPRESSIONS[told.index(max(told))] for told in photo.get("face_expressions") or ()]
+    return Picture(buffer.getvalue(), small.width, small.height, boxes, expressions=expressions)

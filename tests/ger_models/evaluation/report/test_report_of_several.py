@@ -7,18 +7,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard
 from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pictures
 
+from ger_datasets.preparation.run import prepare
+from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
 from ger_models.evaluation.ensemble.weighted import read_ensemble, weighted
 from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.report.card import add_to_card
+from ger_models.evaluation.report.mistakes import Picture, mistakes_section
+from ger_models.evaluation.report.shown_photos import read_pictures
 from ger_models.evaluation.report.writing import SELECTION_NOTE, make_report, write_report
 from ger_models.evaluation.submission import write_submission
+from ger_models.inference.face_expressions import CheckpointExpressions
 
 
 def test_every_model_on_every_split() -> None:
@@ -264,8 +270,6 @@ def test_the_script_on_several_tables(run_script: Callable, tmp_path: Path) -> N
 
 
 def test_the_mistakes_of_a_dataset_are_shown(run_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
-    import datasets
-
     data = datasets.load_dataset(str(drawn_dataset), split="train")
     logits = np.eye(3)[(np.array(data["label"]) + 1) % 3]
     names = [image_id.rpartition("/")[2] + ".jpg" for image_id in data["image_id"]]  # as in the original's archives
@@ -281,9 +285,35 @@ def test_the_mistakes_of_a_dataset_are_shown(run_script: Callable, drawn_dataset
     page = (tmp_path / "report" / "report.html").read_text()
     assert page.count("data:image/jpeg;base64,") == page.count("<figure>") == 5
     assert '<rect class="face"' in page
+    assert "The words at the faces" not in page
     code, _, log = run_script(*command, "--output_dir", tmp_path / "bare", "--without_images")
     assert code == 0, log
     assert "data:image" not in (tmp_path / "bare" / "report.html").read_text()
+
+
+def test_expressions_stand_at_the_faces() -> None:
+    picture = Picture(b"jpeg", 200, 100, [[10, 20, 40, 60], [80, 20, 110, 60]], expressions=["happy", "sad & <b>"])
+    mistake = {"image_id": "a", "prediction": "Positive", "label": "Neutral", "probability": 0.9}
+    mistake["probability_of_label"] = 0.1
+    page = mistakes_section([mistake], 1, {"a": picture})
+    assert "The words at the faces are their expressions" in page
+    assert ">happy</text>" in page
+    assert ">sad &amp; &lt;b&gt;</text>" in page
+    page = mistakes_section([{**mistake, "face_attention": [0.75, 0.25]}], 1, {"a": picture})
+    assert ">75% happy</text>" in page
+
+
+def test_the_expressions_of_a_dataset_are_read(drawn_raw: Path, expression_checkpoint: Path, tmp_path: Path) -> None:
+    reader = CheckpointExpressions(str(expression_checkpoint))
+    prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, expressions=reader)
+    data = datasets.load_dataset(str(tmp_path / "data"), split="test")
+    pictures = read_pictures(str(tmp_path / "data"), ["test"], data["image_id"][:])
+    told = 0
+    for row in data:
+        names = [EXPRESSIONS[np.argmax(shares)] for shares in row["face_expressions"]]
+        assert pictures[row["image_id"]].expressions == names
+        told += len(names)
+    assert told
 
 
 def test_the_published_ensemble(run_script: Callable, shared: Path, tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Answers -> a folder of annotated pictures, and a table in CSV; neither is ever written over anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from transformers import PreTrainedConfig
+
+from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.errors import UserError
+
+from ..configuration_ger import EXPRESSIONS, GROUPS
+from .answers import RECORD, Answer, expression_counts, expression_of, face_weights, faces_line
+from .face_marks import FACE_COLOUR, FaceMark
+from .inputs import free_name
+from .pictures import COLOURS, draw_prediction
+
+FOLDER = "answers"  # where pictures go unless told otherwise
+JPEG_QUALITY = 90
+
+
+class AnswerFolder:
+    """A new folder with a picture of each photo and the answers as JSON lines, `answers.jsonl`.
+
+    Args:
+        place: the folder, which must not hold anything; None: `answers` here, or `answers-2`, ... if there is one.
+        config: of the model: its labels and, of an expression model, what its expressions count for.
+
+    Raises:
+        UserError: the folder holds something, or cannot be made.
+    """
+
+    def __init__(self, place: Path | None, config: PreTrainedConfig) -> None:
+        try:
+            self.path = _new_folder() if place is None else _empty_folder(place)
+            with open(self.path / RECORD, "x"):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"{place or FOLDER} cannot be made: {error.strerror or error}; choose another --output_dir, or none"
+            ) from error
+        self.class_names = [config.id2label[i] for i in range(config.num_labels)]
+        self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
+        self._taken = {RECORD}
+
+    def add(self, answer: Answer) -> None:
+        """Keep an answer, with its picture where the photo could be used; raises UserError if it cannot be written."""
+        told = answer.as_json
+        if answer.image is not None:
+            told["picture"] = self._draw(answer, answer.image)
+        try:
+            with open(self.path / RECORD, "a", encoding="utf-8") as record:
+                record.write(json.dumps(told) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.path / RECORD}: {error.strerror or error}") from error
+
+    def _draw(self, answer: Answer, image: Image.Image) -> str:
+        shown = answer.name.rpartition("/")[2] if "://" in answer.name else answer.name
+        name = shown if shown.lower().endswith((".jpg", ".jpeg")) else f"{shown or 'photo'}.jpg"
+        if name in self._taken:
+            name = free_name(name.removesuffix(".jpg"), {taken.removesuffix(".jpg") for taken in self._taken}) + ".jpg"
+        self._taken.add(name)
+        told = answer.told
+        probabilities = np.array([told["scores"][label] for label in self.class_names])
+        marks = self.marks(told)
+        buffer = io.BytesIO()
+        picture = draw_prediction(image, marks, probabilities, self.class_names, told["note"], faces_line(told))
+        picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        with replacing(self.path / name) as file:
+            file.write(buffer.getvalue())
+        return name
+
+    def marks(self, told: Mapping[str, Any]) -> list[FaceMark]:
+        """What is drawn at each face: its expression and, where the faces' weights differ, its weight."""
+        weights = face_weights(dict(told))
+        marks = []
+        for i, face in enumerate(told["faces"]):
+            expression = expression_of(face)
+            weight = "" if weights is None else f"{100 * weights[i]:.0f} %"
+            texts = dict.fromkeys(filter(None, (f"{expression} {weight}".strip(), expression)))
+            marks.append(FaceMark(face["box"], tuple(texts), self._colour(expression)))
+        return marks
+
+    def _colour(self, expression: str) -> str:
+        """That of the class that the expression counts for; white where it counts for none."""
+        meant = expression if expression in self.class_names else self.groups.get(expression)
+        return COLOURS[self.class_names.index(meant) % len(COLOURS)] if meant in self.class_names else FACE_COLOUR
+
+    def remove_if_empty(self) -> None:
+        """Take the folder away again if no photo could be used; its record then says nothing that stdout did not."""
+        if self._taken == {RECORD}:
+            (self.path / RECORD).unlink(missing_ok=True)
+            self.path.rmdir()
+
+
+def _new_folder() -> Path:
+    number = 1
+    while True:
+        path = Path(FOLDER if number == 1 else f"{FOLDER}-{number}")
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def _empty_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise UserError(f"{path} is not empty: choose another --output_dir, or none for no pictures")
+    return path
+
+
+def check_csv(path: Path) -> None:
+    """Refuse a table that would be written over a file, or into a folder that is not there; raises UserError."""
+    if path.exists():
+        raise UserError(f"{path} exists already: choose another --csv")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} for --csv {path.name}: make it first")
+
+
+def write_csv(path: Path, answers: Sequence[Answer], class_names: Sequence[str]) -> None:
+    """A row for each photo: its label, score, probabilities, number of faces and of each expression, note and error.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    counts = [expression_counts(answer.told) if answer.told else {} for answer in answers]
+    expressions = list(dict.fromkeys([*EXPRESSIONS, *(name for each in counts for name in each)]))
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["photo", "label", "score", *class_names, "faces", *expressions, "note", "error"])
+    for answer, count in zip(answers, counts, strict=True):
+        told = answer.told
+        row: list[object] = [""] * (3 + len(class_names) + len(expressions))
+        if told:
+            scores = [f"{told['scores'][name]:.6f}" for name in class_names]
+            row = [told["label"] or "", f"{told['score']:.6f}", *scores, told["face_count"]]
+            row += [count.get(name, 0) for name in expressions]
+        writer.writerow([answer.name, *row, told.get("note", ""), answer.problem])
+    with replacing(path) as file:
+        file.write(table.getvalue().encode())

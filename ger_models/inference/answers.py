@@ -1,0 +1,186 @@
+"""Photos, folders of them and addresses -> an answer for each, as a line of text, JSON or a row of a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from transformers.utils import logging as transformers_logging
+
+from ger_datasets.photos.reading import SUFFIXES, in_groups
+from ger_datasets.support.errors import BadPhoto, listing, printable
+
+from ..pipeline_ger import BATCH_PIXELS, TASK, GroupEmotionPipeline, read_input
+from .checkpoints import load_checkpoint
+from .inputs import files_inside, free_name
+
+ADDRESSES = ("http://", "https://")
+DOWNLOAD_SECONDS = 20
+RECORD = "answers.jsonl"  # beside the pictures of a run; its folder is no folder of photos
+LONGEST_NAME = 40  # letters, up to which the names of several photos are filled up, so that answers stand in a column
+SIGNIFICANT = 0.01  # faces whose shares differ by less count alike
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known about one photo.
+
+    Attributes:
+        name: what the photo is called.
+        image: the photo, upright, RGB; None where it cannot be used.
+        told: the pipeline's answer; empty where there is none.
+        problem: why the photo cannot be used; empty where it can.
+    """
+
+    name: str
+    image: Image.Image | None
+    told: dict[str, Any]
+    problem: str = ""
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The answer as JSON values: the pipeline's, with the photo's name; or its name and the `error`."""
+        return {"photo": self.name, **({"error": self.problem} if self.problem else self.told)}
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photos that a run is about.
+
+    Attributes:
+        places: name -> file, address, or why there is nothing to read.
+        left_out: folder -> how many of its files are no photos, by suffix; `earlier answers` are pictures of ours.
+    """
+
+    places: dict[str, Path | str | BadPhoto]
+    left_out: dict[str, Counter[str]]
+
+
+def find_photos(words: Sequence[str]) -> Photos:
+    """The photos that `words` name: files, folders with all that is in them, or http and https addresses.
+
+    A file is called as it is named, a folder's as `FOLDER/FILE`; the second of one name gets `-2` after it. Whatever
+    cannot be read is told later, in its turn.
+    """
+    places: dict[str, Path | str | BadPhoto] = {}
+    left_out: dict[str, Counter[str]] = {}
+    for word in words:
+        found: list[tuple[str, Path | str | BadPhoto]]
+        if word.startswith(ADDRESSES):
+            found = [(word.partition("?")[0], word)]
+        elif Path(word).is_dir():
+            folder, name = Path(word), Path(word).resolve().name
+            inside, others = files_inside(folder, SUFFIXES)
+            ours = {record.parent for record in folder.rglob(RECORD)}
+            photos = [path for path in inside if not ours.intersection(path.parents)]
+            others.update({"earlier answers": len(inside) - len(photos), ".jsonl": -len(ours)})
+            found = [(f"{name}/{path.relative_to(folder).as_posix()}", path) for path in photos]
+            if not found:
+                found = [(name, BadPhoto(f"no photo in it: expected {listing(sorted(SUFFIXES), 20)}"))]
+            if +others:
+                left_out[printable(word)] = +others
+        else:
+            found = [(Path(word).name or word, Path(word))]
+        for name, place in found:
+            places[free_name(printable(name), places)] = place
+    return Photos(places, left_out)
+
+
+def load_pipeline(model: str, device: str) -> GroupEmotionPipeline:
+    """The pipeline with the checkpoint `model`: a folder, a Hub repository or `starter`.
+
+    Raises:
+        UserError: as `load_checkpoint`.
+    """
+    transformers_logging.disable_progress_bar()  # loading takes no time
+    loaded, processor = load_checkpoint(model)
+    return GroupEmotionPipeline(model=loaded, image_processor=processor, task=TASK, device=device)
+
+
+def answers(pipe: GroupEmotionPipeline, photos: Photos, batch_size: int, whole_face: bool = False) -> Iterator[Answer]:
+    """The answer to each photo, in order; one that cannot be used never holds the others up.
+
+    Args:
+        batch_size: photos per forward, fewer where they are large.
+        whole_face: as in the pipeline.
+
+    Raises:
+        UserError: the model reads a column that does not follow from a photo.
+    """
+    asked = {"faces": True, "expressions": True, "whole_face": whole_face, "on_error": "raise"}
+    for batch in in_groups(_read(photos), batch_size, BATCH_PIXELS, _pixels):
+        rows = [{"image": photo.image, "image_id": photo.name} for photo in batch if photo.image is not None]
+        told = iter(pipe(rows, batch_size=len(rows), **asked) if rows else [])
+        for photo in batch:
+            yield photo if photo.image is None else Answer(photo.name, photo.image, next(told))
+
+
+def _read(photos: Photos) -> Iterator[Answer]:
+    """The photos, without answers."""
+    for name, place in photos.places.items():
+        try:
+            if isinstance(place, BadPhoto):
+                raise place
+            yield Answer(name, read_input(place, DOWNLOAD_SECONDS), {})
+        except BadPhoto as reason:
+            yield Answer(name, None, {}, str(reason).removeprefix("the file cannot be read: "))
+
+
+def _pixels(photo: Answer) -> int:
+    return photo.image.width * photo.image.height if photo.image is not None else 0
+
+
+def expression_of(face: dict[str, Any]) -> str:
+    """The most probable expression of a face; empty where its expressions are not known."""
+    expressions = face.get("expressions") or {}
+    return max(expressions, key=expressions.__getitem__, default="")
+
+
+def expression_counts(told: dict[str, Any]) -> Counter[str]:
+    """How many faces have which expression, the most frequent first."""
+    counts = Counter(filter(None, map(expression_of, told["faces"])))
+    return Counter(dict(counts.most_common()))
+
+
+def faces_line(told: dict[str, Any]) -> str:
+    """The faces of an answer in words.
+
+    >>> face = {"expressions": {"happy": 0.9, "sad": 0.1}}
+    >>> faces_line({"faces": [face, face]})
+    '2 faces: 2 happy'
+    """
+    count = len(told["faces"])
+    if not count:
+        return "no face found"
+    expressions = ", ".join(f"{n} {name}" for name, n in expression_counts(told).items())
+    return f"{count} face{'s' * (count > 1)}" + (f": {expressions}" if expressions else "")
+
+
+def answer_line(answer: Answer, width: int = 0) -> str:
+    """An answer as a line of text.
+
+    Args:
+        width: letters that the name is filled up to.
+    """
+    name = answer.name.ljust(width)
+    if answer.problem:
+        return f"{name}  cannot be read: {answer.problem}"
+    told = answer.told
+    if told["label"] is None:
+        return f"{name}  {faces_line(told)}: nothing is known"
+    return f"{name}  {told['label']} {told['score']:.2f}  {faces_line(told)}"
+
+
+def name_width(names: Iterable[str]) -> int:
+    """Letters that names are filled up to, so that answers stand in a column; longer ones stand out."""
+    return max((len(name) for name in names if len(name) <= LONGEST_NAME), default=0)
+
+
+def face_weights(told: dict[str, Any]) -> list[float] | None:
+    """The share of each face in an answer; None where the model does not tell or all faces count alike."""
+    weights = [face.get("attention", 0.0) for face in told["faces"]]
+    return weights if weights and max(weights) - min(weights) > SIGNIFICANT else None

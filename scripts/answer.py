@@ -1,0 +1,104 @@
+"""The emotion of the group in each photo: a line for each, pictures of what was found, and a line of JSON.
+
+group-emotion party.jpg team/
+group-emotion party.jpg team/ --csv answers.csv --output_dir none
+python scripts/answer.py party.jpg --model runs/densenet_emotic
+"""
+
+from __future__ import annotations
+
+import ger_datasets.support.openmp  # noqa: F401 - before torch
+
+# isort: split
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from ger_datasets.support.command_line import run
+from ger_datasets.support.devices import choose_device
+from ger_datasets.support.errors import UserError, listing
+from ger_models.inference.answer_files import AnswerFolder, check_csv, write_csv
+from ger_models.inference.answers import Answer, answer_line, answers, find_photos, load_pipeline, name_width
+from ger_models.inference.inputs import told_kinds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Arguments:
+    first = "photos"
+
+    photos: list[str] = field(
+        metadata={"help": "Photos: files, folders with all that is in them, or addresses. They may stand first."}
+    )
+    json: bool = field(default=False, metadata={"help": "On stdout a line of JSON for each photo, and nothing else."})
+    csv: Path | None = field(default=None, metadata={"help": "New file for a table with a row for each photo."})
+    output_dir: str | None = field(
+        default=None, metadata={"help": "New folder for the pictures, or none. Default: answers, answers-2, ..."}
+    )
+    whole_face: bool = field(
+        default=False, metadata={"help": "Each picture is one face, from edge to edge: for folders of crops."}
+    )
+    model: str = field(
+        default="starter",
+        metadata={"help": "A checkpoint or Hub repository. Default: starter, which comes with the package."},
+    )
+    batch_size: int = field(default=8, metadata={"help": "Photos per forward."})
+    device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"--batch_size must be 1 or more, not {self.batch_size}")
+        if self.csv is not None:
+            check_csv(self.csv)
+
+
+def main(arguments: Arguments) -> dict[str, Any] | None:
+    photos = find_photos(arguments.photos)
+    for folder, others in photos.left_out.items():
+        logger.info("%s: left out %s", folder, told_kinds(others))
+    pipe = load_pipeline(arguments.model, choose_device(arguments.device, PartialState(cpu=True)))
+    place = None if arguments.output_dir is None else Path(arguments.output_dir)
+    folder = None if arguments.output_dir == "none" else AnswerFolder(place, pipe.model.config)
+    width, done = name_width(photos.places), []
+    for answer in answers(pipe, photos, arguments.batch_size, arguments.whole_face):
+        print(json.dumps(answer.as_json) if arguments.json else answer_line(answer, width), flush=True)
+        if folder is not None:
+            folder.add(answer)
+        done.append(Answer(answer.name, None, answer.told, answer.problem))
+    if folder is not None:
+        folder.remove_if_empty()
+    check_answered(done)
+    class_names = [pipe.model.config.id2label[i] for i in range(pipe.model.config.num_labels)]
+    if arguments.csv is not None:
+        write_csv(arguments.csv, done, class_names)
+    if arguments.json:
+        return None
+    labels = Counter(answer.told["label"] for answer in done if answer.told)
+    return {
+        "photos": sum(labels.values()),
+        "predicted": {name: labels[name] for name in class_names},
+        "nothing_known": labels[None],
+        "faces": sum(answer.told["face_count"] for answer in done if answer.told),
+        "failed": [{"file": answer.name, "reason": answer.problem} for answer in done if answer.problem],
+        "left_out": photos.left_out,
+        "model": arguments.model,
+        "pictures": folder and str(folder.path),
+        "csv": arguments.csv and str(arguments.csv),
+    }
+
+
+def check_answered(done: list[Answer]) -> None:
+    """Refuse a run in which no photo could be used."""
+    if all(answer.problem for answer in done):
+        reasons = listing(f"{answer.name}: {answer.problem}" for answer in done)
+        raise UserError(f"no photo can be used, of {len(done)}: {reasons}")
+
+
+if __name__ == "__main__":
+    run(main, Arguments)
