@@ -48,7 +48,7 @@ class AnswerFolder:
             ) from error
         self.class_names = [config.id2label[i] for i in range(config.num_labels)]
         self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
-        self._taken = {RECORD}
+        self._taken: set[str] = set()  # names of pictures, without .jpg
 
     def add(self, answer: Answer) -> None:
         """Keep an answer, with its picture where the photo could be used; raises UserError if it cannot be written."""
@@ -63,19 +63,17 @@ class AnswerFolder:
 
     def _draw(self, answer: Answer, image: Image.Image) -> str:
         shown = answer.name.rpartition("/")[2] if "://" in answer.name else answer.name
-        name = shown if shown.lower().endswith((".jpg", ".jpeg")) else f"{shown or 'photo'}.jpg"
-        if name in self._taken:
-            name = free_name(name.removesuffix(".jpg"), {taken.removesuffix(".jpg") for taken in self._taken}) + ".jpg"
-        self._taken.add(name)
+        stem = free_name(shown.removesuffix(".jpg") or "photo", self._taken)
+        self._taken.add(stem)
         told = answer.told
         probabilities = np.array([told["scores"][label] for label in self.class_names])
         marks = self.marks(told)
         buffer = io.BytesIO()
         picture = draw_prediction(image, marks, probabilities, self.class_names, told["note"], faces_line(told))
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
-        with replacing(self.path / name) as file:
+        with replacing(self.path / f"{stem}.jpg") as file:
             file.write(buffer.getvalue())
-        return name
+        return f"{stem}.jpg"
 
     def marks(self, told: Mapping[str, Any]) -> list[FaceMark]:
         """What is drawn at each face: its expression and, where the faces' weights differ, its weight."""
@@ -95,7 +93,7 @@ class AnswerFolder:
 
     def remove_if_empty(self) -> None:
         """Take the folder away again if no photo could be used; its record then says nothing that stdout did not."""
-        if self._taken == {RECORD}:
+        if not self._taken:
             (self.path / RECORD).unlink(missing_ok=True)
             self.path.rmdir()
 

@@ -91,7 +91,7 @@ def _with_band(
 
 
 def equal(probabilities: np.ndarray) -> bool:
-    """Whether all classes are equally probable: an answer that says nothing."""
+    """Whether all of (classes,) numbers, probabilities or logits, are equal: an answer that says nothing."""
     return bool(np.ptp(probabilities) < 1e-6)
 
 
