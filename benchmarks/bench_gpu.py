@@ -49,8 +49,6 @@ PARTS: dict[str, tuple[str, float]] = {
     "batch": ("runs", 3),
     "compile": ("steps", 8),
 }
-
-
 SIZES = ("full", "small")
 MODELS = ("densenet_emotic", "vit_base", "fusion_crossvit")
 
@@ -68,7 +66,6 @@ class Arguments:
     folder: Path | None = field(default=None, metadata={"help": "Used by the benchmark itself: where parts work."})
 
     def __post_init__(self) -> None:
-        self.chosen = [name.strip() for name in self.parts.split(",") if name.strip()] or list(PARTS)[1:]
         from ger_datasets.errors import UserError, listing
 
         chosen = [word.strip().partition("=")[::2] for word in self.parts.split(",") if word.strip()]
@@ -82,9 +79,7 @@ class Arguments:
 
 def main(arguments: Arguments) -> dict[str, Any]:
     if arguments.part is not None:
-        from gpu_parts.part import (
-            Part,  # what the parts import takes seconds, and processes that parts start not need it
-        )
+        from gpu_parts.part import Part  # here, as processes that parts start import this file and need no torch
 
         part = Part(arguments.part, arguments.device, arguments.size, arguments.folder or Path())
         module = importlib.import_module(f"gpu_parts.{PARTS[part.name][0]}")

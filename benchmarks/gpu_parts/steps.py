@@ -89,7 +89,7 @@ def part_step(part: Part) -> None:
             ours = part.measure(f"{name} loop {variant}", loop_step, part, name, model, batch, precision)
             if bare and ours:
                 part.put(f"{name} loop to bare {variant}", round(bare["milliseconds"] / ours["milliseconds"], 3))
-    for name, variants in EXTRAS.items() if part.full else ():
+    for name, variants in EXTRAS.items() if part.full else [("densenet_emotic", EXTRAS["densenet_emotic"][-1:])]:
         model = part.size.models[name]
         batch = one_batch(part, model)
         for variant in variants:
@@ -132,8 +132,9 @@ def bare_step(part: Part, model: tuple[str, str], batch: dict[str, Any], variant
 
     with tf32(way.get("tf32")), measured_memory(part) as memory:
         seconds = part.seconds(lambda: steps(part.size.group)) / part.size.group
-        profile = profiled(part, lambda: steps(3)) if variant == "bf16" else None
-    return {**speed(seconds, len(batch["labels"])), **memory, **({"profile of 3 steps": profile} if profile else {})}
+    if variant == "bf16":
+        part.measure(f"profile, 3 bare steps, {model[0]} {model[1]}".rstrip(), profiled, part, lambda: steps(3))
+    return {**speed(seconds, len(batch["labels"])), **memory}
 
 
 def loop_step(part: Part, name: str, model: tuple[str, str], batch: dict[str, Any], precision: str,
