@@ -66,7 +66,7 @@ class Arguments:
     folder: Path | None = field(default=None, metadata={"help": "Used by the benchmark itself: where parts work."})
 
     def __post_init__(self) -> None:
-        from ger_datasets.errors import UserError, listing
+        from ger_datasets.support.errors import UserError, listing
 
         chosen = [word.strip().partition("=")[::2] for word in self.parts.split(",") if word.strip()]
         self.limits = {name: float(limit or "inf") for name, limit in chosen or [(name, "") for name in PARTS]}
@@ -186,6 +186,6 @@ def summary(parts: dict[str, Any]) -> dict[str, Any]:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as site:
         as_if_installed(Path(site))
-        from ger_datasets.cli import run
+        from ger_datasets.support.command_line import run
 
         run(main, Arguments)

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ger_datasets.prepare import prepare
-from ger_datasets.processes import usable_cores
+from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
+from ger_datasets.support.cpu_cores import usable_cores
 
 from .part import Part
 

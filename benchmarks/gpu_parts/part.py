@@ -20,8 +20,8 @@ from unittest import mock
 
 import torch
 
-from ger_datasets.errors import UserError
-from ger_datasets.processes import usable_cores
+from ger_datasets.support.cpu_cores import usable_cores
+from ger_datasets.support.errors import UserError
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]

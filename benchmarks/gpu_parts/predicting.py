@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ger_datasets import columns, faces
-from ger_datasets.photos import read_photo
+from ger_datasets import faces
+from ger_datasets.faces import columns
+from ger_datasets.loading.rows import Rows
+from ger_datasets.loading.splits import load_splits
+from ger_datasets.photos.reading import read_photo
 from ger_datasets.schema import CLASS_NAMES
-from ger_models import inference, inputs
-from ger_models.batches import Rows
-from ger_models.loading import load_splits
+from ger_models.inference import checkpoints as inference
+from ger_models.inference import inputs
 from ger_models.presets import build
 
 from .part import ROOT, Part, load_script, timed

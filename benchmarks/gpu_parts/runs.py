@@ -21,12 +21,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from ger_models import batches, training
-from ger_models.loading import load_splits
+from ger_datasets.loading.splits import load_splits
 from ger_models.presets import preset
 from ger_models.processing_ger import GerProcessor
-from ger_models.progress import Watch
-from ger_models.run_folder import RunFolder
+from ger_models.training import data_loading, loop
+from ger_models.training.meter import Watch
+from ger_models.training.run_folder import RunFolder
 
 from .part import LOG_LINES, ROOT, Part, measured_memory, speed, timed
 from .steps import Enough, train
@@ -46,15 +46,15 @@ def loader_alone(part: Part) -> dict[str, Any]:
     """The batches of an epoch, with nothing that trains on them."""
     chosen = preset("densenet_emotic")
     split = load_splits(str(part.work / "long"), chosen.columns, ("train",))["train"]
-    collator = batches.Collator(GerProcessor(columns=chosen.columns, **chosen.processor), train_seed=0)
+    collator = data_loading.Collator(GerProcessor(columns=chosen.columns, **chosen.processor), train_seed=0)
     size = part.size.batch_size or chosen.recipe.batch_size
-    loader = batches.make_loader(split, collator, size, part.workers, seed=0)
+    loader = data_loading.make_loader(split, collator, size, part.workers, seed=0)
     spent: Counter[str] = Counter()
     rates = []
     for _ in range(3):
         spent.clear()
         begin = time.perf_counter()
-        with timed(spent, batches, "_arrived"):
+        with timed(spent, data_loading, "_arrived"):
             for _ in loader:
                 pass
         rates.append(len(split) / (time.perf_counter() - begin))
@@ -73,7 +73,7 @@ def end_to_end(part: Part, precision: str) -> dict[str, Any]:
             raise Enough
 
     def rest_of(loader: Any, batch: int) -> Iterator[Any]:
-        waiting = iter(batches.rest_of(loader, batch))
+        waiting = iter(data_loading.rest_of(loader, batch))
         while True:
             begin = time.perf_counter()
             found = next(waiting, None)
@@ -86,11 +86,11 @@ def end_to_end(part: Part, precision: str) -> dict[str, Any]:
     words = f"--epochs 2 --num_workers {part.workers} --batch_size {size}"
     timers = (
         (_BaseDataLoaderIter, "__next__", "loader"),
-        (batches, "_arrived", "normalising, in loader"),
+        (data_loading, "_arrived", "normalising, in loader"),
         (Watch, "look", "waiting for the GPU"),
         (Accelerator, "backward", "backward, launching"),
-        (training, "predict", "validation"),
-        (training, "save_best", "saving"),
+        (loop, "predict", "validation"),
+        (loop, "save_best", "saving"),
         (RunFolder, "save", "saving"),
     )
     with contextlib.ExitStack() as stack:

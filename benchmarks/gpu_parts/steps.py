@@ -16,13 +16,14 @@ from accelerate.state import AcceleratorState, GradientState
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser
 
+from ger_datasets.loading.rows import Rows
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.schema import CLASS_NAMES
-from ger_models import training
-from ger_models.batches import Collator, Rows
-from ger_models.loading import load_splits
-from ger_models.optimization import make_optimizer
 from ger_models.presets import build, preset
 from ger_models.processing_ger import GerProcessor
+from ger_models.training import loop
+from ger_models.training.data_loading import Collator
+from ger_models.training.optimization import make_optimizer
 
 from .part import Part, load_script, measured_memory, profiled, speed, tf32
 
@@ -54,7 +55,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
 
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    script, seed_step = load_script("train"), training.seed_step
+    script, seed_step = load_script("train"), loop.seed_step
     given = ["--model", model[0], "--config_overrides", model[1], "--dataset", str(part.work / dataset)]
     given += ["--output_dir", str(part.own / output), "--initial_weights", "random", *words.split()]
     (parsed,) = HfArgumentParser(script.Arguments).parse_args_into_dataclasses(given)
@@ -66,7 +67,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
     settings = {"ACCELERATE_MIXED_PRECISION": precision, "ACCELERATE_DYNAMO_BACKEND": dynamo}
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.dict(os.environ, settings))
-        patches.enter_context(mock.patch.object(training, "seed_step", both))
+        patches.enter_context(mock.patch.object(loop, "seed_step", both))
         for name, function in replaced.items():
             patches.enter_context(mock.patch.object(script, name, function))
         with contextlib.suppress(Enough):
