@@ -56,7 +56,7 @@ class Record:
     def photo(self) -> Photo:
         """The photo, wherever it lies; raises as `photos.read_photo`.
 
-        A whole face is small and often grey: its grey pixels stay as they are coded.
+        A whole face is small, and its pixels stay as they are.
         """
-        keep_grey = self.faces == "whole"
-        return read_photo(self.path, keep_grey) if self.read is None else decode_photo(self.read(), keep_grey)
+        lossless = self.faces == "whole"
+        return read_photo(self.path, lossless) if self.read is None else decode_photo(self.read(), lossless)

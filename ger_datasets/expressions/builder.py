@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
+from ..duplicates import perceptual_hash
 from ..errors import BadPhoto, UserError, listing
 from ..photos import printable
 from ..records import Record
@@ -23,7 +24,7 @@ from .parquet import read_parquet
 from .pixel_table import read_pixel_table
 from .raf_db import read_raf_db
 from .tree import Tree, read_tree
-from .unique import pixel_hash, unique_records
+from .unique import pixel_hash, unique_records, without_lookalikes
 from .validation import drawn_for_validation
 from .votes import read_voted_photos, read_votes
 
@@ -50,8 +51,9 @@ class ExpressionsBuilder:
     - RAF-DB's `list_patition_label.txt` and its photos.
     - Parquet files with the columns image and label, perhaps split and name.
 
-    Pictures that are the same pixel for pixel are removed as `unique.unique_records` says. Where there is no
-    validation split, one is drawn from train as `validation.drawn_for_validation` says.
+    Pictures that are the same pixel for pixel are removed as `unique.unique_records` says, and from train those that
+    look the same as one of another split. Where there is no validation split, one is drawn from train as
+    `validation.drawn_for_validation` says.
 
     Args:
         source: the raw folder.
@@ -94,7 +96,7 @@ class ExpressionsBuilder:
     def records(self) -> list[Record]:
         """Every picture, sorted by image_id: `split/class/stem` of class folders, otherwise `split/stem`.
 
-        Every picture is decoded once, to compare its pixels: 10,000 of 48 x 48 pixels in two or three seconds.
+        Every picture is decoded once, to compare its pixels: 10,000 of 48 x 48 pixels in about five seconds.
 
         Raises:
             UserError: none of the forms, or two of them; what is wrong with one, as its reader says; no picture or
@@ -103,10 +105,16 @@ class ExpressionsBuilder:
         download = self._read(read_tree(self.source))
         self._remarks = list(download.remarks)
         records = self._labelled(download.faces)
-        hashes, records = self._looked_at(records)
+        records, hashes, looks = self._looked_at(records)
         records, removed = unique_records(records, hashes)
         self._remarks += removed.remarks()
-        records = self._with_validation(records)
+        own_looks = [looks[record.image_id] for record in records]
+        records, alike = without_lookalikes(self._with_validation(records), own_looks)
+        if alike:
+            self._remarks.append(
+                f"{alike:,} faces of train that look the same as one of validation or test, though not to the last "
+                "pixel, were removed; a perceptual hash tells."
+            )
         self._check_classes(records)
         for remark in self._remarks:
             logger.info("%s", remark)
@@ -142,27 +150,32 @@ class ExpressionsBuilder:
             records.append(Record(image_id, face.path, face.split, label, face.person, read=face.read, faces="whole"))
         return records
 
-    def _looked_at(self, records: Sequence[Record]) -> tuple[list[bytes | None], list[Record]]:
-        """The pixels' hash of each picture, None where it cannot be read; and the records with what `faces` asks."""
-        hashes: list[bytes | None] = []
-        decided = []
+    def _looked_at(self, records: Sequence[Record]) -> tuple[list[Record], list[bytes | None], dict[str, int | None]]:
+        """The records with what `faces` asks; the pixels' hash of each, and the perceptual hash by image_id.
+
+        The hashes are None where a picture cannot be read.
+        """
+        decided, hashes = [], list[bytes | None]()
+        looks: dict[str, int | None] = {}
         for record in tqdm(records, unit="face", desc="comparing pixels", mininterval=0.5):
             small = True
             try:
                 image = record.photo().image
             except BadPhoto:  # it goes into quarantine when its shard is written
                 hashes.append(None)
+                looks[record.image_id] = None
             else:
                 hashes.append(pixel_hash(image))
+                looks[record.image_id] = perceptual_hash(image)
                 small = min(image.size) <= MOST_CROP_SIDE
             whole = self.faces == "whole" or (self.faces == "auto" and small)
             decided.append(record if whole else replace(record, faces="largest"))
         if records and not any(hashes):
             raise UserError(f"none of the {len(records):,} faces in {printable(self.source)} can be read")
-        return hashes, decided
+        return decided, hashes, looks
 
     def _with_validation(self, records: Sequence[Record]) -> list[Record]:
-        """The records, some of train's drawn for validation where there is none."""
+        """The records in their order, some of train's drawn for validation where there is none."""
         splits = Counter(record.split for record in records)
         persons: dict[str, set[str]] = {}
         for record in records:

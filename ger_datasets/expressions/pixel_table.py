@@ -144,8 +144,8 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[_Row]:
     with path.open("rb") as file:
         for line, content in enumerate(iter(lambda: file.readline(MAX_LINE), b""), 1):
             if line > 1 and content.strip():
-                fields = dict(zip(columns, _fields(content), strict=False))
-                yield _Row(line, offset, fields, len(fields.pop("pixels", "").split()))
+                fields = dict.fromkeys(columns, "") | dict(zip(columns, _fields(content), strict=False))
+                yield _Row(line, offset, fields, len(fields.pop("pixels").split()))
             offset += len(content)
 
 
