@@ -127,6 +127,32 @@ class FaceExtractor:
             features.append(self._run(self.onet, photos, alone, squares, 48)[-1].cpu().numpy())
         return features
 
+    @torch.inference_mode()
+    def whole_pictures(self, images: Sequence[Image.Image | np.ndarray]) -> list[Faces]:
+        """Each of `images` taken as one face, for tight crops in which no face can be found any more.
+
+        P-Net and R-Net are left out; O-Net looks at the whole picture, averaged or repeated to 48 x 48 pixels whatever
+        its shape.
+
+        Args:
+            images: as for `extract`.
+
+        Returns:
+            For each image one face: the box is the picture, the score 1, landmarks and features are O-Net's.
+        """
+        faces: list[Faces] = [Faces.none()] * len(images)
+        for rows in self._groups(images):
+            photos = self._photos([images[row] for row in rows])
+            picture = torch.tensor([[0, 0, photos.width, photos.height]], device=self.device)
+            index = torch.arange(len(rows), device=self.device)
+            output = self._run(self.onet, photos, index, picture.expand(len(rows), 4), 48)
+            points = output[2].view(-1, 2, 5).transpose(1, 2) * picture[0, 2:]  # (faces, 5, 2)
+            one = np.ones((len(rows), 1), np.float32)
+            arrays = (one * picture.cpu().numpy(), one[:, 0], points.float().cpu().numpy(), output[3].cpu().numpy())
+            for place, row in enumerate(rows):
+                faces[row] = Faces(*(array[place : place + 1].astype(np.float32, copy=False) for array in arrays))
+        return faces
+
     def _groups(self, images: Sequence[Image.Image | np.ndarray]) -> Iterator[list[int]]:
         """Rows of `images` of one size, as many as `group_pixels` allows."""
         by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
