@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
-from ..preparation.duplicates import perceptual_hash
+from ..photos.duplicates import perceptual_hash
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL
 from ..support.errors import BadPhoto, UserError, listing, printable

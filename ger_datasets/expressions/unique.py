@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..preparation.duplicates import near_duplicates
+from ..photos.duplicates import near_duplicates
 from ..records import Record
 
 

@@ -18,11 +18,11 @@ from .. import schema
 from ..faces import FaceExtractor, Faces
 from ..faces.columns import encoded, photo_columns
 from ..legacy.source import LegacySource
+from ..photos.duplicates import perceptual_hash
 from ..photos.reading import Photo, decode_photo, in_groups
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, printable
 from .column_sources import ColumnSource
-from .duplicates import perceptual_hash
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
