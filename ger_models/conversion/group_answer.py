@@ -126,7 +126,7 @@ def choose_answer(
         groups = {**GROUPS, **({} if surprise is None else {"surprise": surprise})}
         priors = _priors(groups, train_counts, power)
         logits = group_logits(probabilities, expressions, groups, priors, combination, made)
-        fields = {"groups": groups, "priors": priors, "combination": combination}
+        fields: dict[str, Any] = {"groups": groups, "priors": priors, "combination": combination}
         tried.append(
             {
                 "combination": combination,
