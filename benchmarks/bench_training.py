@@ -41,7 +41,8 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_models.presets import PRESETS
-from ger_models.training.optimization import loss_of, make_optimizer
+from ger_models.training.losses import LOSSES
+from ger_models.training.optimization import make_optimizer
 
 TRAIN = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node"
@@ -145,7 +146,7 @@ def loop_overhead(arguments: Arguments, folder: Path) -> dict:
         start = time.perf_counter()
         batch = batches[position.batch]
         outputs = twin[0](pixel_values=batch["pixel_values"], labels=batch["labels"])
-        loss_of(outputs, batch["labels"], recipe.label_smoothing).backward()
+        LOSSES[recipe.loss](outputs, batch["labels"], recipe, None).backward()
         twin[1].step()
         twin[1].zero_grad()
         last = time.perf_counter()

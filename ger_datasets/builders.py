@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .emotic.builder import EmoticBuilder
+from .expressions.builder import ExpressionsBuilder
 from .gaf3.builder import Gaf3Builder
 from .group_scene.builder import GroupSceneBuilder
 from .records import Record
@@ -58,6 +59,7 @@ BUILDERS: dict[str, type[Builder]] = {
     "sample": SampleBuilder,
     "emotic": EmoticBuilder,
     "group_scene": GroupSceneBuilder,
+    "expressions": ExpressionsBuilder,
 }
 
 

@@ -198,7 +198,7 @@ class GerExpressionConfig(PreTrainedConfig):
         priors: Mapping[str, float] | None = None,
         combination: str = "probabilities",
         answer_temperature: float = 1.0,
-        widths: Sequence[int] = (16, 32, 64, 128, 256),
+        widths: Sequence[int] = (24, 48, 80, 160, 224),
         blocks: Sequence[int] = (0, 2, 2, 2, 1),
         dropout: float = 0.3,
         **kwargs: Any,

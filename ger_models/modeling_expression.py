@@ -78,20 +78,21 @@ class GerExpressionForImageClassification(PreTrainedModel):
         face_logits = self.expression_head(self.dropout(self.embed(expression_pixels))).float()  # (faces, expressions)
         labels_are_expressions = self._label_names() == self.config.expressions
         per_face = face_logits if labels_are_expressions else self._group_scores(face_logits)
-        padded, mask = unpack(per_face, face_counts)  # (photos, slots, classes)
         counts = face_counts[:, None].clamp(min=1)
-        logits = padded.sum(1) / counts
+        logits = _sums(per_face, face_counts) / counts
         if not labels_are_expressions:
             if self.config.combination == "probabilities":
                 logits = torch.where(face_counts[:, None] > 0, logits.clamp(min=SMALLEST).log(), 0.0)
             logits = logits / self.config.answer_temperature
         loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
-        expressions = unpack(face_logits.softmax(1), face_counts)[0] if output_face_expressions else None
+        expressions = mask = None
+        if output_face_attention or output_face_expressions:
+            expressions, mask = unpack(face_logits.softmax(1), face_counts)
         return GerExpressionOutput(
             loss=loss,
             logits=logits,
-            face_attention=mask / counts if output_face_attention else None,
-            face_expressions=expressions,
+            face_attention=mask / counts if output_face_attention and mask is not None else None,
+            face_expressions=expressions if output_face_expressions else None,
         )
 
     def _label_names(self) -> list[str]:
@@ -114,3 +115,10 @@ class GerExpressionForImageClassification(PreTrainedModel):
             scores = scores / scores.new_tensor([config.priors[name] for name in names])
         scores = scores / scores.sum(1, keepdim=True).clamp(min=SMALLEST)
         return scores if config.combination == "probabilities" else scores.clamp(min=SMALLEST).log()
+
+
+def _sums(per_face: torch.Tensor, face_counts: torch.Tensor) -> torch.Tensor:
+    """(total_faces, classes) -> (photos, classes); a GPU is not waited for, as it would be for the number of slots."""
+    photos = torch.arange(len(face_counts), device=face_counts.device)
+    photo_of_face = torch.repeat_interleave(photos, face_counts, output_size=len(per_face))
+    return per_face.new_zeros(len(face_counts), per_face.shape[1]).index_add(0, photo_of_face, per_face)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,11 +202,12 @@ PRESETS: dict[str, Preset] = {
             "adamw",
             learning_rate=0.005,
             epochs=60,
-            batch_size=128,
+            batch_size=256,
             schedule="cosine",
             warmup=0.15,
             weight_decay=0.1,
             max_grad_norm=2.0,
+            loss="cross_entropy",
             label_smoothing=0.1,
             ema=0.998,
         ),
@@ -264,6 +266,7 @@ def preset(name: str) -> Preset:
 
 def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """`backbone=resnet18,dropout=0.1` -> {"backbone": "resnet18", "dropout": 0.1}; fields of `config_class` only.
+    Values are JSON where they can be read so, else text: `widths=[8,16],blocks=[0,1]` are two lists.
 
     >>> from ger_models import GerSceneConfig
     >>> parse_overrides("backbone=resnet18,dropout=0.1", GerSceneConfig)
@@ -274,7 +277,7 @@ def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str
     """
     overrides: dict[str, Any] = {}
     own = [field for field in inspect.signature(config_class.__init__).parameters if field not in ("self", "kwargs")]
-    for item in filter(None, (part.strip() for part in text.split(","))):
+    for item in filter(None, (part.strip() for part in re.split(r",(?=\s*\w+\s*=)", text))):
         name, equals, value = item.partition("=")
         if not equals or name not in own:
             raise UserError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.command_line import run
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError
@@ -21,7 +22,6 @@ from ger_models.conversion.group_answer import LABELS, choose_answer, face_proba
 from ger_models.inference.checkpoints import load_checkpoint
 from ger_models.inference.saving import put_files
 from ger_models.modeling_expression import GerExpressionForImageClassification
-from ger_models.training.dataset_checks import load_splits
 
 
 @dataclass

@@ -22,6 +22,8 @@ from ger_datasets.support.command_line import run
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError
 
+OPTIONS = ("key_frames", "split_by", "split_seed", "classes", "faces")  # of single datasets
+
 
 @dataclass
 class Arguments:
@@ -61,7 +63,22 @@ class Arguments:
         default=None, metadata={"help": "group_scene: how key frames are found: local_maxima, threshold or top."}
     )
     split_by: str | None = field(default=None, metadata={"help": "group_scene: video, or frame for comparison only."})
-    split_seed: int | None = field(default=None, metadata={"help": "group_scene: seed of the split. Default: 0."})
+    split_seed: int | None = field(
+        default=None, metadata={"help": "group_scene, expressions: seed of the split that is drawn. Default: 0."}
+    )
+    classes: str | None = field(
+        default=None, metadata={"help": "expressions: expressions (seven), or valence: Negative, Neutral, Positive."}
+    )
+    contempt: bool = field(
+        default=False, metadata={"help": "expressions: contempt is an eighth class (Negative in valence)."}
+    )
+    faces: str | None = field(
+        default=None,
+        metadata={
+            "help": "expressions: whole: each picture is a face; detect: the largest face found, or the picture; "
+            "auto: whole up to 100 pixels of the shorter side, else detect."
+        },
+    )
 
 
 def main(arguments: Arguments) -> dict | None:
@@ -77,7 +94,7 @@ def main(arguments: Arguments) -> dict | None:
         arguments.output,
         num_proc=arguments.num_proc if state.num_processes == 1 else arguments.num_proc or 1,
         limit=arguments.limit,
-        options={name: getattr(arguments, name) for name in ("key_frames", "split_by", "split_seed")},
+        options={name: getattr(arguments, name) for name in OPTIONS} | {"contempt": arguments.contempt or None},
         legacy=legacy,
         skeletons=skeletons,
         scene=scene,

@@ -19,8 +19,9 @@ from ger_models.presets import PRESETS, preset
 from ger_models.training import loop, run_report
 from ger_models.training import recipe as recipes
 from ger_models.training.data_loading import Collator, killed_workers_told, make_loader, rest_of, set_epoch
+from ger_models.training.losses import LOSSES, Teacher
 from ger_models.training.meter import Stop, Watch
-from ger_models.training.optimization import loss_of, make_optimizer, rate_at, set_rate
+from ger_models.training.optimization import make_optimizer, rate_at, set_rate
 from ger_models.training.run_folder import RunFolder
 from ger_models.training.weight_averaging import MovingAverage
 
@@ -45,6 +46,9 @@ class Arguments(recipes.RecipeOptions):
     )
     pooling_from: str | None = field(
         default=None, metadata={"help": "fusion_*: fusion run whose pooling to begin with."}
+    )
+    teacher: str | None = field(
+        default=None, metadata={"help": "Finished run that the loss distillation learns from, of the same classes."}
     )
     initial_weights: str = field(
         default="auto",
@@ -110,6 +114,7 @@ def main(arguments: Arguments) -> dict | None:
     set_seed(arguments.seed)
     data = loop.load_data(arguments, chosen, accelerator)
     model, processor, began = loop.build(arguments, data["train"], accelerator)
+    teacher = Teacher(arguments.teacher, data["train"].features["label"].names, accelerator.device)
     if arguments.find_batch_size:
         recipe = loop.fitting(recipe, arguments, model, data["train"], processor, accelerator)
     about_run = run_report.describe(arguments, recipe, data)
@@ -139,7 +144,7 @@ def main(arguments: Arguments) -> dict | None:
                     loop.seed_step(arguments.seed, position, accelerator.process_index)
                     with accelerator.accumulate(model):
                         outputs = model(**batch)
-                        loss = loss_of(outputs, batch["labels"], recipe.label_smoothing)
+                        loss = LOSSES[recipe.loss](outputs, batch["labels"], recipe, teacher.logits(batch))
                         accelerator.backward(loss)
                         if accelerator.sync_gradients and recipe.max_grad_norm:
                             accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)

@@ -212,7 +212,7 @@ def test_interrupting_is_no_success(run_script: Callable, monkeypatch: pytest.Mo
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ger_datasets.preparation.shards.read_photo", interrupted)
+    monkeypatch.setattr("ger_datasets.records.read_photo", interrupted)
     code, figures, _ = run_script(
         "prepare", "--dataset", "gaf3", "--source", raw_folder, "--output", raw_folder / "out", "--num_proc", 1
     )

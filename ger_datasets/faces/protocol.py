@@ -35,6 +35,11 @@ class Faces:
         """The faces `rows` (indices or a mask), in that order."""
         return Faces(self.boxes[rows], self.scores[rows], self.landmarks[rows], self.features[rows])
 
+    def largest(self) -> Faces:
+        """The face of the largest box alone, the more confident of two of one size; no face if there is none."""
+        areas = np.prod(self.boxes[:, 2:] - self.boxes[:, :2], axis=1)
+        return self.select(np.argmax(areas, keepdims=True)) if len(self) else self
+
     @classmethod
     def none(cls) -> Faces:
         """No face at all, in the right shapes."""

@@ -50,7 +50,10 @@ TURNS = {
 
 @dataclass(frozen=True)
 class Photo:
-    """An upright RGB photo and the very bytes it is stored as: decoding `encoded` gives `image`, pixel for pixel."""
+    """An upright RGB photo and the very bytes it is stored as: decoding `encoded` gives `image`, pixel for pixel.
+
+    Read with `lossless`, `encoded` may be a grey image, whose grey `image` has three times.
+    """
 
     image: Image.Image
     encoded: bytes
@@ -63,13 +66,24 @@ def encode_jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read_photo(path: Path) -> Photo:
+def _encode_png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def read_photo(path: Path, lossless: bool = False) -> Photo:
     """The photo in the file `path`.
 
     EXIF orientation is applied; transparency is laid on white; 16-bit grey is scaled to 8 bits; of an animation the
     first frame is taken; photos of more than `STORED_PIXELS` are reduced. A file that needs none of this and is a
     JPEG or PNG keeps its coded pixels; the others are encoded anew as JPEG. What a file says besides, such as EXIF
     with the place where a photo was taken, is not in `encoded`.
+
+    Args:
+        path: the image file.
+        lossless: an 8-bit grey JPEG or PNG keeps its coded pixels too, and what has to be encoded anew becomes a PNG:
+            for small pictures, in which every pixel counts.
 
     Raises:
         BadPhoto: the file is missing, empty, too large, damaged, or no photo. The message holds no path.
@@ -80,12 +94,12 @@ def read_photo(path: Path) -> Photo:
             raise BadPhoto("the file is empty (0 bytes)")
         if size > MAX_BYTES:
             raise BadPhoto(f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
-        return decode_photo(path.read_bytes())
+        return decode_photo(path.read_bytes(), lossless)
     except OSError as error:
         raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
 
 
-def decode_photo(content: bytes) -> Photo:
+def decode_photo(content: bytes, lossless: bool = False) -> Photo:
     """The photo in `content`, the bytes of an image file; otherwise, with its BadPhoto, as `read_photo`."""
     try:
         with warnings.catch_warnings():
@@ -93,7 +107,7 @@ def decode_photo(content: bytes) -> Photo:
                 "ignore"
             )  # Pillow's own size warning comes earlier than our limit; odd EXIF is common
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _upright_rgb(image, content)
+                return _upright_rgb(image, content, lossless)
     except BadPhoto:
         raise
     except Image.DecompressionBombError as error:
@@ -184,7 +198,7 @@ def _load(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
     return size[::-1] if image.size == before[::-1] else size
 
 
-def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
+def _upright_rgb(image: Image.Image, content: bytes, lossless: bool) -> Photo:
     whole, size = image.size, _stored_size(image)
     if size != whole:
         # a JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the memory; never below the size that is wanted
@@ -194,16 +208,16 @@ def _upright_rgb(image: Image.Image, content: bytes) -> Photo:
     turn = TURNS.get(image.getexif().get(0x0112, 1))  # after load(): Pillow turns TIFFs itself
     if (
         image.format in ("JPEG", "PNG")
-        and image.mode == "RGB"
+        and (image.mode == "RGB" or (lossless and image.mode == "L"))
         and turn is None
         and size == whole
         and "transparency" not in image.info
         and getattr(image, "n_frames", 1) == 1
         and (bare := without_metadata(content, image.format)) is not None
     ):
-        return Photo(_bare(image), bare)
+        return Photo(_bare(image if image.mode == "RGB" else image.convert("RGB")), bare)
 
-    encoded = encode_jpeg(_upright(image, size, turn))
+    encoded = (_encode_png if lossless else encode_jpeg)(_upright(image, size, turn))
     image.close()  # its pixels, of which there may be many, are not needed any more
     return _stored(encoded)
 

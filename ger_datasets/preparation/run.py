@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from ..builders import Builder, builder_class
 from ..legacy.source import LegacySource
+from ..photos.duplicates import duplicate_summary
 from ..support.atomic_files import write_text
 from ..support.cpu_cores import usable_cores
 from ..support.errors import UserError, listing
@@ -37,7 +38,6 @@ from ..support.locks import alone
 from . import shards as shards_module
 from .card import write_card
 from .column_sources import ColumnSource
-from .duplicates import duplicate_summary
 from .manifest import Manifest
 from .shards import ExpressionReader, SceneEncoder, Shard, ShardWriter, Work, plan_shards
 

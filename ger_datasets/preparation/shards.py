@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from .. import schema
-from ..faces import FaceExtractor
+from ..faces import FaceExtractor, Faces
 from ..faces.columns import encoded, photo_columns
 from ..legacy.source import LegacySource
-from ..photos.reading import Photo, decode_photo, in_groups, read_photo
+from ..photos.duplicates import perceptual_hash
+from ..photos.reading import Photo, decode_photo, in_groups
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, printable
 from .column_sources import ColumnSource
-from .duplicates import perceptual_hash
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
@@ -189,7 +189,7 @@ class ShardWriter:
         """The photos of `shard` that can be read; the others go to `quarantined`."""
         for record in shard.records:
             try:
-                yield record, read_photo(record.path)
+                yield record, record.photo()
             except BadPhoto as reason:
                 if not record.path.exists():
                     raise UserError(
@@ -207,14 +207,18 @@ class ShardWriter:
                 sourced.append((record, photo, self._sourced(record, photo.image)))
             except BadPhoto as reason:
                 self._quarantine(record, reason, quarantined)
-        wanting = [photo.image for _, photo, columns in sourced if "face_boxes" not in columns]
-        found = iter(self.extractor.extract(wanting))
+        found = iter(
+            self._faces([(rec, photo.image) for rec, photo, columns in sourced if "face_boxes" not in columns])
+        )
         rows = []
         for record, photo, columns in sourced:
+            stored = {"bytes": photo.encoded, "path": None}
+            as_it_is: dict[str, Any] = {"image": stored}  # encoding it again would lose
             if "face_boxes" not in columns:
                 columns = {**photo_columns(photo.image, next(found)), **columns}
+                if record.faces != "all" and columns["face_boxes"] == [[0, 0, *photo.image.size]]:
+                    as_it_is["face_crops"] = [stored]
             told = {"image_id": record.image_id, "label": record.label, "group": record.group}
-            as_it_is = {"image": {"bytes": photo.encoded, "path": None}}  # encoding it again would lose
             empty = dict.fromkeys(self.schema.names)
             rows.append({**empty, **encoded({**columns, **as_it_is}), **told, **record.extras})
         images = [photo.image for _, photo, _ in sourced]
@@ -223,6 +227,17 @@ class ShardWriter:
             for row, value in zip(rows, values, strict=True):
                 row[name] = value
         return rows
+
+    def _faces(self, photos: Sequence[tuple[Record, Image.Image]]) -> list[Faces]:
+        """The faces of each photo, as its record says."""
+        faces = [Faces.none()] * len(photos)
+        searched = [i for i, (record, _) in enumerate(photos) if record.faces != "whole"]
+        for i, found in zip(searched, self.extractor.extract([photos[i][1] for i in searched]), strict=True):
+            faces[i] = found.largest() if photos[i][0].faces == "largest" else found
+        whole = [i for i, (record, _) in enumerate(photos) if record.faces != "all" and not len(faces[i])]
+        for i, face in zip(whole, self.extractor.whole_pictures([photos[i][1] for i in whole]), strict=True):
+            faces[i] = face
+        return faces
 
     def _sourced(self, record: Record, image: Image.Image) -> dict[str, Any]:
         columns: dict[str, Any] = {}

@@ -18,12 +18,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from tqdm import tqdm
 
+from ger_datasets.loading.rows import Rows
 from ger_datasets.support.errors import UserError
 
 from ..configuration_ger import ANSWER_COMBINATIONS, GROUPS
 from ..modeling_expression import GerExpressionForImageClassification
 from ..processing_ger import GerProcessor
-from ..training.data_loading import Rows
 
 LABELS = ("Negative", "Neutral", "Positive")
 SURPRISE = (None, *LABELS)  # which group surprise counts for
@@ -126,7 +126,7 @@ def choose_answer(
         groups = {**GROUPS, **({} if surprise is None else {"surprise": surprise})}
         priors = _priors(groups, train_counts, power)
         logits = group_logits(probabilities, expressions, groups, priors, combination, made)
-        fields = {"groups": groups, "priors": priors, "combination": combination}
+        fields: dict[str, Any] = {"groups": groups, "priors": priors, "combination": combination}
         tried.append(
             {
                 "combination": combination,

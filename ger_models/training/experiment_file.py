@@ -23,11 +23,10 @@ from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
 
 from ..presets import preset
-from .initial_weights import GRAFTS
+from .initial_weights import STAGES
 from .recipe import effective, read_yaml
 from .run_folder import METRICS
 
-STAGES = ("init_from", *GRAFTS)
 _WORDS = (str, int, float)  # what an option may be; bool is an int
 _KEYS = ("output_dir", "defaults", "launch", "runs")
 

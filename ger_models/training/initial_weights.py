@@ -51,6 +51,9 @@ GRAFTS = {
     ),
 }
 
+# options of train.py that name another run, which must be finished first
+STAGES = ("init_from", *GRAFTS, "teacher")
+
 
 def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
     """Give `model` all weights of a run or checkpoint of the same architecture.

@@ -269,7 +269,8 @@ def finish_epoch(
     Returns:
         whether this epoch is the best yet.
     """
-    figures = compute_metrics(labels, logits, train.features["label"].names)
+    names = train.features["label"].names
+    figures = compute_metrics(labels, logits, names, bootstrap_samples=0)
     position.history.append(
         {
             "epoch": position.epoch,
@@ -284,7 +285,8 @@ def finish_epoch(
     best = position.best
     better = best is None or sign * figures[by] > sign * best["validation"][by]
     if best is None or better:
-        best = {"epoch": position.epoch, "validation": figures}
+        # intervals take as long as many a small model's epoch: only the best one's are kept, so only it gets them
+        best = {"epoch": position.epoch, "validation": compute_metrics(labels, logits, names)}
         position.best = best
     waited = position.epoch - best["epoch"]
     if position.epoch >= recipe.epochs or (arguments.max_steps and position.step >= arguments.max_steps):

@@ -1,17 +1,14 @@
-"""Optimizers, learning-rate schedules, and the loss."""
+"""Optimizers and learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from ..configuration_ger import NO_LABEL
 from .recipe import Recipe
 
 
@@ -56,10 +53,3 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def loss_of(outputs: Mapping[str, Any], labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
-    """The model's own loss, or the one with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
-    if not label_smoothing:
-        return outputs["loss"]
-    return F.cross_entropy(outputs["logits"].float(), labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing)

@@ -17,6 +17,7 @@ from ger_datasets.support.errors import UserError, listing
 CHOICES = {
     "optimizer": ("sgd", "adamw"),
     "schedule": ("step", "cosine"),
+    "loss": ("model", "cross_entropy", "distillation"),
     "sampling": ("shuffle", "balanced", "lengths"),
 }
 MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
@@ -32,6 +33,8 @@ _LIMITS = {
     "weight_decay": (0, math.inf, True),
     "max_grad_norm": (0, math.inf, True),
     "label_smoothing": (0, 0.95, True),
+    "teacher_weight": (0, 1, True),
+    "teacher_temperature": (0, 100, False),
     "ema": (0, 0.999999, True),
 }
 
@@ -58,7 +61,16 @@ class Recipe:
     momentum: float = _about("Of sgd.", default=0.9)
     weight_decay: float = _about("Of the weights; biases and normalisation layers are left alone.", default=0.0)
     max_grad_norm: float = _about("Gradients are clipped to this norm; 0 leaves them alone.", default=0.0)
-    label_smoothing: float = _about("Share of the label that is spread over all classes.", default=0.0)
+    loss: str = _about(
+        "model: the model's own; cross_entropy: with smoothed labels; distillation: cross_entropy and a teacher's "
+        "probabilities.",
+        default="model",
+    )
+    label_smoothing: float = _about(
+        "Share of the label that is spread over all classes; not for the loss model.", default=0.0
+    )
+    teacher_weight: float = _about("Share of the teacher in the loss distillation.", default=0.7)
+    teacher_temperature: float = _about("Softens the probabilities in the loss distillation.", default=2.0)
     sampling: str = _about(
         "shuffle; balanced: every class alike; lengths: photos of like face counts together.", default="shuffle"
     )
@@ -75,6 +87,8 @@ class Recipe:
                 # "more than 0" reads better than "1 or more" and says the same of whole numbers
                 bound = "more than 0" if least in (0, 1) and most == math.inf and (least or not allowed) else None
                 raise UserError(f"{name} must be {bound or f'from {least} to {most}'}, not {value}")
+        if self.loss == "model" and self.label_smoothing:
+            raise UserError("label_smoothing is a part of the loss cross_entropy: choose that loss, or leave it at 0")
 
 
 RecipeOptions = dataclasses.make_dataclass(
@@ -99,6 +113,7 @@ def modern(recipe: Recipe, learning_rate: float) -> Recipe:
         warmup=0.1,
         weight_decay=0.05,
         max_grad_norm=1.0,
+        loss="cross_entropy",
         label_smoothing=0.1,
         sampling="balanced",
         ema=0.99,

@@ -24,7 +24,7 @@ from ..evaluation.report.training_curves import plot_curves
 from ..presets import Preset
 from ..sharing.model_card import model_card
 from ..sharing.uploads import Uploads
-from .initial_weights import GRAFTS
+from .initial_weights import STAGES
 from .loop import SCORES
 from .recipe import Recipe
 from .run_folder import METRICS, RECIPE, Position, RunFolder
@@ -37,7 +37,7 @@ VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "da
 
 def describe(arguments: Any, recipe: Recipe, data: Mapping[str, Dataset]) -> dict[str, Any]:
     """What a run is: two runs that differ in it are not the same run."""
-    stages = {option: getattr(arguments, option) for option in ("init_from", *GRAFTS)}
+    stages = {option: getattr(arguments, option) for option in STAGES}
     return {
         "model": arguments.model,
         "config_overrides": arguments.config_overrides,

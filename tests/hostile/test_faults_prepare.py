@@ -68,15 +68,15 @@ def test_two_processes_prepare_into_one_folder(raw_folder: Path, tmp_path: Path)
 
 def test_a_worker_that_the_kernel_kills(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\n"
+        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\nfrom ger_datasets import records\n"
         "from ger_datasets.preparation import shards\n"
         "from ger_datasets.preparation.run import prepare\nfrom ger_datasets.support.errors import UserError\n"
-        "shards.SHARD_ROWS, real = 1, shards.read_photo\n"
-        "def read(path):\n"
+        "shards.SHARD_ROWS, real = 1, records.read_photo\n"
+        "def read(path, lossless):\n"
         "    if path.parent.parent.name == 'val' and multiprocessing.parent_process():\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(path)\n"
-        "shards.read_photo = read\n"
+        "    return real(path, lossless)\n"
+        "records.read_photo = read\n"
         "if __name__ == '__main__':\n"
         "    try:\n        prepare('gaf3', Path(sys.argv[1]), Path(sys.argv[2]), num_proc=2)\n"
         "    except UserError as error:\n        print(error)\n"

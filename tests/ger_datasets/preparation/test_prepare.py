@@ -13,7 +13,7 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from ger_datasets import schema
+from ger_datasets import records, schema
 from ger_datasets.faces import FaceExtractor
 from ger_datasets.preparation import shards
 from ger_datasets.preparation.card import read_notice
@@ -102,15 +102,15 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     monkeypatch.setattr(shards, "SHARD_ROWS", 2)
     prepare("gaf3", raw_folder, tmp_path / "undisturbed", num_proc=1)
 
-    real, calls = shards.read_photo, []
+    real, calls = records.read_photo, []
 
-    def stops(path: Path) -> object:
+    def stops(path: Path, lossless: bool) -> object:
         calls.append(path)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return real(path)
+        return real(path, lossless)
 
-    monkeypatch.setattr(shards, "read_photo", stops)
+    monkeypatch.setattr(records, "read_photo", stops)
     with pytest.raises(KeyboardInterrupt):
         prepare("gaf3", raw_folder, tmp_path / "stopped", num_proc=1)
     assert not list((tmp_path / "stopped").rglob("*.tmp"))

@@ -22,6 +22,7 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
+from ger_datasets import records
 from ger_datasets.preparation import shards
 from ger_datasets.preparation.run import prepare
 from ger_datasets.records import Record
@@ -170,7 +171,7 @@ def test_scene_features_at_once_or_later(
 
     shutil.copytree(drawn_dataset, tmp_path / "later")
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "read_photo", None)  # nothing is read or looked for again
+        patch.setattr(records, "read_photo", None)  # nothing is read or looked for again
         prepare("sample", drawn_raw, tmp_path / "later", num_proc=1, scene=encoder)
 
     before, at_once, later = (load_dataset(str(p)) for p in (drawn_dataset, tmp_path / "at_once", tmp_path / "later"))
@@ -235,14 +236,14 @@ def test_photos_that_a_source_refuses_go_to_quarantine(raw_folder: Path, tmp_pat
 def test_a_photo_that_vanishes_stops_the_run(
     raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = shards.read_photo
+    real = records.read_photo
 
-    def vanishing(path: Path) -> object:
+    def vanishing(path: Path, lossless: bool) -> object:
         if path.name == "pos_2.jpg":
             path.unlink()
-        return real(path)
+        return real(path, lossless)
 
-    monkeypatch.setattr(shards, "read_photo", vanishing)
+    monkeypatch.setattr(records, "read_photo", vanishing)
     with pytest.raises(UserError, match=r"train/Positive/pos_2\.jpg was there when the run began and is gone"):
         prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1)
     assert not list((tmp_path / "out" / "data").iterdir()) or not list((tmp_path / "out").rglob(".*tmp"))

@@ -13,7 +13,8 @@ import yaml
 
 from ger_datasets.support.errors import UserError
 from ger_models.presets import PRESETS
-from ger_models.training.optimization import OPTIMIZERS, SCHEDULES, loss_of, make_optimizer, rate_at
+from ger_models.training.losses import LOSSES
+from ger_models.training.optimization import OPTIMIZERS, SCHEDULES, make_optimizer, rate_at
 from ger_models.training.recipe import CHOICES, Recipe, RecipeOptions, effective, to_yaml
 from ger_models.training.sampling_orders import ORDERS
 from ger_models.training.weight_averaging import MovingAverage
@@ -107,6 +108,7 @@ def test_options_that_are_refused() -> None:
 def test_every_choice_has_its_function() -> None:
     assert tuple(OPTIMIZERS) == CHOICES["optimizer"]
     assert tuple(SCHEDULES) == CHOICES["schedule"]
+    assert tuple(LOSSES) == CHOICES["loss"]
     assert set(ORDERS) == set(CHOICES["sampling"])
 
 
@@ -134,14 +136,27 @@ def test_only_weights_decay() -> None:
     assert momentum == 0.7
 
 
-def test_smoothed_labels() -> None:
+def test_losses() -> None:
     logits, labels = torch.randn(4, 3), torch.tensor([0, 2, -1, 1])
-    own = torch.tensor(5.0)
-    assert loss_of({"loss": own, "logits": logits}, labels, 0.0) is own
+    own, teacher = torch.tensor(5.0), torch.randn(4, 3)
+    outputs = {"loss": own, "logits": logits}
+    recipe = Recipe("sgd", 0.1, 1, 1, loss="distillation", label_smoothing=0.1, teacher_weight=0.4)
+    assert LOSSES["model"](outputs, labels, recipe, None) is own
     known = labels >= 0
     targets = torch.nn.functional.one_hot(labels[known], 3) * 0.9 + 0.1 / 3
-    expected = -(targets * logits[known].log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(loss_of({"loss": own, "logits": logits}, labels, 0.1), expected)
+    hard = -(targets * logits[known].log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(LOSSES["cross_entropy"](outputs, labels, recipe, None), hard)
+    there, here = (teacher / 2).softmax(1), (logits / 2).softmax(1)
+    soft = (there * (there.log() - here.log())).sum(1).mean()
+    expected = 0.6 * hard + 0.4 * 4 * soft
+    torch.testing.assert_close(LOSSES["distillation"](outputs, labels, recipe, teacher), expected)
+    with pytest.raises(UserError, match="needs --teacher"):
+        LOSSES["distillation"](outputs, labels, recipe, None)
+
+
+def test_smoothing_does_not_replace_the_models_own_loss() -> None:
+    with pytest.raises(UserError, match="label_smoothing is a part of the loss cross_entropy"):
+        Recipe("sgd", 0.1, 1, 1, label_smoothing=0.1)
 
 
 def test_the_moving_average() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from ger_datasets.preparation.duplicates import MAX_DISTANCE, duplicate_summary, near_duplicates, perceptual_hash
+from ger_datasets.photos.duplicates import MAX_DISTANCE, duplicate_summary, near_duplicates, perceptual_hash
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.schema import CLASS_NAMES
 
@@ -103,7 +103,7 @@ def test_a_hash_is_64_bits_that_json_keeps() -> None:
 
 
 def test_every_pair_across_splits_and_no_other(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ger_datasets.preparation.duplicates.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("ger_datasets.photos.duplicates.ROWS_AT_ONCE", 7)
     hashes = rng.integers(0, 2**64, 150, dtype=np.uint64, endpoint=False)
     for i in range(100, 150):  # near one of the others, 0 to 9 bits away
         flipped = sum(1 << int(bit) for bit in rng.choice(64, int(rng.integers(0, 10)), replace=False))

@@ -1,0 +1,230 @@
+"""Single faces by expression, in the forms in which people have them: a raw folder -> records."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tqdm import tqdm
+
+from ..photos.duplicates import perceptual_hash
+from ..records import Record
+from ..schema import CLASS_NAMES, NO_LABEL
+from ..support.errors import BadPhoto, UserError, listing, printable
+from .folders import read_folders
+from .forms import FOLDERS, PARQUET, PIXELS, RAF_DB, find_form
+from .labelled import Download, LabelledFace
+from .names import CONTEMPT, EXPRESSIONS, VALENCE
+from .parquet import read_parquet
+from .pixel_table import read_pixel_table
+from .raf_db import read_raf_db
+from .tree import Tree, read_tree
+from .unique import pixel_hash, unique_records, without_lookalikes
+from .validation import drawn_for_validation
+from .votes import read_voted_photos, read_votes
+
+logger = logging.getLogger(__name__)
+
+CLASSES = ("expressions", "valence")
+FACES = ("auto", "detect", "whole")
+# Pictures whose shorter side has at most so many pixels are tight crops: FER2013's have 48, RAF-DB's aligned ones 100.
+# The photos that faces are cut from have more: KDEF's 562, CK+'s 480, and AffectNet's loose crops 224.
+MOST_CROP_SIDE = 100
+
+
+class ExpressionsBuilder:
+    """Pictures of one face each, labelled with its expression.
+
+    The raw folder holds one of these, at any depth and in any letter case:
+
+    - class folders (`angry/`, `Anger/`, ..., or FER2013's numbers 0 to 6, or RAF-DB's 1 to 7), in split folders
+      (`train/`, `val/`, `test/`, `PublicTest/`, `PrivateTest/`, ...) or without: FER2013, CK+, KDEF and AffectNet as
+      they are passed on. Without split folders all is train.
+    - FER2013's CSV file (`emotion,pixels,Usage`): Training is train, PublicTest validation, PrivateTest test. With
+      FERPlus' `fer2013new.csv` in the folder, what most of its voters chose is the label.
+    - FERPlus' file and the photos that it names.
+    - RAF-DB's `list_patition_label.txt` and its photos.
+    - Parquet files with the columns image and label, perhaps split and name.
+
+    Pictures that are the same pixel for pixel are removed as `unique.unique_records` says, and from train those that
+    look the same as one of another split. Where there is no validation split, one is drawn from train as
+    `validation.drawn_for_validation` says.
+
+    Args:
+        source: the raw folder.
+        classes: `expressions`: angry, disgust, fear, happy, neutral, sad, surprise. `valence`: Negative (angry,
+            disgust, fear, sad), Neutral, Positive (happy); surprise is left out.
+        contempt: whether contempt is an eighth class, or Negative; otherwise its pictures are left out.
+        faces: `whole`: each picture is a face from edge to edge. `detect`: the largest face that the detector finds
+            counts, and where it finds none the whole picture. `auto`: `whole` for pictures whose shorter side has at
+            most `MOST_CROP_SIDE` pixels, else `detect`.
+        split_seed: another draws another validation split.
+
+    Raises:
+        UserError: unknown `classes` or `faces`.
+    """
+
+    extra_features: ClassVar[dict[str, Any]] = {}
+    notice = ""
+    license = "other"  # the terms stand in card.md
+
+    def __init__(
+        self,
+        source: Path,
+        classes: str = "expressions",
+        contempt: bool = False,
+        faces: str = "auto",
+        split_seed: int = 0,
+    ) -> None:
+        for name, value, known in (("classes", classes, CLASSES), ("faces", faces, FACES)):
+            if value not in known:
+                raise UserError(f"unknown {name} {value!r}: there are {', '.join(known)}")
+        self.source, self.contempt, self.faces, self.split_seed = source, contempt, faces, split_seed
+        expressions = (*EXPRESSIONS, CONTEMPT) if contempt else EXPRESSIONS
+        self._class_of: Mapping[str, str] = {name: name for name in expressions}
+        self.class_names: Sequence[str] = expressions
+        if classes == "valence":
+            self._class_of = {name: VALENCE[name] for name in expressions if name in VALENCE}
+            self.class_names = CLASS_NAMES
+        self._remarks: list[str] = []
+
+    def records(self) -> list[Record]:
+        """Every picture, sorted by image_id: `split/class/stem` of class folders, otherwise `split/stem`.
+
+        Every picture is decoded once, to compare its pixels: 10,000 of 48 x 48 pixels in about five seconds.
+
+        Raises:
+            UserError: none of the forms, or two of them; what is wrong with one, as its reader says; no picture or
+                only one class left; a `split_seed` where nothing is drawn.
+        """
+        download = self._read(read_tree(self.source))
+        self._remarks = list(download.remarks)
+        records = self._labelled(download.faces)
+        records, hashes, looks = self._looked_at(records)
+        records, removed = unique_records(records, hashes)
+        self._remarks += removed.remarks()
+        own_looks = [looks[record.image_id] for record in records]
+        records, alike = without_lookalikes(self._with_validation(records), own_looks)
+        if alike:
+            self._remarks.append(
+                f"{alike:,} faces of train that look the same as one of validation or test, though not to the last "
+                "pixel, were removed; a perceptual hash tells."
+            )
+        self._check_classes(records)
+        for remark in self._remarks:
+            logger.info("%s", remark)
+        return sorted(records, key=lambda record: record.image_id)
+
+    def remarks(self) -> list[str]:
+        """What was left out, removed and drawn, one sentence each; filled by `records`."""
+        return list(self._remarks)
+
+    def _read(self, tree: Tree) -> Download:
+        """The download, in whichever form it is."""
+        form = find_form(tree)
+        votes = None if form.votes is None else read_votes(form.votes)
+        if form.name == FOLDERS:
+            return read_folders(tree)
+        if form.name == PARQUET:
+            return read_parquet(form.paths)
+        if form.name == RAF_DB:
+            return read_raf_db(tree, form.paths[0], aligned=self.faces != "detect")
+        if form.name == PIXELS:
+            return read_pixel_table(form.paths[0], votes, self.contempt)
+        return read_voted_photos(tree, votes or [])
+
+    def _labelled(self, faces: Sequence[LabelledFace]) -> list[Record]:
+        """The faces of the classes asked for, with image_ids that are unique."""
+        known = self._class_of
+        left_out = Counter(face.expression for face in faces if face.expression and face.expression not in known)
+        self._remarks += [f"{count:,} faces of {name} were left out." for name, count in sorted(left_out.items())]
+        faces = [face for face in faces if face.expression not in left_out]
+        records = []
+        for face, image_id in zip(faces, _unique([f"{face.split}/{face.stem}" for face in faces]), strict=True):
+            label = self.class_names.index(known[face.expression]) if face.expression else NO_LABEL
+            records.append(Record(image_id, face.path, face.split, label, face.person, read=face.read, faces="whole"))
+        return records
+
+    def _looked_at(self, records: Sequence[Record]) -> tuple[list[Record], list[bytes | None], dict[str, int | None]]:
+        """The records with what `faces` asks; the pixels' hash of each, and the perceptual hash by image_id.
+
+        The hashes are None where a picture cannot be read.
+        """
+        decided, hashes = [], list[bytes | None]()
+        looks: dict[str, int | None] = {}
+        for record in tqdm(records, unit="face", desc="comparing pixels", mininterval=0.5):
+            small = True
+            try:
+                image = record.photo().image
+            except BadPhoto:  # it goes into quarantine when its shard is written
+                hashes.append(None)
+                looks[record.image_id] = None
+            else:
+                hashes.append(pixel_hash(image))
+                looks[record.image_id] = perceptual_hash(image)
+                small = min(image.size) <= MOST_CROP_SIDE
+            whole = self.faces == "whole" or (self.faces == "auto" and small)
+            decided.append(record if whole else replace(record, faces="largest"))
+        if records and not any(hashes):
+            raise UserError(f"none of the {len(records):,} faces in {printable(self.source)} can be read")
+        return decided, hashes, looks
+
+    def _with_validation(self, records: Sequence[Record]) -> list[Record]:
+        """The records in their order, some of train's drawn for validation where there is none."""
+        splits = Counter(record.split for record in records)
+        persons: dict[str, set[str]] = {}
+        for record in records:
+            persons.setdefault(record.group, set()).add(record.split)
+        astride = sum(len(found) > 1 for found in persons.values())
+        if astride:
+            self._remarks.append(f"By their file names, {astride:,} persons stand in more than one split.")
+        if splits["validation"] or not splits["train"]:
+            if self.split_seed:
+                raise UserError("no validation split is drawn from this download: leave split_seed out")
+            return list(records)
+        train = [record for record in records if record.split == "train" and record.label != NO_LABEL]
+        drawn = drawn_for_validation(train, self.split_seed)
+        named = len({record.group for record in train if record.group != record.image_id})
+        rule = f"the faces of a tenth of the {named:,} persons" if named else "a tenth of the faces of each class"
+        self._remarks.append(
+            f"There was no validation split: {len(drawn):,} of {len(train):,} faces of train were drawn for it, "
+            f"{rule}, with seed {self.split_seed}."
+        )
+        return [_moved(record) if record.image_id in drawn else record for record in records]
+
+    def _check_classes(self, records: Sequence[Record]) -> None:
+        """UserError if there is only one class; a remark where some are missing."""
+        found = {record.label for record in records} - {NO_LABEL}
+        missing = [name for label, name in enumerate(self.class_names) if label not in found]
+        if len(found) < 2:
+            names = listing(self.class_names[label] for label in found)
+            raise UserError(
+                f"the only class in {printable(self.source)} is {names}: faces of at least two of "
+                f"{', '.join(self.class_names)} are needed"
+            )
+        if missing:
+            self._remarks.append(f"There are no faces of {', '.join(missing)}.")
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, those that were there before with `-2`, `-3`, ... after them."""
+    all_names, counts = set(names), Counter[str]()
+    unique = []
+    for name in names:
+        counts[name] += 1
+        own = name
+        while counts[name] > 1 and (own := f"{name}-{counts[name]}") in all_names:
+            counts[name] += 1
+        unique.append(own)
+    return unique
+
+
+def _moved(record: Record) -> Record:
+    """A record of train in validation."""
+    image_id = "validation" + record.image_id.removeprefix("train")
+    group = record.group if record.group != record.image_id else ""
+    return replace(record, image_id=image_id, split="validation", group=group)
