@@ -14,9 +14,8 @@ import pytest
 import torch
 from datasets import load_dataset
 
-from ger_datasets import schema
+from ger_datasets import records, schema
 from ger_datasets.loading.splits import load_splits
-from ger_datasets.preparation import shards
 from ger_datasets.preparation.run import prepare
 from ger_datasets.prepared import read_prepared
 from ger_datasets.support.errors import UserError
@@ -89,7 +88,7 @@ def test_added_later_it_is_the_same_to_the_byte(
     later = tmp_path / "later"
     shutil.copytree(drawn_dataset, later)
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "read_photo", None)  # nothing is read or looked for again
+        patch.setattr(records, "read_photo", None)  # nothing is read or looked for again
         prepare("sample", drawn_raw, later, num_proc=1, expressions=reader)
     assert digests(later) == digests(at_once)
 
