@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, find_executable_batch_size
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, find_executable_batch_size
 from datasets import Dataset
 from huggingface_hub.errors import HTTPError
 from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
         if name not in available:
             raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
     disable_progress_bar()  # transformers' own, of writing one file
-    return Accelerator(
+    accelerator = Accelerator(
         gradient_accumulation_steps=recipe.gradient_accumulation,
         log_with=list(trackers) or None,
         project_dir=str(output),
@@ -70,6 +70,9 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
             DistributedDataParallelKwargs(find_unused_parameters=chosen.config_class is not GerSceneConfig)
         ],
     )
+    if accelerator.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch computes convolutions anyway
+    return accelerator
 
 
 def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Any]:
@@ -202,6 +205,15 @@ def _recipe_of(output: Path) -> Recipe | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return Recipe(**json.loads((output / RUN).read_text(encoding="utf-8"))["recipe"])
     return None
+
+
+def placed(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
+    """`model` on the process's device, where accelerate does not split it over several.
+
+    So the optimizer can be told what the parameters are on before accelerate prepares both.
+    """
+    whole = accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
+    return model.to(accelerator.device) if whole else model
 
 
 def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
