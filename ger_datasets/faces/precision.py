@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -57,7 +58,7 @@ def _exact() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exact_by_fp32_precision() -> Iterator[None]:
-    places = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    places: tuple[Any, ...] = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     before = [place.fp32_precision for place in places]
     try:
         for place in places:
