@@ -248,7 +248,15 @@ def starting_position(
 def seed_step(seed: int, position: Position, process: int) -> None:
     """Make dropout depend on the seed, the epoch, the batch and the process alone: no state of it need be kept."""
     words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
-    torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+    number = int(words[0]) << 31 ^ int(words[1])
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and accelerator.type != "cuda":
+        torch.manual_seed(number)
+        return
+    # torch.manual_seed writes the call stack down for devices that are not in use, reading every file's date anew
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
 
 
 @torch.no_grad()  # not inference_mode, whose tensors FSDP and compiled models cannot take on
