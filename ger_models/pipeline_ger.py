@@ -304,7 +304,7 @@ class GroupEmotionPipeline(Pipeline):
                     if any(told):  # zeros fill up the rows of photos with fewer faces
                         face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
         least = getattr(self.image_processor, "min_face_score", 0.0)
-        count = None if faces is None else sum(face["score"] >= least for face in faces)
+        count = None if faces is None else sum(score >= least for score in answered["face_scores"])
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
         notes = [getattr(self.model.config, "notice", ""), faceless if count == 0 else ""]
         return {
