@@ -97,11 +97,11 @@ class GroupEmotionPipeline(Pipeline):
 
     Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces`, `face_count`, and
     `note`: what to know before believing the answer, or "". Each face has its `box` x1 y1 x2 y2 in pixels of the
-    upright photo, its `score`, and, where the model tells, `attention`, its share in the answer, and `expressions`
-    (expression -> probability). `face_count` leaves out the faces that the detector is not sure of: those whose score is
-    below the processor's `min_face_score`, which the model does not see either. `faces` and `face_count` are None where nobody looked for faces: in photos, for models
-    that do not read them, unless `faces=True`. `label` is None where a model that goes by faces alone found none: its
-    `scores` are then equal.
+    upright photo, its `score`, and, where the model gives them, `attention`, its share in the answer, and
+    `expressions` (expression -> probability). `face_count` counts the faces that the model sees: those whose score is
+    at least the processor's `min_face_score`. `faces` and `face_count` are None where nobody looked for faces: in
+    photos, for models that do not read them, unless `faces=True`. `label` is None where a model that reads nothing
+    but faces found none: its `scores` are equal then.
 
     Keyword arguments, here or in a call:
         faces: look for faces even if the model does not read them.

@@ -61,8 +61,8 @@ def main(arguments: Arguments) -> dict:
     def write(folder: Path) -> None:
         model.save_pretrained(folder)
         # half precision is how the weights are stored; from_pretrained computes with what the configuration says
-        config = json.loads((folder / CONFIG_NAME).read_text("utf-8"))
-        (folder / CONFIG_NAME).write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
+        config = {**json.loads((folder / CONFIG_NAME).read_text("utf-8")), "dtype": "float32"}
+        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         processor.save_pretrained(folder)
         text = json.dumps({**report, "train_faces": counts, "tried": tried}, indent=1)
         (folder / "group_answer.json").write_text(text + "\n", encoding="utf-8")
