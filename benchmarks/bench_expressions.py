@@ -87,7 +87,7 @@ def three_classes(logits: np.ndarray, names: list[str], groups: list[str], confi
     """Logarithms of the groups' probabilities, if wanted each divided by its prior, of faces: (faces, groups)."""
     shares = torch.from_numpy(logits).softmax(1).numpy()
     membership = np.array([[float(config.groups.get(name) == group) for group in groups] for name in names])
-    priors = np.array([(corrected and config.priors or dict.fromkeys(groups, 1.0))[group] for group in groups])
+    priors = np.array([((corrected and config.priors) or dict.fromkeys(groups, 1.0))[group] for group in groups])
     return np.log(np.maximum(shares @ membership / priors, 1e-9))
 
 
