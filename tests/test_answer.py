@@ -194,6 +194,16 @@ def test_what_needs_no_torch_does_not_wait_for_it(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_reader_that_has_seen_enough(photos: Path, expression_checkpoint: Path, tmp_path: Path) -> None:
+    """As with `| head -1`: no traceback."""
+    command = [sys.executable, str(ROOT / "scripts" / "answer.py"), str(photos / "party.jpg"), "--model"]
+    command += [str(expression_checkpoint), "--output_dir", "none", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        process.stdout.close()
+        log = process.stderr.read()
+    assert (process.returncode, "Traceback" in log) == (141, False), log
+
+
 def test_photos_are_told_apart_by_name(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "party.jpg").write_bytes(b"")
     found = find_photos(
