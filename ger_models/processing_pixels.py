@@ -131,9 +131,10 @@ def normalized(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> t
     """(pixels - mean) / std as float32, in one new block of memory.
 
     Args:
-        pixels: (photos, 3, height, width) uint8.
+        pixels: (photos, 3, height, width) uint8, on any device.
         mean: (3,), of pixels from 0 to 255.
         std: (3,).
     """
     floats = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-    return floats.sub_(mean[:, None, None]).div_(std[:, None, None])
+    mean, std = (values.to(floats.device, non_blocking=floats.is_cuda)[:, None, None] for values in (mean, std))
+    return floats.sub_(mean).div_(std)

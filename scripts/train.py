@@ -124,10 +124,10 @@ def main(arguments: Arguments) -> dict | None:
         model.config.notice = report.run["notice"]
 
         sizes = (recipe.batch_size, arguments.num_workers)
-        collator = Collator(processor, train_seed=arguments.seed)
+        collator = Collator(processor, arguments.seed, accelerator.device)
         loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
-        validation = make_loader(data["validation"], Collator(processor), *sizes)
-        optimizer = make_optimizer(model, recipe)
+        validation = make_loader(data["validation"], Collator(processor, device=accelerator.device), *sizes)
+        optimizer = make_optimizer(loop.placed(model, accelerator), recipe)
         model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
         average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
         position = loop.starting_position(folder, model, optimizer, average, loader, arguments.resume)

@@ -58,12 +58,12 @@ class Size:
 
 SIZES = {
     "full": Size(
-        photos={"train": 192, "validation": 32, "test": 64},
-        rows=3072,
+        photos={"train": 128, "validation": 32, "test": 16},
+        rows=1920,
         batch_size=None,
         group=10,
-        groups=4,
-        seconds=1.5,
+        groups=3,
+        seconds=1,
         together=32,
         huge=1024,
         models={

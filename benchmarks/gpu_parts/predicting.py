@@ -15,8 +15,7 @@ from ger_datasets.loading.rows import Rows
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.photos.reading import read_photo
 from ger_datasets.schema import CLASS_NAMES
-from ger_models.inference import checkpoints as inference
-from ger_models.inference import inputs
+from ger_models.inference import inputs, members
 from ger_models.presets import build
 
 from .part import ROOT, Part, load_script, timed
@@ -51,8 +50,8 @@ def predicted(part: Part, checkpoint: str, photos: list[Path] | None) -> dict[st
         (inputs, "decoded", "reading"),
         (faces.FaceExtractor, "extract", "finding faces"),
         (columns, "photo_columns", "cutting faces"),
-        (inference.GerEnsembleProcessor, "preprocess", "preprocessing"),
-        (inference.Members, "ask", "preprocessing and model"),
+        (members.GerEnsembleProcessor, "preprocess", "preprocessing"),
+        (members.Members, "ask", "preprocessing and model"),
     )
 
     def once(name: str, spent: Counter[str], **what: Any) -> tuple[int, float]:

@@ -33,9 +33,8 @@ BARE: dict[str, dict[str, Any]] = {
     "bf16": {"bf16": True},
     "fp32": {"tf32": False},
     "tf32": {"tf32": True},
-    "bf16 fused": {"bf16": True, "fused": True},
+    "bf16 unfused": {"bf16": True, "unfused": True},
     "bf16 channels_last": {"bf16": True, "channels_last": True},
-    "bf16 channels_last fused": {"bf16": True, "channels_last": True, "fused": True},
 }
 
 
@@ -70,31 +69,34 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
         patches.enter_context(mock.patch.object(loop, "seed_step", both))
         for name, function in replaced.items():
             patches.enter_context(mock.patch.object(script, name, function))
+        patches.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         with contextlib.suppress(Enough):
             return script.main(parsed)
 
 
 EXTRAS = {
-    "densenet_emotic": ("fp32", "tf32", "bf16 fused", "bf16 channels_last", "bf16 channels_last fused"),
-    "vit_base": ("tf32", "bf16 fused"),
-    "fusion_crossvit": ("bf16 channels_last",),
+    "densenet_emotic": ("bf16 channels_last", "bf16 unfused", "fp32", "tf32"),
+    "vit_base": ("bf16 unfused",),
 }
 
 
 def part_step(part: Part) -> None:
-    """The loop and the bare step in the precisions that users get, of all models; then what else may be faster."""
-    for variant, precision in (("bf16", "bf16"), ("default", "no")):
-        for name, model in part.size.models.items():
-            batch = one_batch(part, model)
-            bare = part.measure(f"{name} bare {variant}", bare_step, part, model, batch, variant)
-            ours = part.measure(f"{name} loop {variant}", loop_step, part, name, model, batch, precision)
-            if bare and ours:
-                part.put(f"{name} loop to bare {variant}", round(bare["milliseconds"] / ours["milliseconds"], 3))
-    for name, variants in EXTRAS.items() if part.full else [("densenet_emotic", EXTRAS["densenet_emotic"][-1:])]:
+    """The loop and the bare step of all models, with autocast to bfloat16; then what else may be faster."""
+    for name, model in part.size.models.items():
+        part.measure(f"{name} loop bf16", loop_step, part, name, model, one_batch(part, model), "bf16")
+    for name, variants in EXTRAS.items() if part.full else [("densenet_emotic", EXTRAS["densenet_emotic"][:1])]:
         model = part.size.models[name]
         batch = one_batch(part, model)
         for variant in variants:
             part.measure(f"{name} bare {variant}", bare_step, part, model, batch, variant)
+
+
+def part_profile(part: Part) -> None:
+    """What the bare steps launch and wait for."""
+    for name, model in part.size.models.items():
+        steps = bare_steps(part, model, one_batch(part, model), "bf16")
+        steps(2)
+        part.measure(f"3 bare steps, {name}", profiled, part, lambda steps=steps: steps(3))
 
 
 def one_batch(part: Part, model: tuple[str, str]) -> dict[str, Any]:
@@ -108,8 +110,8 @@ def one_batch(part: Part, model: tuple[str, str]) -> dict[str, Any]:
     return {name: value.to(part.device) if torch.is_tensor(value) else value for name, value in batch.items()}
 
 
-def bare_step(part: Part, model: tuple[str, str], batch: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Forward, backward and optimizer step of the same model and optimizer, and nothing else."""
+def bare_steps(part: Part, model: tuple[str, str], batch: dict[str, Any], variant: str) -> Callable[[int], None]:
+    """Forward, backward and optimizer step of the same model and optimizer, and nothing else, so many times."""
 
     way = BARE[variant]
     network = build(model[0], CLASS_NAMES, overrides=model[1])[0].to(part.device).train()
@@ -119,9 +121,9 @@ def bare_step(part: Part, model: tuple[str, str], batch: dict[str, Any], variant
         inputs = {name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
                   for name, value in inputs.items()}  # fmt: skip
     optimizer = make_optimizer(network, preset(model[0]).recipe)
-    if way.get("fused"):
+    if way.get("unfused"):
         for group in optimizer.param_groups:
-            group["fused"] = True
+            group["fused"] = None
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -131,38 +133,64 @@ def bare_step(part: Part, model: tuple[str, str], batch: dict[str, Any], variant
             optimizer.step()
             optimizer.zero_grad()
 
-    with tf32(way.get("tf32")), measured_memory(part) as memory:
+    return steps
+
+
+def bare_step(part: Part, model: tuple[str, str], batch: dict[str, Any], variant: str) -> dict[str, Any]:
+    """The bare step alone, and its memory."""
+
+    steps = bare_steps(part, model, batch, variant)
+    with tf32(BARE[variant].get("tf32")), measured_memory(part) as memory:
         seconds = part.seconds(lambda: steps(part.size.group)) / part.size.group
-    if variant == "bf16":
-        part.measure(f"profile, 3 bare steps, {model[0]} {model[1]}".rstrip(), profiled, part, lambda: steps(3))
     return {**speed(seconds, len(batch["labels"])), **memory}
 
 
 def loop_step(part: Part, name: str, model: tuple[str, str], batch: dict[str, Any], precision: str,
               dynamo: str = "no") -> dict[str, Any]:  # fmt: skip
-    """train.py's own loop, fed with one batch that is on the device already."""
+    """train.py's own loop, fed with one batch that is on the device already, and the bare step of the same precision.
 
-    stamps: list[float] = []
+    Both take turns, a group of steps each, so that what else the machine does slows both alike.
+    """
+
     group, number, begin = part.size.group, itertools.count(), time.perf_counter()
+    bare = bare_steps(part, model, batch, "bf16" if precision == "bf16" else "default")
+    loop_seconds: list[float] = []
+    bare_seconds: list[float] = []
+    going_on = [begin]
 
     def before_step(*_: Any) -> None:
-        at = next(number) - 2 * group
-        if at >= 0 and at % group == 0:
-            part.wait()
-            stamps.append(time.perf_counter())
-            if len(stamps) > part.size.groups:
+        at = next(number) - group
+        if at < 0 or at % group:
+            return
+        part.wait()
+        now = time.perf_counter()
+        if at:
+            loop_seconds.append(now - going_on[-1])
+            if len(loop_seconds) == part.size.groups:
                 raise Enough
+        else:
+            bare(3)
+            part.wait()
+            now = time.perf_counter()
+        bare(group)
+        part.wait()
+        going_on.append(time.perf_counter())
+        bare_seconds.append(going_on[-1] - now)
 
     def loader(*_: Any, **__: Any) -> Any:
         return DataLoader([batch] * 1000, batch_size=1, collate_fn=lambda batches: dict(batches[0]))  # type: ignore
 
     output = f"{name} {precision} {dynamo}".replace(" ", "_")
-    with measured_memory(part) as memory:
-        train(part, output, "", before_step, model, precision=precision, dynamo=dynamo, make_loader=loader,
-              set_epoch=lambda *_: None)  # fmt: skip
-    seconds = statistics.median(b - a for a, b in itertools.pairwise(stamps)) / group
-    rest = {"seconds_before": round(stamps[0] - begin, 1), **memory}
-    return {**speed(seconds, len(batch["labels"])), **rest}
+    train(part, output, "", before_step, model, precision=precision, dynamo=dynamo, make_loader=loader,
+          set_epoch=lambda *_: None)  # fmt: skip
+    ours, theirs = (statistics.median(seconds) / group for seconds in (loop_seconds, bare_seconds))
+    return {
+        **speed(ours, len(batch["labels"])),
+        "to_bare": round(theirs / ours, 3),
+        "bare": speed(theirs, len(batch["labels"])),
+        "groups": [[round(1000 * each / group, 3) for each in some] for some in (loop_seconds, bare_seconds)],
+        "seconds_before": round(going_on[1] - bare_seconds[0] - begin, 1),
+    }
 
 
 def part_compile(part: Part) -> None:

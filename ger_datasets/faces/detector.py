@@ -10,18 +10,21 @@ from itertools import pairwise
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.ops import nms
 
 from .modes import MODES, WINDOW, Level
 from .nets import ONet, PNet, RNet
+from .precision import exact_float32
 from .protocol import Faces
 from .resampling import RESAMPLERS, Photos
+from .suppression import suppressed, suppressed_by_smaller, suppressed_together
 
 # What one forward takes on: on a CPU, what keeps its activations inside the cache.
-CHUNKS = {
+CHUNKS: dict[str, dict[str, int]] = {
     "cpu": {"pnet_pixels": 80_000, "rnet_crops": 64, "onet_crops": 16},
     "cuda": {"pnet_pixels": 16_000_000, "rnet_crops": 4096, "onet_crops": 1024},
 }
+# photos that go through the networks together: on a GPU about 30 bytes of its memory for each pixel
+GROUP_MEGAPIXELS = {"cpu": 2, "cuda": 32}
 
 
 class FaceExtractor:
@@ -40,7 +43,7 @@ class FaceExtractor:
         factor: ratio of neighbouring sizes of the image pyramid; the mode's when left out.
         device: where the networks run and crops are made.
         group_megapixels: photos of one size go through the networks together, up to this many megapixels; a larger
-            photo goes alone.
+            photo goes alone. The device's when left out: 2 on a CPU, 32 on a GPU.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -53,7 +56,7 @@ class FaceExtractor:
         thresholds: tuple[float, float, float] | None = None,
         factor: float | None = None,
         device: str | torch.device = "cpu",
-        group_megapixels: float = 2,
+        group_megapixels: float | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -61,17 +64,19 @@ class FaceExtractor:
         self.min_face_pixels = min_face_pixels
         self.thresholds = self.mode.thresholds if thresholds is None else tuple(thresholds)
         self.factor = self.mode.factor if factor is None else factor
-        self.group_pixels = group_megapixels * 1e6
         if min_face_pixels < WINDOW:
             raise ValueError(f"min_face_pixels must be {WINDOW} (P-Net's window) or more, not {min_face_pixels}")
         if not 0 < self.factor < 1:
             raise ValueError(f"factor must lie between 0 and 1, not {factor}")
         if len(self.thresholds) != 3 or not all(0 < threshold < 1 for threshold in self.thresholds):
             raise ValueError(f"thresholds must be three numbers between 0 and 1, not {thresholds}")
-        if group_megapixels <= 0:
-            raise ValueError(f"group_megapixels must be above 0, not {group_megapixels}")
         self.device = torch.device(device)
         self.chunks = CHUNKS.get(self.device.type, CHUNKS["cuda"])
+        if group_megapixels is None:
+            group_megapixels = GROUP_MEGAPIXELS.get(self.device.type, GROUP_MEGAPIXELS["cuda"])
+        if group_megapixels <= 0:
+            raise ValueError(f"group_megapixels must be above 0, not {group_megapixels}")
+        self.group_pixels = group_megapixels * 1e6
         self.pnet, self.rnet, self.onet = PNet(self.device), RNet(self.device), ONet(self.device)
         if self.device.type == "cpu":
             _keep_freed_memory()
@@ -143,7 +148,7 @@ class FaceExtractor:
         faces: list[Faces] = [Faces.none()] * len(images)
         for rows in self._groups(images):
             photos = self._photos([images[row] for row in rows])
-            picture = torch.tensor([[0, 0, photos.width, photos.height]], device=self.device)
+            picture = self._numbers(0, 0, photos.width, photos.height)[None]
             index = torch.arange(len(rows), device=self.device)
             output = self._run(self.onet, photos, index, picture.expand(len(rows), 4), 48)
             points = output[2].view(-1, 2, 5).transpose(1, 2) * picture[0, 2:]  # (faces, 5, 2)
@@ -172,7 +177,7 @@ class FaceExtractor:
         index = index[kept]
         scores, corrections = self._run(self.rnet, photos, index, squares, 24)
         boxes, index, scores, corrections = _above(scores, self.thresholds[1], boxes, index, scores, corrections)
-        kept = self._suppressed(boxes, scores, index, count, 0.7)
+        kept = self._few_suppressed(boxes, scores, index, count, 0.7)
         boxes, index = self._to_square(_corrected(boxes[kept], corrections[kept])), index[kept]
 
         kept, boxes, squares = self._cut(boxes, photos)
@@ -185,9 +190,11 @@ class FaceExtractor:
         points = landmarks.view(-1, 2, 5).transpose(1, 2) * size + corner - self.mode.first_pixel  # (faces, 5, 2)
         boxes = _corrected(boxes, corrections)
 
-        found = Faces(*(t.float().cpu().numpy() for t in (boxes, scores, points, features)))
-        places, edges = index.cpu().numpy(), np.array([photos.width, photos.height] * 2, np.float32)
-        return [_finished(found.select(np.flatnonzero(places == i)), edges) for i in range(count)]
+        parts = (boxes, scores[:, None], points.flatten(1), features, index[:, None])
+        fetched = torch.cat([part.float() for part in parts], 1).cpu().numpy()  # an accelerator is waited for once
+        found = Faces(fetched[:, :4], fetched[:, 4], fetched[:, 5:15].reshape(-1, 5, 2), fetched[:, 15:-1])
+        edges = np.array([photos.width, photos.height] * 2, np.float32)
+        return [_finished(found.select(np.flatnonzero(fetched[:, -1] == i)), edges) for i in range(count)]
 
     def _propose(self, photos: Photos, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """P-Net over the image pyramid: square candidates (candidates, 4) and the photo of each (candidates,)."""
@@ -196,7 +203,7 @@ class FaceExtractor:
         if not found:
             return torch.zeros(0, 4, device=self.device), torch.zeros(0, dtype=torch.long, device=self.device)
         boxes, scores, corrections, index = (torch.cat(parts) for parts in zip(*found, strict=True))
-        kept = self._suppressed(boxes, scores, index, count, 0.7)
+        kept = self._suppressed(boxes, scores, index, count, 0.7, photos)
         boxes, corrections = boxes[kept], corrections[kept]
         size = boxes[:, 2:] - boxes[:, :2] + self.mode.last_pixel
         return self._to_square(boxes + corrections * torch.cat([size, size], 1)), index[kept]
@@ -212,14 +219,15 @@ class FaceExtractor:
         found = []
         for first, last in pairwise(edges):
             bottom = level.height if last == places else 2 * last + 10
-            output = self.pnet(photos.level(level.height, level.width, 2 * first, bottom))
+            with exact_float32(self.device):
+                output = self.pnet(photos.level(level.height, level.width, 2 * first, bottom))
             index, rows, columns = (output[:, 0] >= least).nonzero().unbind(1)
             found.append((output[index, :, rows, columns], index, rows + first, columns))
         values, index, rows, columns = (torch.cat(parts) for parts in zip(*found, strict=True))
         corner = 2 * torch.stack([columns, rows], 1).to(self.mode.precision) + 1
         boxes = self.mode.rounding(torch.cat([corner, corner + self.mode.window], 1) / level.scale)
         scores = values[:, 0].sigmoid()
-        kept = self._suppressed(boxes, scores, index, count, 0.5)
+        kept = self._suppressed(boxes, scores, index, count, 0.5, photos)
         return boxes[kept], scores[kept], values[kept, 1:], index[kept]
 
     def _cut(self, boxes: torch.Tensor, photos: Photos) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -231,8 +239,7 @@ class FaceExtractor:
         Returns:
             The rows kept, their boxes as later steps go on with them, and their crops (boxes, 4) long.
         """
-        end = torch.tensor([photos.width, photos.height] * 2, device=boxes.device)
-        past = torch.tensor([0, 0, 1, 1], device=boxes.device)
+        end, past = self._numbers(*[photos.width, photos.height] * 2), self._numbers(0, 0, 1, 1)
         squares = boxes.trunc().long() + (past - self.mode.first_pixel)
         inside = squares.clamp(min=0).minimum(end)
         kept = (inside[:, 2:] > inside[:, :2]).all(1).nonzero()[:, 0]
@@ -246,7 +253,8 @@ class FaceExtractor:
         """`net` over crops of the photos, a chunk at a time; its outputs."""
         chunk = self.chunks["rnet_crops" if net is self.rnet else "onet_crops"]
         parts = zip(index.split(chunk), squares.split(chunk), strict=True)
-        outputs = [net(photos.crops(*part, side)) for part in parts if len(part[0])]
+        with exact_float32(self.device):
+            outputs = [net(photos.crops(*part, side)) for part in parts if len(part[0])]
         if not outputs:
             outputs = [net(torch.zeros(1, 3, side, side, device=self.device))]
             return [values[:0] for values in outputs[0]]
@@ -261,15 +269,39 @@ class FaceExtractor:
         return squares.round() if self.mode.whole_squares else squares
 
     def _suppressed(
+        self,
+        boxes: torch.Tensor,
+        scores: torch.Tensor,
+        index: torch.Tensor,
+        count: int,
+        threshold: float,
+        photos: Photos,
+    ) -> torch.Tensor:
+        """Non-maximum suppression of P-Net's candidates, whose boxes are whole numbers, within each photo; the rows
+        kept, photo by photo, most confident first."""
+        boxes, scores = self._with_last_pixel(boxes), scores.to(boxes)
+        if self.device.type == "cpu":
+            return suppressed(boxes, scores, index, count, threshold)
+        return suppressed_together(boxes, scores, index, count, max(photos.width, photos.height), threshold)
+
+    def _few_suppressed(
         self, boxes: torch.Tensor, scores: torch.Tensor, index: torch.Tensor, count: int, threshold: float
     ) -> torch.Tensor:
-        """Non-maximum suppression within each photo; the rows kept, photo by photo, most confident first."""
-        past = torch.tensor([0, 0, self.mode.last_pixel, self.mode.last_pixel], device=boxes.device)
-        boxes, scores = boxes + past, scores.to(boxes)
-        if count == 1:
-            return nms(boxes, scores, threshold)
-        rows = [(index == i).nonzero()[:, 0] for i in range(count)]
-        return torch.cat([own[nms(boxes[own], scores[own], threshold)] for own in rows])
+        """As `_suppressed`, of few boxes of any numbers: on the CPU, as a GPU would be waited for at each photo."""
+        boxes, scores = self._with_last_pixel(boxes), scores.to(boxes)
+        kept = suppressed(boxes.cpu(), scores.cpu(), index.cpu(), count, threshold)
+        return self._moved(kept)
+
+    def _with_last_pixel(self, boxes: torch.Tensor) -> torch.Tensor:
+        return boxes + self._numbers(0, 0, self.mode.last_pixel, self.mode.last_pixel)
+
+    def _numbers(self, *values: int) -> torch.Tensor:
+        """`values` on the device, which is not waited for."""
+        return self._moved(torch.tensor(values))
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        # without waiting: CUDA has copied what comes from ordinary memory when the call returns
+        return tensor.to(self.device, non_blocking=self.device.type == "cuda")
 
 
 def _pixels(image: Image.Image | np.ndarray) -> np.ndarray:
@@ -303,21 +335,6 @@ def _corrected(boxes: torch.Tensor, corrections: torch.Tensor) -> torch.Tensor:
 
 def _finished(faces: Faces, edges: np.ndarray) -> Faces:
     """The faces of one photo without doubles, most confident first, their boxes clipped to (width, height) twice."""
-    faces = faces.select(_suppressed_by_smaller(faces.boxes, faces.scores, 0.7))
+    faces = faces.select(suppressed_by_smaller(faces.boxes, faces.scores, 0.7))
     np.clip(faces.boxes, 0, edges, out=faces.boxes)
     return faces.select(np.all(faces.boxes[:, 2:] > faces.boxes[:, :2], axis=1))
-
-
-def _suppressed_by_smaller(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Non-maximum suppression by intersection over the *smaller* box; the rows kept, most confident first."""
-    x1, y1, x2, y2 = boxes.T
-    area = (x2 - x1 + 1) * (y2 - y1 + 1)
-    order, kept = np.argsort(scores)[::-1], []
-    while order.size:
-        best, order = order[0], order[1:]
-        kept.append(best)
-        overlap_width = np.maximum(0, np.minimum(x2[best], x2[order]) - np.maximum(x1[best], x1[order]) + 1)
-        overlap_height = np.maximum(0, np.minimum(y2[best], y2[order]) - np.maximum(y1[best], y1[order]) + 1)
-        share = overlap_width * overlap_height / np.minimum(area[best], area[order])
-        order = order[share <= threshold]
-    return np.array(kept, dtype=np.intp)

@@ -47,17 +47,12 @@ class AreaPhotos:
         """`photos`: (height, width, 3) uint8 each."""
         self.height, self.width, _ = photos[0].shape
         self.tables = torch.zeros((len(photos), self.height + 1, self.width + 1), dtype=torch.int64, device=device)
-        for table, photo in zip(self.tables, photos, strict=True):
-            pixels = torch.from_numpy(photo).to(device)
+        if self.tables.device.type == "cpu":
             rows = max(1, TABLE_PIXELS // self.width)  # at a time, so that nothing else of the table's size is made
-            for top in range(0, self.height, rows):
-                block = table[top + 1 : top + 1 + rows, 1:]
-                block.copy_(pixels[top : top + rows, :, 2])
-                for colour in (1, 0):
-                    block.bitwise_left_shift_(BITS).add_(pixels[top : top + rows, :, colour])
-                block.copy_(block.cumsum(1))
-                block[0] += table[top, 1:]
-                block.copy_(block.cumsum(0))
+            for table, photo in zip(self.tables, photos, strict=True):
+                _sum_up(table[None], torch.from_numpy(photo)[None], rows)
+        else:
+            _sum_up(self.tables, _moved(photos, self.tables.device), self.height)
 
     def level(self, height: int, width: int, top: int, bottom: int) -> torch.Tensor:
         """As `Photos.level`: float32 (photos, 3, rows, width)."""
@@ -70,7 +65,8 @@ class AreaPhotos:
             rows = self.tables.index_select(1, below) - self.tables.index_select(1, above)
             return _unpacked(_columns(rows, x2) - _columns(rows, x1), means)
 
-        return reduce(torch.add, starmap(part, _parts(y1, y2, _most(y2 - y1), _most(x2 - x1))))
+        most = self.height // height + 2, self.width // width + 2
+        return reduce(torch.add, starmap(part, _parts(y1, y2, x1, x2, most)))
 
     def crops(self, index: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
         """As `Photos.crops`: float32 (crops, 3, side, side)."""
@@ -90,7 +86,8 @@ class AreaPhotos:
             rows = read(below).sub_(read(above)).view(-1, side, 2, side)
             return _unpacked(rows[:, :, 1] - rows[:, :, 0], means)
 
-        return reduce(torch.add, starmap(part, _parts(y1, y2, _most(y2 - y1), _most(x2 - x1))))
+        most = self.height // side + 2, self.width // side + 2
+        return reduce(torch.add, starmap(part, _parts(y1, y2, x1, x2, most)))
 
 
 class PillowPhotos:
@@ -130,12 +127,40 @@ def _cells(
     return start + i * length // count, start + ((i + 1) * length + count - 1) // count
 
 
-def _most(lengths: torch.Tensor) -> int:
-    return int(lengths.max())
+def _moved(photos: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
+    """(photos, height, width, 3) uint8 on `device`; CUDA is not waited for."""
+    pixels = torch.empty((len(photos), *photos[0].shape), dtype=torch.uint8, device=device)
+    for place, photo in zip(pixels, photos, strict=True):
+        place.copy_(torch.from_numpy(photo), non_blocking=device.type == "cuda")
+    return pixels
 
 
-def _parts(y1: torch.Tensor, y2: torch.Tensor, height: int, width: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The rows y1 to y2 of cells of at most `height` x `width`, cut into parts of at most LARGEST_CELL pixels."""
+def _sum_up(tables: torch.Tensor, pixels: torch.Tensor, rows: int) -> None:
+    """Fill the summed-area tables (photos, height + 1, width + 1), zero so far, of pixels (photos, height, width, 3),
+    so many rows at a time."""
+    for top in range(0, pixels.shape[1], rows):
+        block = tables[:, top + 1 : top + 1 + rows, 1:]
+        part = pixels[:, top : top + rows]
+        block.copy_(part[..., 2])
+        for colour in (1, 0):
+            block.bitwise_left_shift_(BITS).add_(part[..., colour])
+        block.copy_(block.cumsum(2))
+        block[:, 0] += tables[:, top, 1:]
+        block.copy_(block.cumsum(1))
+
+
+def _parts(
+    y1: torch.Tensor, y2: torch.Tensor, x1: torch.Tensor, x2: torch.Tensor, most: tuple[int, int]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The rows y1 to y2 of cells, whose columns are x1 to x2, cut into parts of at most LARGEST_CELL pixels.
+
+    Args:
+        most: rows and columns that no cell has more of. Only where they are too many for one part the cells are looked
+            at, for which an accelerator is waited for.
+    """
+    height, width = most
+    if height * width > LARGEST_CELL:
+        height, width = int((y2 - y1).max()), int((x2 - x1).max())
     count = -(-height // max(1, LARGEST_CELL // width))
     edges = [y1 + (y2 - y1) * part // count for part in range(count)] + [y2]
     return list(pairwise(edges))

@@ -32,8 +32,8 @@ SMALLEST = 1e-6  # probability; as in GerExpressionForImageClassification
 BATCH = 256  # faces
 TEMPERATURES = (0.05, 5.0)
 
-# The made groups are as large, and agree as much, as the composed photos that the package is tested on
-SMALLEST_GROUP, LARGEST_GROUP = 2, 9
+# Most photos of groups have at most a dozen faces, and not all of them show the same
+SMALLEST_GROUP, LARGEST_GROUP = 1, 9
 AGREEMENT = 0.85  # chance that a face shows its group's emotion
 
 
@@ -51,7 +51,7 @@ class MadeGroups:
 
 
 def make_groups(face_labels: Sequence[str], count: int = 3000, seed: int = 0) -> MadeGroups:
-    """Groups of 2 to 9 faces with equally many of each emotion; other faces are drawn from all expressions.
+    """Groups of 1 to 9 faces with equally many of each emotion; other faces are drawn from all expressions.
 
     Args:
         face_labels: (faces,) the expression of each face.

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-FACE_COLOUR = "#FFFFFF"
+FACE_COLOUR, FAINT_COLOUR = "#FFFFFF", "#9AA0A6"
 LABEL_SHARE, MIN_LABEL, MAX_LABEL = 0.22, 11, 22  # of a label's letters: height relative to the box's width; pixels
 LEAST_LINES = 14  # a box is at least so many of its lines wide, so that small faces are still seen
 HIDDEN_LABEL = 4.0  # how much worse it is to hide a label than a face
@@ -25,11 +25,13 @@ class FaceMark:
         box_xyxy: x1 y1 x2 y2, pixels of the photo.
         texts: what may stand at the face, the fullest first; a shorter one is taken where there is no room.
         colour: of the box and the label.
+        faint: whether the box is thin and grey: of what the detector took for a face, and the model did not see.
     """
 
     box_xyxy: Sequence[float]
     texts: Sequence[str] = ()
     colour: str = FACE_COLOUR
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ def draw_faces(picture: Image.Image, marks: Sequence[FaceMark], scale: float) ->
     thickest = max(2, round(min(picture.size) / 320))
     boxes = [_scaled(mark.box_xyxy, scale) for mark in marks]
     for mark, (left, top, right, bottom) in zip(marks, boxes, strict=True):
+        if mark.faint:
+            draw.rectangle([left, top, right, bottom], outline=FAINT_COLOUR, width=1)
+            continue
         line = max(1, min(thickest, round((right - left) / LEAST_LINES)))
         outer = [left - line, top - line, right + line, bottom + line]
         draw.rectangle(outer, outline="black", width=line)  # a dark rim, so that the box shows on any background

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,20 @@ class Collator:
 
     They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
 
+    Args:
+        train_seed: of the augmentation; None: none.
+        device: where accelerate moves the batches of a prepared loader to. For a GPU they are `Unfinished`, and their
+            pixels are normalised there; else they are dicts.
+
     Attributes:
         epoch: set it with `set_epoch`; workers that are running see it change.
     """
 
-    def __init__(self, processor: GerProcessor, train_seed: int | None = None) -> None:
+    def __init__(
+        self, processor: GerProcessor, train_seed: int | None = None, device: torch.device | None = None
+    ) -> None:
         self.processor, self.train_seed = processor, train_seed
+        self.for_gpu = device is not None and device.type == "cuda"
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     @property
@@ -60,7 +68,9 @@ class Collator:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.train_seed is not None:
             batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is no number
-        return self.processor.finish(batch) if get_worker_info() is None else Travelling(batch, self.processor)
+        if get_worker_info() is not None:
+            return Travelling(batch, self.processor, self.for_gpu)
+        return _made(batch, self.processor, self.for_gpu)
 
     def _damaged(self, rows: Sequence[Mapping[str, Any]]) -> str:
         """The image_id of the first row whose images cannot be decoded."""
@@ -76,24 +86,50 @@ class Collator:
         return int.from_bytes(hashlib.blake2b(parts.encode(), digest_size=7).digest(), "big")
 
 
-class Travelling:
-    """A batch on its way from a worker, which arrives as a finished one.
+class Unfinished:
+    """A batch whose pixels are still uint8; `to`, by which accelerate moves it, makes it a finished one.
 
-    Until then its pixels are uint8, a quarter of float32; and it goes through the pipe: a new piece of shared memory
-    for each tensor, which is what the loader would take, costs more in page faults than copying these bytes does.
+    A quarter of float32's bytes are copied to the GPU, and the GPU normalises them.
     """
 
     def __init__(self, batch: dict[str, Any], processor: GerProcessor) -> None:
         self.batch, self.processor = batch, processor
 
+    def pin_memory(self) -> Unfinished:
+        """The batch in memory from which a GPU copies while the process goes on."""
+        return Unfinished(_each(self.batch, torch.Tensor.pin_memory), self.processor)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> dict[str, Any]:
+        """The finished batch on `device`; a GPU is never waited for."""
+        waits = torch.device(device).type != "cuda"
+        return self.processor.finish(_each(self.batch, lambda tensor: tensor.to(device, non_blocking=not waits)))
+
+
+class Travelling:
+    """A batch on its way from a worker, which arrives as what it would be without workers.
+
+    Until then its pixels are uint8, a quarter of float32; and it goes through the pipe: a new piece of shared memory
+    for each tensor, which is what the loader would take, costs more in page faults than copying these bytes does.
+    """
+
+    def __init__(self, batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> None:
+        self.batch, self.processor, self.for_gpu = batch, processor, for_gpu
+
     def __reduce__(self) -> tuple:
-        tensors = {name: value.numpy() for name, value in self.batch.items() if isinstance(value, torch.Tensor)}
-        return _arrived, ({**self.batch, **tensors}, self.processor)
+        return _arrived, (_each(self.batch, torch.Tensor.numpy), self.processor, self.for_gpu)
 
 
-def _arrived(batch: dict[str, Any], processor: GerProcessor) -> dict[str, Any]:
+def _arrived(batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> dict[str, Any] | Unfinished:
     tensors = {name: torch.from_numpy(value) for name, value in batch.items() if isinstance(value, np.ndarray)}
-    return processor.finish({**batch, **tensors})
+    return _made({**batch, **tensors}, processor, for_gpu)
+
+
+def _made(batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> dict[str, Any] | Unfinished:
+    return Unfinished(batch, processor) if for_gpu else processor.finish(batch)
+
+
+def _each(batch: dict[str, Any], change: Callable[[torch.Tensor], Any]) -> dict[str, Any]:
+    return {name: change(value) if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
 
 
 class Order(Sampler[int]):
@@ -151,6 +187,7 @@ def make_loader(
         **order,
         collate_fn=collator,
         num_workers=num_workers,
+        pin_memory=collator.for_gpu,
         persistent_workers=num_workers > 0,
         prefetch_factor=PREFETCHED if num_workers else None,
         generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout

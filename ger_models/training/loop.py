@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, find_executable_batch_size
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, find_executable_batch_size
 from datasets import Dataset
 from huggingface_hub.errors import HTTPError
 from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
         if name not in available:
             raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
     disable_progress_bar()  # transformers' own, of writing one file
-    return Accelerator(
+    accelerator = Accelerator(
         gradient_accumulation_steps=recipe.gradient_accumulation,
         log_with=list(trackers) or None,
         project_dir=str(output),
@@ -70,6 +70,9 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
             DistributedDataParallelKwargs(find_unused_parameters=chosen.config_class is not GerSceneConfig)
         ],
     )
+    if accelerator.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch computes convolutions anyway
+    return accelerator
 
 
 def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Any]:
@@ -204,6 +207,15 @@ def _recipe_of(output: Path) -> Recipe | None:
     return None
 
 
+def placed(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
+    """`model` on the process's device, where accelerate does not split it over several.
+
+    So the optimizer can be told what the parameters are on before accelerate prepares both.
+    """
+    whole = accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
+    return model.to(accelerator.device) if whole else model
+
+
 def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
     """Optimizer steps of an epoch: batches over those that are accumulated, rounded up."""
     return math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
@@ -236,7 +248,15 @@ def starting_position(
 def seed_step(seed: int, position: Position, process: int) -> None:
     """Make dropout depend on the seed, the epoch, the batch and the process alone: no state of it need be kept."""
     words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
-    torch.manual_seed(int(words[0]) << 31 ^ int(words[1]))
+    number = int(words[0]) << 31 ^ int(words[1])
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and accelerator.type != "cuda":
+        torch.manual_seed(number)
+        return
+    # torch.manual_seed writes the call stack down for devices that are not in use, reading every file's date anew
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(number)
 
 
 @torch.no_grad()  # not inference_mode, whose tensors FSDP and compiled models cannot take on

@@ -13,11 +13,17 @@ from .recipe import Recipe
 
 
 def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum)
+    return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, fused=_fused(groups))
 
 
 def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    return torch.optim.AdamW(groups, recipe.learning_rate)
+    return torch.optim.AdamW(groups, recipe.learning_rate, fused=_fused(groups))
+
+
+def _fused(groups: list[dict[str, Any]]) -> bool | None:
+    """Whether a step is one kernel of CUDA's; None leaves it to PyTorch."""
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    return all(p.is_cuda and p.is_floating_point() for p in parameters) or None
 
 
 def _step(recipe: Recipe, progress: float) -> float:

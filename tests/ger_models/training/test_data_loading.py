@@ -90,6 +90,19 @@ def test_batches_hold_what_the_processor_makes_of_the_decoded_rows(drawn_dataset
     assert batch["labels"].tolist() == split["label"]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
+def test_what_is_finished_where_it_arrives_is_the_same(faces: Dataset, workers: int) -> None:
+    collator = Collator(small("image", "aligned_faces"), 3, torch.device("cuda"))
+    loader = make_loader(faces, collator, 4, workers, seed=3)
+    assert loader.pin_memory
+    for batch in (waiting := list(loader)):
+        assert batch.batch["pixel_values"].dtype == batch.batch["face_pixels"].dtype == torch.uint8
+    assert same((batch.to("cpu") for batch in waiting), loader_of(faces))
+    assert same(Accelerator(cpu=True).prepare(loader), loader_of(faces))
+    assert not loader_of(faces).pin_memory
+
+
 def test_lists_of_numbers_come_as_arrays() -> None:
     features = datasets.Features(
         {"face_features": datasets.List(datasets.List(datasets.Value("float32"), length=2)),

@@ -248,3 +248,14 @@ def test_what_it_ran_on_is_told_without_a_name() -> None:
     told = run_report._hardware(Accelerator())
     assert told.startswith("1 x cpu of ")
     assert platform.node() not in told or len(platform.node()) < 4
+
+
+def test_the_seed_of_a_step_is_pytorchs_own() -> None:
+    position = Position(processes=1)
+    loop.seed_step(3, position, 0)
+    drawn, seed = torch.rand(5), torch.initial_seed()
+    torch.manual_seed(seed)
+    assert torch.equal(torch.rand(5), drawn)
+    position.batch += 1
+    loop.seed_step(3, position, 0)
+    assert torch.initial_seed() != seed
