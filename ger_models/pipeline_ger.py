@@ -290,7 +290,7 @@ class GroupEmotionPipeline(Pipeline):
         names = [self.model.config.id2label[i] for i in range(len(shares))]
         best = max(range(len(shares)), key=shares.__getitem__)
         by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
-        faces = None
+        faces: list[dict[str, Any]] | None = None
         if answered["boxes"] is not None and answered["face_scores"] is not None:
             faces = [
                 {"box": [float(edge) for edge in box], "score": float(score)}

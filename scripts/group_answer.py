@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from transformers.utils import CONFIG_NAME
 
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.command_line import run
@@ -60,9 +59,8 @@ def main(arguments: Arguments) -> dict:
 
     def write(folder: Path) -> None:
         model.save_pretrained(folder)
-        # half precision is how the weights are stored; from_pretrained computes with what the configuration says
-        config = {**json.loads((folder / CONFIG_NAME).read_text("utf-8")), "dtype": "float32"}
-        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        model.config.dtype = torch.float32  # half the bytes on the disk, but what is loaded computes in float32
+        model.config.save_pretrained(folder)
         processor.save_pretrained(folder)
         text = json.dumps({**report, "train_faces": counts, "tried": tried}, indent=1)
         (folder / "group_answer.json").write_text(text + "\n", encoding="utf-8")

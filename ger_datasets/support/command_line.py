@@ -1,8 +1,8 @@
 """What every script does around its work: parse one dataclass, log to stderr, end in one line of JSON.
 
 The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 something the user can
-mend, told in one line on stderr; 130 interrupted; 143 told to end (SIGTERM); 1 anything else, with a traceback,
-because that is a bug.
+mend, told in one line on stderr; 130 interrupted; 141 stdout was closed; 143 told to end (SIGTERM); 1 anything else,
+with a traceback, because that is a bug.
 """
 
 from __future__ import annotations
@@ -79,6 +79,11 @@ def run(
     try:
         (parsed,) = parser.parse_args_into_dataclasses(argv)
         figures = main(parsed)
+        if figures is not None:
+            print(json.dumps(figures), flush=True)
+    except BrokenPipeError:  # whoever read stdout has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # 128 + SIGPIPE, which Windows does not have
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -88,6 +93,4 @@ def run(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if figures is not None:
-        print(json.dumps(figures), flush=True)
     sys.exit(0)
