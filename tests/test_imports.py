@@ -17,6 +17,7 @@ ORDER = (
     "ger_datasets/__init__.py",
     "ger_datasets/support",
     "ger_datasets/schema.py",
+    "ger_datasets/detectors.py",
     "ger_datasets/photos",
     "ger_datasets/records.py",
     "ger_datasets/videos",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -56,38 +56,59 @@ class ExpressionsBuilder:
 
     Args:
         source: the raw folder.
-        classes: `expressions`: angry, disgust, fear, happy, neutral, sad, surprise. `valence`: Negative (angry,
-            disgust, fear, sad), Neutral, Positive (happy); surprise is left out.
-        contempt: whether contempt is an eighth class, or Negative; otherwise its pictures are left out.
-        faces: `whole`: each picture is a face from edge to edge. `detect`: the largest face that the detector finds
-            counts, and where it finds none the whole picture. `auto`: `whole` for pictures whose shorter side has at
-            most `MOST_CROP_SIDE` pixels, else `detect`.
-        split_seed: another draws another validation split.
-
-    Raises:
-        UserError: unknown `classes` or `faces`.
+        options: see `Options`.
     """
+
+    @dataclass(frozen=True)
+    class Options:
+        """The dataset's own options.
+
+        Attributes:
+            classes: `expressions`: angry, disgust, fear, happy, neutral, sad, surprise. `valence`: Negative (angry,
+                disgust, fear, sad), Neutral, Positive (happy); surprise is left out.
+            contempt: whether contempt is an eighth class, or Negative; otherwise its pictures are left out.
+            faces: `whole`: each picture is a face from edge to edge. `detect`: the largest face that the detector
+                finds, or the whole picture if it finds none. `auto`: `whole` for pictures whose shorter side has at
+                most `MOST_CROP_SIDE` pixels, else `detect`.
+            split_seed: seed of the validation split, where one is drawn.
+
+        Raises:
+            UserError: unknown `classes` or `faces`.
+        """
+
+        classes: str = field(
+            default="expressions",
+            metadata={"help": "class names: expressions (seven), or valence (Negative, Neutral, Positive)."},
+        )
+        contempt: bool = field(
+            default=False, metadata={"help": "include contempt as an eighth class (with valence: Negative)."}
+        )
+        faces: str = field(
+            default="auto",
+            metadata={
+                "help": "whole: each picture is one face; detect: the largest detected face, or the whole picture if "
+                f"none is found; auto: whole up to {MOST_CROP_SIDE} pixels of the shorter side, else detect."
+            },
+        )
+        split_seed: int = field(
+            default=0, metadata={"help": "seed of the validation split, drawn if the download has none."}
+        )
+
+        def __post_init__(self) -> None:
+            for name, known in (("classes", CLASSES), ("faces", FACES)):
+                if getattr(self, name) not in known:
+                    raise UserError(f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(known)}")
 
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
     license = "other"  # the terms stand in card.md
 
-    def __init__(
-        self,
-        source: Path,
-        classes: str = "expressions",
-        contempt: bool = False,
-        faces: str = "auto",
-        split_seed: int = 0,
-    ) -> None:
-        for name, value, known in (("classes", classes, CLASSES), ("faces", faces, FACES)):
-            if value not in known:
-                raise UserError(f"unknown {name} {value!r}: there are {', '.join(known)}")
-        self.source, self.contempt, self.faces, self.split_seed = source, contempt, faces, split_seed
-        expressions = (*EXPRESSIONS, CONTEMPT) if contempt else EXPRESSIONS
+    def __init__(self, source: Path, options: Options | None = None) -> None:
+        self.source, self.options = source, options or self.Options()
+        expressions = (*EXPRESSIONS, CONTEMPT) if self.options.contempt else EXPRESSIONS
         self._class_of: Mapping[str, str] = {name: name for name in expressions}
         self.class_names: Sequence[str] = expressions
-        if classes == "valence":
+        if self.options.classes == "valence":
             self._class_of = {name: VALENCE[name] for name in expressions if name in VALENCE}
             self.class_names = CLASS_NAMES
         self._remarks: list[str] = []
@@ -132,9 +153,9 @@ class ExpressionsBuilder:
         if form.name == PARQUET:
             return read_parquet(form.paths)
         if form.name == RAF_DB:
-            return read_raf_db(tree, form.paths[0], aligned=self.faces != "detect")
+            return read_raf_db(tree, form.paths[0], aligned=self.options.faces != "detect")
         if form.name == PIXELS:
-            return read_pixel_table(form.paths[0], votes, self.contempt)
+            return read_pixel_table(form.paths[0], votes, self.options.contempt)
         return read_voted_photos(tree, votes or [])
 
     def _labelled(self, faces: Sequence[LabelledFace]) -> list[Record]:
@@ -167,7 +188,7 @@ class ExpressionsBuilder:
                 hashes.append(pixel_hash(image))
                 looks[record.image_id] = perceptual_hash(image)
                 small = min(image.size) <= MOST_CROP_SIDE
-            whole = self.faces == "whole" or (self.faces == "auto" and small)
+            whole = self.options.faces == "whole" or (self.options.faces == "auto" and small)
             decided.append(record if whole else replace(record, faces="largest"))
         if records and not any(hashes):
             raise UserError(f"none of the {len(records):,} faces in {printable(self.source)} can be read")
@@ -183,16 +204,16 @@ class ExpressionsBuilder:
         if astride:
             self._remarks.append(f"By their file names, {astride:,} persons stand in more than one split.")
         if splits["validation"] or not splits["train"]:
-            if self.split_seed:
+            if self.options.split_seed:
                 raise UserError("no validation split is drawn from this download: leave split_seed out")
             return list(records)
         train = [record for record in records if record.split == "train" and record.label != NO_LABEL]
-        drawn = drawn_for_validation(train, self.split_seed)
+        drawn = drawn_for_validation(train, self.options.split_seed)
         named = len({record.group for record in train if record.group != record.image_id})
         rule = f"the faces of a tenth of the {named:,} persons" if named else "a tenth of the faces of each class"
         self._remarks.append(
             f"There was no validation split: {len(drawn):,} of {len(train):,} faces of train were drawn for it, "
-            f"{rule}, with seed {self.split_seed}."
+            f"{rule}, with seed {self.options.split_seed}."
         )
         return [_moved(record) if record.image_id in drawn else record for record in records]
 

@@ -65,7 +65,7 @@ FACE_COLUMNS = (
 
 
 class LegacySource:
-    """A `ColumnSource` that reads the original's intermediate folders.
+    """A photo source that reads the original's intermediate folders.
 
     The face columns of a photo come from the files altogether or not at all, since rows of two detectors do not
     belong together. They are left to be computed, without a word, where the photo's coordinates, landmarks or
@@ -89,6 +89,8 @@ class LegacySource:
     Raises:
         UserError: none of the folders is there.
     """
+
+    name = "legacy"
 
     def __init__(self, folder: Path, source_root: Path) -> None:
         self.folder, self.source_root = folder, source_root

@@ -50,6 +50,8 @@ class SkeletonModel:
         device: where they run.
     """
 
+    name = "skeletons"
+
     def __init__(self, pose: str, detector: str = DETECTOR, device: str | torch.device = "cpu") -> None:
         self.pose, self.detector, self.device = pose, detector, device
         self._networks: Networks | None = None

@@ -195,7 +195,7 @@ def test_votes_of_ferplus(tmp_path: Path, photos: bool, contempt: bool) -> None:
         save(tmp_path / "other.png", 99)
     else:
         write_fer(tmp_path, [fer_row(0, number, usage) for number, (usage, _, _) in enumerate(VOTES)])
-    builder = ExpressionsBuilder(tmp_path, contempt=contempt)
+    builder = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(contempt=contempt))
     expected = {"train/fer0000000": "happy", "validation/fer0000005": "sad"}
     assert named(builder) == expected | ({"train/fer0000004": "contempt"} if contempt else {})
     remarks = builder.remarks()
@@ -213,7 +213,7 @@ def test_the_list_of_raf_db(tmp_path: Path, faces: str, aligned: bool) -> None:
         stem = line.split(".")[0]
         save(tmp_path / "Image" / "aligned" / f"{stem}_aligned.jpg", number, 100)
         save(tmp_path / "Image" / "original" / f"{stem}.jpg", 50 + number, 120)
-    builder = ExpressionsBuilder(tmp_path, faces=faces)
+    builder = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(faces=faces))
     records = {record.image_id: record for record in builder.records()}
     assert numbers(list(records.values())) == {"train": 14 - 7 + 1, "validation": 7, "test": 1}
     test = records["test/test_0001"]
@@ -291,7 +291,7 @@ def test_valence(tmp_path: Path, contempt: bool) -> None:
     for number, name in enumerate((*EXPRESSIONS, "contempt")):
         save(tmp_path / "train" / name / "a.png", number)
         save(tmp_path / "val" / name / "a.png", 20 + number)
-    builder = ExpressionsBuilder(tmp_path, classes="valence", contempt=contempt)
+    builder = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(classes="valence", contempt=contempt))
     assert tuple(builder.class_names) == schema.CLASS_NAMES
     found = {image_id.split("/")[1]: name for image_id, name in named(builder).items()}
     negative = ["angry", "disgust", "fear", "sad"] + (["contempt"] if contempt else [])
@@ -302,16 +302,16 @@ def test_valence(tmp_path: Path, contempt: bool) -> None:
 
 def test_contempt_is_the_eighth_class(tmp_path: Path) -> None:
     write_fer(tmp_path, [fer_row(i, i, usage) for i in range(8) for usage in ("Training",)])
-    builder = ExpressionsBuilder(tmp_path, contempt=True)
+    builder = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(contempt=True))
     assert list(builder.class_names) == [*EXPRESSIONS, "contempt"]
     assert named(builder)["train/fer0000007"] == "contempt"
 
 
 def test_unknown_options(tmp_path: Path) -> None:
     with refused(["unknown classes 'three'", "expressions, valence"]):
-        ExpressionsBuilder(tmp_path, classes="three")
+        ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(classes="three"))
     with refused(["unknown faces 'some'", "auto, detect, whole"]):
-        ExpressionsBuilder(tmp_path, faces="some")
+        ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(faces="some"))
 
 
 # --- splits --------------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_validation_is_drawn_by_persons_where_names_tell_them(tmp_path: Path, na
         assert groups["train"] | groups["validation"] == {person.format(i) for i in range(20)}
     again = ExpressionsBuilder(tmp_path).records()
     assert again == records
-    other = ExpressionsBuilder(tmp_path, split_seed=1).records()
+    other = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(split_seed=1)).records()
     assert {r.image_id for r in other if r.split == "validation"} != {r.image_id for r in validation}
 
 
@@ -353,7 +353,7 @@ def test_drawing_leaves_the_last_of_a_label_in_train() -> None:
 def test_a_seed_where_nothing_is_drawn(tmp_path: Path) -> None:
     whole_fer(tmp_path)
     with refused(["no validation split is drawn", "leave split_seed out"]):
-        ExpressionsBuilder(tmp_path, split_seed=3).records()
+        ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(split_seed=3)).records()
 
 
 def test_persons_in_several_splits_are_told(tmp_path: Path) -> None:
@@ -541,7 +541,7 @@ def test_votes_of_another_copy(tmp_path: Path) -> None:
     with refused(["has 1 rows", "FERPlus votes beside it 6"]):
         ExpressionsBuilder(tmp_path).records()
     write_fer(tmp_path, [fer_row(3, i, "Training") for i in range(6)])  # the last is PublicTest in the votes
-    records = ExpressionsBuilder(tmp_path, contempt=True).records()
+    records = ExpressionsBuilder(tmp_path, ExpressionsBuilder.Options(contempt=True)).records()
     with pytest.raises(BadPhoto, match="line 7: train here, but validation in the FERPlus votes"):
         next(record for record in records if record.image_id == "train/fer0000005").photo()
     (tmp_path / "fer2013.csv").unlink()
@@ -731,7 +731,7 @@ def test_from_the_command_line(tmp_path: Path, run_script: Callable) -> None:
         assert words_of_card in card
     code, _, error = run_script("prepare", *words, "--contempt")
     assert code == 2
-    assert "prepared otherwise" in error
+    assert "prepared with other settings" in error
     other = ("--dataset", "sample", "--source", tmp_path / "s", "--output", tmp_path / "o", "--faces", "whole")
     code, _, error = run_script("prepare", *other)
     assert code == 2

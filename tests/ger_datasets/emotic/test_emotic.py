@@ -20,7 +20,7 @@ from PIL import Image
 from refusals import refused
 from scipy.io import loadmat, savemat
 
-from ger_datasets.builders import builder_class
+from ger_datasets.builders import BUILDERS
 from ger_datasets.emotic.annotations import CATEGORIES
 from ger_datasets.emotic.builder import EmoticBuilder, valence_label
 from ger_datasets.preparation.run import prepare
@@ -486,7 +486,7 @@ def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:
     output = tmp_path / "emotic"
     report = prepare("emotic", raw, output, num_proc=1)
     assert (report["rows"], report["quarantined"]) == (4, 1)
-    assert builder_class("emotic") is EmoticBuilder
+    assert BUILDERS["emotic"] is EmoticBuilder
 
     loaded = load_dataset(str(output))
     assert set(loaded) == {"train", "validation", "test"}
