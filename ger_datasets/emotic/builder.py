@@ -8,9 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-from datasets import ClassLabel, List, Value
+from typing import Any
 
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL, SPLITS
@@ -28,20 +26,6 @@ logger = logging.getLogger(__name__)
 EXPECTED_PEOPLE = {"train": 23_266, "validation": 3_315, "test": 7_203}
 
 RATING_RANGE = (1.0, 10.0)
-
-PEOPLE = List(
-    {
-        # four numbers, or None: without a length, for null lists of fixed length are not read by pyarrow before 26
-        "box": List(Value("float32")),
-        "categories": List(ClassLabel(names=list(CATEGORIES))),
-        "valence": Value("float32"),
-        "arousal": Value("float32"),
-        "dominance": Value("float32"),
-        "gender": Value("string"),
-        "age": Value("string"),
-        "annotators": Value("int32"),
-    }
-)
 
 
 def _plain_name(name: str) -> str:
@@ -66,13 +50,30 @@ class EmoticBuilder:
     """
 
     class_names = CLASS_NAMES
-    extra_features: ClassVar[dict[str, Any]] = {"people": PEOPLE}
     notice = ""
     license = "other"  # the terms stand in card.md
 
     def __init__(self, source: Path) -> None:
         self.source = source
         self._remarks: list[str] = []
+
+    @property
+    def extra_features(self) -> dict[str, Any]:
+        """`people`: a list of structs, one for each annotated person."""
+        from datasets import ClassLabel, List, Value  # here: importing it takes seconds
+
+        person = {
+            # four numbers, or None: without a length, for null lists of fixed length are not read by pyarrow before 26
+            "box": List(Value("float32")),
+            "categories": List(ClassLabel(names=list(CATEGORIES))),
+            "valence": Value("float32"),
+            "arousal": Value("float32"),
+            "dominance": Value("float32"),
+            "gender": Value("string"),
+            "age": Value("string"),
+            "annotators": Value("int32"),
+        }
+        return {"people": List(person)}
 
     def records(self) -> list[Record]:
         """Every annotated photo that is in the download, sorted by image_id: `split/folder/stem`, for example
@@ -194,7 +195,7 @@ def valence_label(valences: Sequence[float]) -> int:
 def _person_row(
     person: Person, frame: PhotoFrame | None, counts: Counter[str], unknown: Counter[str]
 ) -> dict[str, Any]:
-    """The person as a struct of `PEOPLE`; what had to be left out is counted."""
+    """The person as a struct of the column `people`; what had to be left out is counted."""
     box = None
     if frame and person.box is not None:
         box = clip_box(person.box, frame)

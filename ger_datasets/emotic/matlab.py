@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
 from ..support.errors import UserError, listing
 from .annotations import SPLITS, AnnotatedPhoto, Person, tidy_folder
@@ -34,6 +33,8 @@ def read_matlab(path: Path) -> list[AnnotatedPhoto]:
             the wrong kind.
     """
     check_mat(path)
+    from scipy.io import loadmat, whosmat
+
     try:
         contents = loadmat(path, appendmat=False, variable_names=list(SPLITS))
         names = [name for name, *_ in whosmat(path, appendmat=False)]

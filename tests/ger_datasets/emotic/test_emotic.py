@@ -490,7 +490,7 @@ def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:
 
     loaded = load_dataset(str(output))
     assert set(loaded) == {"train", "validation", "test"}
-    assert loaded["train"].features["people"] == EmoticBuilder.extra_features["people"]
+    assert loaded["train"].features["people"] == EmoticBuilder(raw).extra_features["people"]
     assert loaded["train"].features["people"].feature["categories"].feature.names == list(CATEGORIES)
     expected = {record.image_id: record for record in EmoticBuilder(raw).records()}
     for split in loaded:
