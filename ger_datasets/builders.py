@@ -44,7 +44,7 @@ class Builder(Protocol):
 
     @property
     def notice(self) -> str:
-        """What must stand wherever figures on this dataset appear; empty for real data."""
+        """A notice shown with every figure on this dataset; empty for real data."""
         ...
 
     @property

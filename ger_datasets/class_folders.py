@@ -89,7 +89,7 @@ class ClassFolderBuilder:
 
         Raises:
             UserError: no such folder, no known split folder or two for one split, an unknown class folder, a split
-                without photos, a list that is no list of names, names that could be two photos.
+                without photos, a list that does not hold names, names that match two photos.
         """
         self._remarks = []
         paths, places = find_splits(self.source)
@@ -356,7 +356,7 @@ def _is_photo(entry: os.DirEntry[str]) -> bool:
 
 
 def _list_kind(file_name: str) -> tuple[str | None, str]:
-    """The key in `LIST_SPLITS` and the suffix of a list's file; None if it is no list."""
+    """The key in `LIST_SPLITS` and the suffix of a list's file; None if it is not a list."""
     stem, dot, suffix = file_name.lower().partition(".")
     return (stem if stem in LIST_SPLITS else None), dot + suffix
 
@@ -369,7 +369,7 @@ def _listed(name: str, classes: Collection[str]) -> tuple[str | None, str]:
 
 
 def _with_unique_ids(records: list[Record]) -> list[Record]:
-    """The records sorted by image_id; where two share one (a.jpg and a.png), their suffixes tell them apart."""
+    """The records sorted by image_id; where two share one (a.jpg and a.png), they keep their suffixes."""
     counts = Counter(record.image_id for record in records)
     unique = [
         record

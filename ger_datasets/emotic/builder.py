@@ -42,7 +42,7 @@ class EmoticBuilder:
     One record is one photo; its `people` column holds all its annotated people. The label is that of `valence_label`.
 
     The annotations are, in this order: `Annotations.mat`; the `train.csv`, `val.csv` and `test.csv` that people make
-    of it; the `train_annotations.npz`, ... that have valences alone. They are looked for in `source`, in its folders
+    of it; the `train_annotations.npz`, ... with valences only. They are searched for in `source`, in its folders
     `emotic`, `Annotations` and `emotic_pre`, and, when `source` is `emotic` itself, beside it.
 
     Args:
@@ -91,7 +91,7 @@ class EmoticBuilder:
             entries = [photo for name, path in files.items() for photo in readers[kind](path, FILE_SPLITS[name])]
         photos = merged(entries)
         if not photos:
-            raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it anew")
+            raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it again")
         self._count_people(photos)
         located = self._located(photos, listing(path.name for path in files.values()))
         ids = _unique_ids(photos)
@@ -134,7 +134,7 @@ class EmoticBuilder:
         splits = Counter(photo.place for photo in photos)
         twice = sorted(place for place, count in splits.items() if count > 1)
         if twice:
-            self._remark(f"{len(twice):,} photos stand in more than one split: {listing(twice)}.")
+            self._remark(f"{len(twice):,} photos are in more than one split: {listing(twice)}.")
 
     def _located(self, photos: Sequence[AnnotatedPhoto], files: str) -> list[tuple[AnnotatedPhoto, Path]]:
         """The photos that are in the download, with their paths; a remark on the others."""

@@ -19,13 +19,9 @@ MAX_BYTES = 64 * 2**20  # of a file of labels
 class LabelledFace:
     """One picture.
 
-    Attributes:
-        split: `train`, `validation` or `test`.
-        expression: a key of `names.ALIASES`; empty where the label cannot be read, and `read` raises why.
-        stem: what follows the split in its image_id.
-        path: the image file, or the file that holds many.
-        read: as `Record.read`.
-        person: who it is, where the file's name says so.
+    `expression` is a key of `names.ALIASES`, or empty where the label cannot be read, and `read` raises why; `stem`
+    follows the split in its image_id; `path` is the image file, or the file that holds many; `read` as `Record.read`;
+    `person` is who it is, where the file's name says so.
     """
 
     split: str
@@ -46,14 +42,8 @@ class Download:
 
 @dataclass
 class Tree:
-    """The files of a raw folder, sorted by path; hidden ones are not in it.
-
-    Attributes:
-        root: the folder.
-        photos: files named as images.
-        others: the other files.
-        links: links that lead out of the folder, or to folders; they are not followed.
-    """
+    """The files of a raw folder that are not hidden, sorted by path: photos, others, and links out of the folder or to
+    folders, which are not followed."""
 
     root: Path
     photos: list[Path] = field(default_factory=list)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -42,12 +43,7 @@ def is_vote_table(path: Path) -> bool:
 class PixelRow:
     """Reads the pixels of one row of a CSV file, as a grey PNG.
 
-    Attributes:
-        path: the file.
-        line: the row's line, from 1.
-        offset: where the line begins, in bytes.
-        column: which of its fields holds the pixels.
-        side: width and height of the face.
+    `line` is the row's line, from 1, which begins at the byte `offset`; `column` is the place of the field of pixels.
     """
 
     path: Path
@@ -75,14 +71,8 @@ class PixelRow:
 
 @dataclass(frozen=True)
 class Vote:
-    """What FERPlus says of one face.
-
-    Attributes:
-        split: where FER2013 has it.
-        name: the name of its image file, such as fer0000000.png; empty where FERPlus has none.
-        expression: the one with most votes; empty where that is not an expression, or two have as many votes.
-        outcome: the column with most votes, or `tie`.
-    """
+    """FERPlus' votes on one face: its split and image file in FER2013 (perhaps empty); the expression with most votes,
+    empty where there is none; and the column with most votes, or `tie`."""
 
     split: str
     name: str
@@ -90,13 +80,10 @@ class Vote:
     outcome: str
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row of pixels: its line (from 1) and offset, the other fields, and how many pixels it has."""
-
-    line: int
-    offset: int
-    fields: Mapping[str, str]
+class _Row(NamedTuple):
+    line: int  # from 1
+    offset: int  # of the line, in bytes
+    fields: Mapping[str, str]  # but the pixels
     pixels: int
 
 
@@ -106,11 +93,8 @@ def read_pixel_table(path: Path, votes: Sequence[Vote] | None, contempt: bool) -
     Faces are square and all of the size that most of them have. A row with another number of pixels, an unknown
     emotion or Usage becomes a face that cannot be read, so that it goes to quarantine with its line.
 
-    Args:
-        path: the file.
-        votes: FERPlus' vote on each row, in their order; it takes the place of `emotion`. Rows without a vote for an
-            expression are left out and counted.
-        contempt: whether 7 means contempt, as in CK+ files of this form.
+    `votes` are FERPlus' of each row, in their order; they take the place of `emotion`, and rows without a vote for an
+    expression are left out and counted. `contempt`: whether 7 means contempt, as in CK+ files of this form.
 
     Raises:
         UserError: the file cannot be read, has no row that can be used, or another number of rows than `votes`.

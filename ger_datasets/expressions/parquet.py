@@ -6,14 +6,16 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features
+
+from ..prepared import ODD_NOTES
 from ..support.errors import BadPhoto, UserError, listing, printable
 from .download import Download, LabelledFace, unusable
 from .names import FER2013_ORDER, expression_of, known_names, numbered, split_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # What a column may be called, in lower case; `split` and `name` may be missing
 COLUMNS = {
@@ -28,14 +30,9 @@ _cache: OrderedDict[tuple[Path, int, str, int], pa.ChunkedArray] = OrderedDict()
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Reads the image of one row of a Parquet file.
+    """Reads the image of one row of a Parquet file from a column of bytes, or of structs with `bytes`.
 
-    Attributes:
-        path: the file.
-        column: the name of the column of images: bytes, or structs with `bytes`.
-        group: the row group.
-        row: the row within it.
-        number: the row within the file, from 1.
+    `row` is the row's place in its row `group`; `number` that in the file, from 1.
     """
 
     path: Path
@@ -46,8 +43,6 @@ class ImageRow:
 
     def __call__(self) -> bytes:
         """The bytes of the image file; BadPhoto, which names the row, if they cannot be read or there are none."""
-        import pyarrow as pa
-
         try:
             value = _images(self.path, self.column, self.group)[self.row].as_py()
         except (OSError, pa.ArrowException, IndexError) as error:
@@ -60,8 +55,6 @@ class ImageRow:
 
 def _images(path: Path, column: str, group: int) -> pa.ChunkedArray:
     """The images of one row group. Those used last stay in memory, up to `MOST_BYTES`, or one group."""
-    import pyarrow.parquet as pq
-
     key = (path, path.stat().st_mtime_ns, column, group)
     if key not in _cache:
         with pq.ParquetFile(path) as file:
@@ -81,9 +74,6 @@ def read_parquet(paths: Sequence[Path]) -> Download:
     Raises:
         UserError: a file cannot be read, lacks a column, or has a label or split of an unknown name.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     download = Download()
     for path in paths:
         try:
@@ -124,10 +114,6 @@ def _columns(path: Path, schema: pa.Schema) -> dict[str, str]:
 
 def _label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
     """What the numbers of the column mean, as `datasets` has stored it; FER2013's order where it has not."""
-    from datasets import ClassLabel, Features
-
-    from ..prepared import ODD_NOTES
-
     try:
         feature: Any = Features.from_arrow_schema(schema).get(column)
     except ODD_NOTES:

@@ -26,11 +26,7 @@ def read_raf_db(tree: Tree, path: Path, aligned: bool) -> Download:
 
     The split is what the name begins with. A line that cannot be read becomes a face that cannot be read, so that it
     goes to quarantine.
-
-    Args:
-        tree: the raw folder.
-        path: the list.
-        aligned: whether the aligned picture is taken where both are there, or the photo.
+    Where both are there, the aligned picture is taken, or with `aligned` False the photo.
 
     Raises:
         UserError: the list cannot be read, or none of its photos is there.

@@ -31,14 +31,9 @@ def pixel_hash(image: Image.Image) -> bytes:
 def unique_records(records: Sequence[Record], hashes: Sequence[bytes | None]) -> tuple[list[Record], Counter[str]]:
     """The records without those whose picture another split, or train before them, holds too.
 
-    Copies within validation and within test stay: figures on a published split are over all of it.
-
-    Args:
-        records: in their order, of which the first of several copies stays.
-        hashes: `pixel_hash` of each; those without one (None), because they cannot be read, stay.
-
-    Returns:
-        The records that stay, in their order, and how many do not, by the keys of `REMOVED`.
+    Copies within validation and within test stay: figures on a published split are over all of it. So do records whose
+    `pixel_hash` is None, because they cannot be read. Returns the records that stay, in their order, and how many do
+    not, by the keys of `REMOVED`.
     """
     places: dict[bytes, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for place, (record, digest) in enumerate(zip(records, hashes, strict=True)):
@@ -69,12 +64,7 @@ def without_lookalikes(records: Sequence[Record], hashes: Sequence[int | None]) 
     FER2013 holds many pictures twice, compressed or cut out differently: 291 of its training faces are in its public
     test too, beside those with the same pixels.
 
-    Args:
-        records: in their order.
-        hashes: `duplicates.perceptual_hash` of each.
-
-    Returns:
-        The records that stay, in their order, and how many do not.
+    `hashes` are the `duplicates.perceptual_hash` of each. Returns the records that stay and how many do not.
     """
     hashed = [place for place, digest in enumerate(hashes) if digest is not None]
     values = np.array([hashes[place] for place in hashed], np.uint64)

@@ -33,7 +33,7 @@ VALIDATION_SHARE, TEST_SHARE = 0.2, 0.1  # the rest is train
 
 # PARTY_frame_12, PARTY_12, PARTY-keyframe-12 -> PARTY
 FRAME_NAME = re.compile(r"(?P<video>.+?)[ _-]+(?:key[ _-]?)?(?:frame)?[ _-]*\d+", re.IGNORECASE)
-# What stands before a number without being the name of a video: frame_12, neg_12
+# Words before a number that are not the name of a video: frame_12, neg_12
 NO_VIDEOS = frozenset(
     {"frame", "keyframe", "key", "image", "img", "photo", "pic", "neg", "negative", "pos", "positive"}
 )
@@ -50,7 +50,7 @@ class GroupSceneBuilder:
       cannot be read is left out, with a remark.
     - `train|val|test/{Negative,Positive}/PARTY_frame_12.jpg`: frames that are cut already. Their group is the name
       without its number (PARTY_12 and PARTY-keyframe-12 too), so that frames of one video in two splits are noticed;
-      names that say nothing of a video (frame_12, neg_12) stand alone.
+      without the name of a video (frame_12, neg_12) a frame is a group of its own.
 
     Why by video: consecutive key frames of one video show the same people in the same place. Where they stand in
     train and in test, a model that has learned the place is taken for one that reads emotions. The original drew
@@ -157,7 +157,7 @@ class GroupSceneBuilder:
         )
         if self.options.split_by == "frame":
             self._warn(
-                "The frames were split at random, whatever their video: frames of one video stand in several splits, "
+                "The frames were split at random, whatever their video: frames of one video are in several splits, "
                 "and scores on validation and test are too high."
             )
         members = {f"{name}/{path.stem}": (name, path) for name, paths in frames.items() for path in paths}
@@ -226,7 +226,7 @@ class GroupSceneBuilder:
         self._remarks.append(f"{len(records)} ready frames in {len(splits_of)} groups, by their file names.")
         if astride:
             self._warn(
-                f"By their file names, frames of {len(astride)} videos stand in more than one split, so that scores "
+                f"By their file names, frames of {len(astride)} videos are in more than one split, so that scores "
                 f"on validation and test may be too high: {listing(astride)}."
             )
         return records
@@ -285,8 +285,8 @@ def _class_files(folders: Sequence[Path], suffixes: frozenset[str], root: Path) 
             files += [(name, path) for path in wanted if path in taken]
             stray += [path.name for path in there if path not in taken]
     if stray:
-        told = listing(map(printable, stray))
-        logger.warning("%d files of other kinds, or links out of the folder, left out: %s", len(stray), told)
+        names = listing(map(printable, stray))
+        logger.warning("%d files of other kinds, or links out of the folder, left out: %s", len(stray), names)
     return files
 
 
@@ -300,7 +300,7 @@ def _named_videos(folders: Sequence[Path], root: Path) -> dict[str, Path]:
 
 
 def _video_of(stem: str) -> str:
-    """The video that a frame's file name tells of; empty if none."""
+    """The video in a frame's file name; empty if there is none."""
     match = FRAME_NAME.fullmatch(stem)
     return match["video"] if match and match["video"].lower() not in NO_VIDEOS else ""
 

@@ -20,7 +20,7 @@ _LIST = {"PROTO", "FRAME", "MARK", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "S
 
 
 def read_name_list(path: Path) -> list[str]:
-    """The names in a list of photos' file names, in order and as they stand there.
+    """The names in a list of photos' file names, in order and unchanged.
 
     The content decides how it is read, not the suffix: as a pickled list of strings, or as text with one name per
     line. Text is UTF-8 or, with a byte order mark, UTF-16; blank lines are passed over. In a `.csv` the first column
@@ -31,7 +31,7 @@ def read_name_list(path: Path) -> list[str]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path.name} is no list of file names: it has more than {MAX_BYTES:,} bytes")
+            raise UserError(f"{path.name} is not a list of file names: it has more than {MAX_BYTES:,} bytes")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from error
@@ -53,14 +53,14 @@ def _text_names(path: Path, content: bytes) -> list[str]:
         try:
             lines = [row[0] if row else "" for row in csv.reader(lines)]
         except csv.Error as error:
-            raise UserError(f"{path.name} is no table of file names: {error}; write one name per line") from error
+            raise UserError(f"{path.name} is not a table of file names: {error}; write one name per line") from error
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if is_csv and names and not _names_photo(names[0][1]):
         names = names[1:]
     for number, name in names:
         if not _names_photo(name):
             raise UserError(
-                f"{path.name} is no list of file names, and nothing in it was executed: line {number} is "
+                f"{path.name} is not a list of file names, and nothing in it was executed: line {number} is "
                 f"{name[:40]!a}; write one name per line, such as pos_1.jpg"
             )
     if not names:
@@ -99,10 +99,10 @@ def _pickled_names(path: Path, content: bytes) -> list[str]:
                 latest = None
             else:
                 raise UserError(
-                    f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
+                    f"{refusal}: it holds the instruction {opcode.name}; write the list again from its source"
                 )
     except ValueError as error:
-        raise UserError(f"{refusal}: {' '.join(str(error).split())}; make the list anew from its source") from error
+        raise UserError(f"{refusal}: {' '.join(str(error).split())}; write the list again from its source") from error
     if lists != 1:
-        raise UserError(f"{refusal}: it holds {lists} lists instead of one; make the list anew from its source")
+        raise UserError(f"{refusal}: it holds {lists} lists instead of one; write the list again from its source")
     return names

@@ -98,11 +98,11 @@ def read_card(dataset: str) -> dict[str, Any]:
     try:
         return DatasetCard.load(card).data.to_dict()
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"{card} is no dataset card: {error}") from error
+        raise UserError(f"{card} is not a dataset card: {error}") from error
 
 
 def read_notice(dataset: str) -> str:
-    """What must stand beside figures on the prepared dataset in the folder `dataset`; empty if nothing."""
+    """The notice shown with figures on the prepared dataset in the folder `dataset`; empty if there is none."""
     return str(read_card(dataset).get("notice", ""))
 
 

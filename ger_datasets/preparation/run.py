@@ -1,9 +1,9 @@
 """Records -> columns -> Parquet shards and a card: a folder that `datasets.load_dataset` opens.
 
-Shards are the unit of work. Each is written under a temporary name, renamed when whole, and entered in the manifest;
-a run that was stopped is taken up by running it again. What is written depends on the photos and the settings alone,
-not on the number of processes or machines: each works with one thread, so that every sum is taken in the same order.
-Whoever finds all shards whole writes the card.
+Shards are the unit of work. Each is written under a temporary name, renamed when complete, and entered in the
+manifest; an interrupted run resumes when the same command is run again. The result depends on the photos and the
+settings only, not on the number of processes or machines: each works with one thread, so that sums are taken in the
+same order. The process that finds all shards complete writes the card.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ def prepare(
         source: the raw download.
         output: gets `data/SPLIT-*.parquet`, `README.md` (the card), `quarantine.jsonl` and the manifest.
         num_proc: processes, one thread each; None: as many as there are cores.
-        limit: at most so many photos per split.
+        limit: maximum number of photos per split.
         options: the dataset's own, by name; those that are None are left out.
         sources: what fills further columns, see `column_sources.SOURCES`; most can be added to a prepared dataset.
         detector: a name in `detectors.DETECTORS`.
         device: where the detector runs, such as `cpu` or `cuda:0`.
         part: (i, n): work on the i-th (from 0) of n equal parts of the shards.
-        everyone: called when this part is done; returns when all parts of this run are. None: nobody is waited for.
+        everyone: called when this part is done; returns when all parts of this run are. None: the run does not wait.
 
     Returns:
         the run's figures: whether the dataset is `complete`, photos, rows, faces, and how many photos were faceless,
@@ -180,8 +180,8 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
             for worker in set(multiprocessing.active_children()) - others:
                 worker.kill()  # one that was being started at that moment is waited for, but not ended, by the pool
             raise UserError(
-                "a worker process was killed, perhaps for want of memory: run the same command again, with a smaller "
-                "--num_proc; the shards that are done are kept"
+                "a worker process was killed, perhaps because memory ran out: run the same command again with a "
+                "smaller --num_proc; the shards that are done are kept"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -243,7 +243,7 @@ def _finish(
     write_text(output / "quarantine.jsonl", "".join(json.dumps(line) + "\n" for line in quarantined))
     if quarantined:
         logger.warning(
-            "%d photos cannot be used: %s says which and why", len(quarantined), output / "quarantine.jsonl"
+            "%d photos cannot be used: %s lists them with reasons", len(quarantined), output / "quarantine.jsonl"
         )
     for split in dict.fromkeys(shard.split for shard in shards):
         if not any(entry["rows"] for entry in entries if entry["split"] == split):

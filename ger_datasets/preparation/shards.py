@@ -1,4 +1,4 @@
-"""Shards: which photos go into which Parquet file, and how one is written, whole or not at all."""
+"""Shards: which photos go into which Parquet file, and how one is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .column_sources import SOURCES, BatchSource, ColumnSource, PhotoSource, sou
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
-GROUP_PIXELS = 50_000_000  # and at most so many pixels of them, so that large photos do not fill the memory
+GROUP_PIXELS = 50_000_000  # maximum number of their pixels, so that large photos do not fill the memory
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file to be: its name and the records that go into it, in order."""
+    """One Parquet file that is to be written: its name and the records that go into it, in order."""
 
     name: str
     split: str
@@ -105,7 +105,7 @@ class ShardWriter:
             its new manifest entry.
 
         Raises:
-            UserError: the file to which columns are to be added is none that prepare wrote.
+            UserError: the file to which columns are added was not written by prepare.
         """
         path = self.work.data_folder / shard.name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -191,9 +191,9 @@ class ShardWriter:
                 columns = {**photo_columns(photo.image, next(found)), **columns}
                 if record.faces != "all" and columns["face_boxes"] == [[0, 0, *photo.image.size]]:
                     as_it_is["face_crops"] = [stored]
-            told = {"image_id": record.image_id, "label": record.label, "group": record.group}
+            of_record = {"image_id": record.image_id, "label": record.label, "group": record.group}
             empty = dict.fromkeys(self.schema.names)
-            rows.append({**empty, **encoded({**columns, **as_it_is}), **told, **record.extras})
+            rows.append({**empty, **encoded({**columns, **as_it_is}), **of_record, **record.extras})
         images = [photo.image for _, photo, _ in sourced]
         for name, values in _batch_columns(self.work.sources, images, [row["face_boxes"] for row in rows]).items():
             for row, value in zip(rows, values, strict=True):

@@ -138,8 +138,8 @@ def test_frames_drawn_at_random_are_warned_of(
     assert any(len(splits) > 1 for splits in splits_by_group(records).values())
     assert Counter(r.split for r in records if r.label == 0) == {"train": 21, "validation": 6, "test": 3}
     assert len({record.image_id for record in records}) == 42
-    assert "frames of one video stand in several splits" in caplog.text
-    assert any("frames of one video stand in several splits" in remark for remark in builder.remarks())
+    assert "frames of one video are in several splits" in caplog.text
+    assert any("frames of one video are in several splits" in remark for remark in builder.remarks())
     assert (
         records
         == GroupSceneBuilder(
@@ -269,7 +269,7 @@ def test_ready_frames_of_one_video_in_two_splits_are_remarked_on(
     shutil.move(frames / "train" / "Negative" / "trainA_frame_20.jpg", frames / "val" / "Negative")
     builder = GroupSceneBuilder(frames)
     builder.records()
-    assert "frames of 1 videos stand in more than one split" in builder.remarks()[-1]
+    assert "frames of 1 videos are in more than one split" in builder.remarks()[-1]
     assert "Negative/trainA" in caplog.text
 
 
