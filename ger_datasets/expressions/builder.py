@@ -45,20 +45,8 @@ class ExpressionsBuilder:
 
     @dataclass(frozen=True)
     class Options:
-        """The dataset's own options.
-
-        Attributes:
-            classes: `expressions`: angry, disgust, fear, happy, neutral, sad, surprise. `valence`: Negative (angry,
-                disgust, fear, sad), Neutral, Positive (happy); surprise is left out.
-            contempt: whether contempt is an eighth class, or Negative; otherwise its pictures are left out.
-            faces: `whole`: each picture is a face from edge to edge. `detect`: the largest face that the detector
-                finds, or the whole picture if it finds none. `auto`: `whole` for pictures whose shorter side has at
-                most `MOST_CROP_SIDE` pixels, else `detect`.
-            split_seed: seed of the validation split, where one is drawn.
-
-        Raises:
-            UserError: unknown `classes` or `faces`.
-        """
+        """The dataset's own options, as their help says; with `valence`, surprise is left out, and without `contempt`
+        its pictures. UserError: unknown `classes` or `faces`."""
 
         classes: str = field(
             default="expressions",
