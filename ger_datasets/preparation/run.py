@@ -28,7 +28,7 @@ import torch
 from tqdm import tqdm
 
 from ..builders import Builder, make_builder
-from ..detectors import DEFAULT_DETECTOR
+from ..detectors import DEFAULT_DETECTOR, DETECTORS
 from ..photos.duplicates import duplicate_summary
 from ..support.atomic_files import write_text
 from ..support.cpu_cores import usable_cores
@@ -86,6 +86,7 @@ def prepare(
         raise UserError(f"num_proc must be 1 or more, not {num_proc}")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be 1 or more, not {limit}")
+    _ = DETECTORS[detector]  # before the records: an unknown name is refused at once
     given = {name: value for name, value in (options or {}).items() if value is not None}
     builder = make_builder(dataset, source, output / "frames", given)
     try:

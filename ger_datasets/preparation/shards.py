@@ -282,7 +282,7 @@ def _photo_columns(
         raise UserError(
             f"{source.name} cannot be added to {shard}: {error}; correct the file or prepare into a new folder"
         ) from error
-    return {name: [row[name] for row in rows] for name in SOURCES[source.name].columns}
+    return {name: [row.get(name) for row in rows] for name in SOURCES[source.name].columns}
 
 
 def _pixels(pair: tuple[Record, Photo]) -> int:
