@@ -102,7 +102,7 @@ def _refused(instruction: str) -> BadPhoto:
 
 def _named(module: Any, name: Any) -> _Name:
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise ValueError("a name that is no text")  # and is not shown: lists of lists of ... could be endless
+        raise ValueError("a name that is not a string")  # and is not shown: lists of lists of ... could be endless
     if (module, name) not in _NAMES:
         shown = f"{module[:40]}.{name[:40]}".encode("ascii", "backslashreplace").decode()
         raise BadPhoto(f"the pickle asks for {shown!r}: no array of faces, and {_NOTHING_RAN}")
@@ -146,7 +146,7 @@ def _is_shape(shape: Any) -> bool:
 def _finished(array: Any, objects: bool, strings: bool = False) -> np.ndarray:
     """The NumPy array that `array` describes; one of objects, or strings, only where they are admitted."""
     if not isinstance(array, _Array) or array.dtype is None:
-        raise BadPhoto(f"the pickle is no array of numbers, and {_NOTHING_RAN}")
+        raise BadPhoto(f"the pickle is not an array of numbers, and {_NOTHING_RAN}")
     order: Literal["F", "C"] = "F" if array.fortran_order else "C"
     if array.dtype.code.startswith("O"):
         if not objects or not isinstance(array.content, list):

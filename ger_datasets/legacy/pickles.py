@@ -101,7 +101,7 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
 
     def append(items: list[Any]) -> None:
         if type(stack[-1]) is not list:
-            raise ValueError("APPEND to what is no list")
+            raise ValueError("APPEND to a value that is not a list")
         stack[-1].extend(items)
 
     def put(index: int | None) -> None:
