@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import os
@@ -45,7 +44,6 @@ BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 FACES = ("face_boxes", "face_scores")
-ON_REQUEST = ("output_face_logits", "output_face_attention", "output_face_expressions")  # of those that models know
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
 # columns that do not follow from a photo -> the option of prepare.py that fills them
@@ -132,8 +130,7 @@ class GroupEmotionPipeline(Pipeline):
             )
         self.model.eval()
         self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
-        known = inspect.signature(self.model.forward).parameters
-        self._requests = {name: True for name in ON_REQUEST if name in known}
+        self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
         self._starter: tuple[Any, Any] | None = None  # tells expressions where the model does not
 
     def _sanitize_parameters(
@@ -259,7 +256,7 @@ class GroupEmotionPipeline(Pipeline):
             model = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
             self._starter = model.eval().to(self.device), AutoImageProcessor.from_pretrained(STARTER)
         model, processor = self._starter
-        output = model(**processor(rows).to(self.device), output_face_expressions=True)
+        output = model(**processor(rows).to(self.device), output_faces=True)
         return output.face_expressions, model.config.expressions
 
     def _completed(

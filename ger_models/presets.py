@@ -18,6 +18,10 @@ from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConf
 from .processing_ger import GerProcessor
 from .training.recipe import Recipe, modern
 
+# what the fusion models read, by the fields `faces` and `scene` of their configuration
+FACE_COLUMNS = {"features": "face_features", "images": "aligned_faces", "expressions": "face_boxes"}
+SCENE_COLUMNS = {"none": (), "feature": ("scene_feature",), "image": ("image",)}
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -25,21 +29,22 @@ class Preset:
 
     Attributes:
         config_class: its architecture.
-        columns: what it reads of a prepared dataset; those in `optional` only where the dataset has them filled.
-        recipe: how it is trained, if nothing else is said.
+        recipe: how it is trained by default.
         more: other recipes, by name.
         source: where the configuration and the recipe come from.
         config: fields of the configuration that differ from the class's defaults.
-        imagenet: whether training may start from timm's ImageNet weights.
+        photo_column: what a scene model reads: `image` or `skeleton`.
+        uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
+        imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
     """
 
     config_class: type[PreTrainedConfig]
-    columns: Sequence[str]
     recipe: Recipe
     source: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    optional: Sequence[str] = ()
+    photo_column: str = "image"
+    uses_scene_features: bool = False
     imagenet: bool = False
     processor: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Recipe] = field(default_factory=dict)
@@ -47,8 +52,48 @@ class Preset:
     @property
     def recipes(self) -> dict[str, Recipe]:
         """All recipes by name, the default first; `modern` is AdamW, cosine, balanced classes and averaged weights."""
-        rate = 0.0003 if self.imagenet else 0.001
+        rate = 0.0003 if self.starts_from_imagenet() else 0.001
         return {"default": self.recipe, **self.more, "modern": modern(self.recipe, rate)}
+
+    def fields(self, overrides: str = "") -> dict[str, Any]:
+        """The configuration's fields, `overrides` (`field=value,…`) included."""
+        return {**self.config, **parse_overrides(overrides, self.config_class)}
+
+    def starts_from_imagenet(self, overrides: str = "") -> bool:
+        """Whether there is a backbone that training may start from timm's ImageNet weights."""
+        fusion = self.config_class is GerFusionConfig
+        return self.imagenet and (not fusion or self.fields(overrides).get("scene") == "image")
+
+    def processor_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """The columns that the processor turns into the model's inputs; they follow from the configuration.
+
+        Raises:
+            UserError: a field that there is not, or a value that it cannot have.
+        """
+        if self.config_class is GerFusionConfig:
+            fields = self.fields(overrides)
+            faces, scene = fields.get("faces", "features"), fields.get("scene", "none")
+            for name, value, known in (("faces", faces, FACE_COLUMNS), ("scene", scene, SCENE_COLUMNS)):
+                if not isinstance(value, str) or value not in known:
+                    raise UserError(f"GerFusionConfig.{name} must be one of {', '.join(known)}, not {value!r}")
+            patches = ("sampled_patches",) if (faces, scene) == ("images", "image") else ()
+            return (FACE_COLUMNS[faces], *patches, *SCENE_COLUMNS[scene])
+        by_class = {GerFaceConfig: "aligned_faces", GerExpressionConfig: "face_boxes"}
+        return (by_class.get(self.config_class, self.photo_column),)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a prepared dataset that the model reads without overrides."""
+        return self.dataset_columns()
+
+    def dataset_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """The columns of a prepared dataset that the model reads: faces are cut out of the photo."""
+        made = self.processor_columns(overrides)
+        return tuple(dict.fromkeys([*made, *(["image"] if "face_boxes" in made else [])]))
+
+    def optional_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """Those that it reads of datasets in which they are filled."""
+        return ("scene_feature",) if self.uses_scene_features and "scene" not in self.fields(overrides) else ()
 
 
 def _sgd(learning_rate: float, epochs: int, batch_size: int = 16, step_epochs: int = 7) -> Recipe:
@@ -69,7 +114,16 @@ _SMALL = {
     "mlp_dim": 128,
     "feature_dropout": 0.5,
 }
-_FACES_AND_PHOTO = ("aligned_faces", "sampled_patches", "image")
+_FEATURES_RECIPE = Recipe(
+    "adamw",
+    learning_rate=0.001,
+    epochs=24,
+    batch_size=16,
+    schedule="cosine",
+    warmup=0.1,
+    weight_decay=0.05,
+    max_grad_norm=1.0,
+)
 _FUSION = {"faces": "images", "scene": "image", "join": "both", "feature_dropout": 0.5}
 _WHOLE_PHOTO = {"keep_aspect": False}  # the fusion models saw the whole photo at 224 x 224
 _ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
@@ -77,14 +131,12 @@ _ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
 PRESETS: dict[str, Preset] = {
     "face_aligned": Preset(
         GerFaceConfig,
-        columns=("aligned_faces",),
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
     ),
     "densenet_emotic": Preset(
         GerSceneConfig,
-        columns=("image",),
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
@@ -92,7 +144,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "resnet_places": Preset(
         GerSceneConfig,
-        columns=("image",),
         config={"backbone": "resnet18"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
@@ -100,7 +151,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "densenet_skeleton": Preset(
         GerSceneConfig,
-        columns=("skeleton",),
+        photo_column="skeleton",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
@@ -108,7 +159,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "efficientnet_skeleton": Preset(
         GerSceneConfig,
-        columns=("skeleton",),
+        photo_column="skeleton",
         config={"backbone": "tf_efficientnet_b6", "dropout": 0.5},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
@@ -116,7 +167,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_crossvit": Preset(
         GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
         config={**_FUSION, "pooling": "cross_attention"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -125,7 +175,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "densenet": Preset(
         GerSceneConfig,
-        columns=("image",),
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
@@ -133,7 +182,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "face_aligned_lsoftmax": Preset(
         GerFaceConfig,
-        columns=("aligned_faces",),
         config={"margin": 4},
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
@@ -141,7 +189,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_average": Preset(
         GerFusionConfig,
-        columns=("face_features", "image"),
         config={"faces": "features", "scene": "image", "pooling": "average", "join": "both", "project": False},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -150,7 +197,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_attention_scene": Preset(
         GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
         config={**_FUSION, "pooling": "attention_scene"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -159,7 +205,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_attention_intermediate": Preset(
         GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
         config={**_FUSION, "pooling": "attention_intermediate"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -168,7 +213,6 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_attention_score": Preset(
         GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
         config={**_FUSION, "pooling": "attention_score"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -177,27 +221,25 @@ PRESETS: dict[str, Preset] = {
     ),
     "features_crossvit": Preset(
         GerFusionConfig,
-        columns=("face_features",),
-        optional=("scene_feature",),
+        uses_scene_features=True,
+        imagenet=True,
         config=_SMALL,
-        recipe=Recipe(
-            "adamw",
-            learning_rate=0.001,
-            epochs=24,
-            batch_size=16,
-            schedule="cosine",
-            warmup=0.1,
-            weight_decay=0.05,
-            max_grad_norm=1.0,
-        ),
+        recipe=_FEATURES_RECIPE,
         more={"original": _sgd(0.001, epochs=24)},
         # The original's has 40 million weights; this one, of 0.2 million, learns from a few hundred photos.
         source="the original's pretraining stage of model 5, at a width that a few hundred photos can train",
     ),
+    "expressions_crossvit": Preset(
+        GerFusionConfig,
+        uses_scene_features=True,
+        imagenet=True,
+        config={**_SMALL, "faces": "expressions"},
+        recipe=_FEATURES_RECIPE,
+        source="features_crossvit over the embeddings of face_expressions instead of O-Net's features",
+    ),
     "face_expressions": Preset(
         GerExpressionConfig,
-        columns=("face_boxes", "image"),
-        processor={"columns": ["face_boxes"], "max_faces": 200},
+        processor={"max_faces": 200},
         recipe=Recipe(
             "adamw",
             learning_rate=0.005,
@@ -215,14 +257,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "face_aligned_tiny": Preset(
         GerFaceConfig,
-        columns=("aligned_faces",),
         config={"channels": 8},
         recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
         source="face_aligned at an eighth of its width: a few hundred photos train it from nothing, on a CPU",
     ),
     "fusion_crossvit_tiny": Preset(
         GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
         config={
             **_SMALL,
             **_FUSION,
@@ -306,17 +346,16 @@ def build(
         OSError: the ImageNet weights are neither in the cache nor within reach.
     """
     chosen = preset(name)
-    fields = {**chosen.config, **parse_overrides(overrides, chosen.config_class)}
-    columns = list(chosen.columns)
-    if scene_dim and "scene_feature" in chosen.optional:
-        columns.append("scene_feature")
-        fields |= {"scene": "feature", "scene_dim": scene_dim}
+    fields, columns = chosen.fields(overrides), chosen.processor_columns(overrides)
+    if scene_dim and chosen.optional_columns(overrides):
+        fields["scene"], columns = "feature", (*columns, "scene_feature")
+    if fields.get("scene") == "feature":
+        fields.setdefault("scene_dim", scene_dim)
     labels = dict(enumerate(class_names))
     try:
         config = chosen.config_class(id2label=labels, label2id={name: i for i, name in labels.items()}, **fields)
-        model_class = MODELS[chosen.config_class]
-        model = model_class(config, pretrained=True) if pretrained and chosen.imagenet else model_class(config)
-        settings = {"columns": columns, "scene_dim": fields.get("scene_dim", 0), **chosen.processor}
-        return model, GerProcessor(**settings)
+        imagenet = pretrained and chosen.starts_from_imagenet(overrides)
+        model = MODELS[chosen.config_class](config, **({"pretrained": True} if imagenet else {}))
+        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **chosen.processor)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -42,7 +42,8 @@ class Arguments(recipes.RecipeOptions):
         default=None, metadata={"help": "fusion_*: scene run whose backbone to begin with."}
     )
     faces_from: str | None = field(
-        default=None, metadata={"help": "fusion_*: face_aligned run whose network to begin with."}
+        default=None,
+        metadata={"help": "Fusion models: face_aligned or face_expressions run whose network to start from."},
     )
     pooling_from: str | None = field(
         default=None, metadata={"help": "fusion_*: fusion run whose pooling to begin with."}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
-from ..configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from ..configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
 from ..inference.checkpoints import checkpoint_place, read_config
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
+ANSWER_FIELDS = ("groups", "priors", "combination", "answer_temperature")  # of GerExpressionConfig
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,19 @@ class Graft:
     """What a fusion model takes from another model.
 
     Attributes:
-        source: the configuration of the model that has it.
+        source: the configuration of the model that has it, or, by the fusion model's `faces`, several.
         parts: the beginning of a weight's name there -> here. All weights here that begin so must be had.
         may_differ: parts that are taken where they have the same shapes, and left out otherwise.
     """
 
-    source: type[PreTrainedConfig]
+    source: type[PreTrainedConfig] | Mapping[str, type[PreTrainedConfig]]
     parts: dict[str, str]
     may_differ: tuple[str, ...] = ()
 
 
 GRAFTS = {
     "scene_from": Graft(GerSceneConfig, {"backbone.": "scene_backbone."}),
-    "faces_from": Graft(GerFaceConfig, {"net.": "face_net."}),
+    "faces_from": Graft({"images": GerFaceConfig, "expressions": GerExpressionConfig}, {"net.": "face_net."}),
     "pooling_from": Graft(
         GerFusionConfig,
         {name: name for name in ("pooling.", "face_projection.", "scene_projection.", "norm.")},
@@ -82,6 +84,9 @@ def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
         left_out = {name: reason for name in weights if _is_head(name)}
     taken = {name: tensor for name, tensor in weights.items() if name not in left_out}
     _fill(model, taken, checkpoint, lambda name: not _is_head(name) or there == here)
+    if isinstance(config, GerExpressionConfig):  # how the faces' expressions become the group's answer
+        for name in ANSWER_FIELDS:
+            setattr(model.config, name, getattr(config, name))
     return _report(checkpoint, len(taken), left_out)
 
 
@@ -94,8 +99,13 @@ def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any
     if not isinstance(model.config, GerFusionConfig):
         raise UserError(f"--{option} is for the fusion models; a {model.config.model_type} goes on with --init_from")
     config, weights = _read(checkpoint)
-    if not isinstance(config, wanted.source):
-        raise UserError(f"--{option} takes a {wanted.source.model_type}, and {checkpoint} is a {config.model_type}")
+    source = wanted.source
+    if isinstance(source, Mapping):
+        if model.config.faces not in source:
+            raise UserError(f"--{option}: the model to train has no {listing(wanted.parts.values())} to be filled")
+        source = source[model.config.faces]
+    if not isinstance(config, source):
+        raise UserError(f"--{option} takes a {source.model_type} here, and {checkpoint} is a {config.model_type}")
     own, needed = model.state_dict(), set()
     taken: dict[str, torch.Tensor] = {}
     left_out: dict[str, str] = {}

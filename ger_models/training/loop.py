@@ -82,9 +82,9 @@ def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[
         UserError: the dataset cannot train the model.
     """
     dataset, limit_train = arguments.dataset, arguments.limit_train
-    data = load_splits(
-        dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator, arguments.streaming
-    )
+    columns = chosen.dataset_columns(arguments.config_overrides)
+    optional = chosen.optional_columns(arguments.config_overrides)
+    data = load_splits(dataset, (*columns, *optional), ("train", "validation"), accelerator, arguments.streaming)
     if arguments.drop_unlabelled:
         for name, split in data.items():
             labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
@@ -95,7 +95,7 @@ def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[
                     "%d photos in the split %r have no label and are left out", len(split) - len(labelled), name
                 )
                 data[name] = split.select(labelled)
-    check_trainable(dataset, data, chosen.columns)
+    check_trainable(dataset, data, columns)
     if limit_train is not None and limit_train < len(data["train"]):
         kept = np.linspace(0, len(data["train"]) - 1, max(limit_train, 1)).round().astype(int)
         data["train"] = data["train"].select(kept)
@@ -114,8 +114,8 @@ def build(
     wanted = arguments.initial_weights
     if wanted not in ("auto", "imagenet", "random"):
         raise UserError(f"unknown initial weights {wanted!r}: there are auto, imagenet, random")
-    chosen = preset(arguments.model)
-    if wanted == "imagenet" and not chosen.imagenet:
+    imagenet = preset(arguments.model).starts_from_imagenet(arguments.config_overrides)
+    if wanted == "imagenet" and not imagenet:
         raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
     names = train.features["label"].names
     given = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
@@ -127,7 +127,7 @@ def build(
 
     model = None
     began: dict[str, Any] = {"weights": "random"}
-    if chosen.imagenet and wanted != "random" and not brought:
+    if imagenet and wanted != "random" and not brought:
         logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
             with accelerator.main_process_first():

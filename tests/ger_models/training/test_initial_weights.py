@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModelForImageClassification
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
+from ger_models import STARTER
 from ger_models.conversion.convert import convert
 from ger_models.presets import build
 from ger_models.training.initial_weights import continue_from, graft
@@ -106,11 +108,32 @@ def test_a_fusion_model_of_three_runs(saved: Callable[..., str]) -> None:
     assert told["scene_from"]["left_out"] == dict.fromkeys(("head.weight", "head.bias"), "the model has no use for it")
 
 
+def test_faces_from_the_expression_network() -> None:
+    fresh = model("expressions_crossvit", f"freeze_faces=true,{SMALL}")
+    summary = graft(fresh, "faces_from", "starter")
+    starter = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
+    assert equal(fresh.face_net, starter.net)
+    assert summary["loaded"] == len(starter.net.state_dict())
+    with pytest.raises(UserError, match="--faces_from takes a ger_face here, and starter is a ger_expression"):
+        graft(model("fusion_crossvit", FUSION), "faces_from", "starter")
+    with pytest.raises(UserError, match=r"face_net.* where the model has"):
+        graft(model("expressions_crossvit", f"face_widths=[8,16],face_blocks=[0,1],{SMALL}"), "faces_from", "starter")
+
+
+def test_face_expressions_starts_from_the_starters_answer() -> None:
+    fresh = model("face_expressions", "", CLASSES)
+    continue_from(fresh, "starter")
+    starter = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
+    batch = {"expression_pixels": torch.randn(5, 1, 48, 48), "face_counts": torch.tensor([3, 0, 2])}
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.eval()(**batch).logits, starter.eval()(**batch).logits)
+
+
 @pytest.mark.parametrize(
     ("option", "name", "overrides", "words"),
     [
         ("init_from", "face_aligned", "channels=4", "is a ger_face and the model to train a ger_fusion"),
-        ("scene_from", "face_aligned", "channels=4", "--scene_from takes a ger_scene, and .* is a ger_face"),
+        ("scene_from", "face_aligned", "channels=4", "--scene_from takes a ger_scene .*and .* is a ger_face"),
         ("scene_from", "resnet_places", "", "weights have no place .*layer1.*; .* do not fit"),
         (
             "faces_from",
