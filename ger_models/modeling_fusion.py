@@ -91,7 +91,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             if config.faces == "images":
                 self.face_net, face_width = SphereFace20(config.face_channels), EMBEDDING
             else:
-                self.face_net, face_width = ExpressionNet(config.face_widths, config.face_blocks), config.face_widths[-1]
+                self.face_net = ExpressionNet(config.face_widths, config.face_blocks)
+                face_width = config.face_widths[-1]
             keep_own_weights(self.face_net)
             self.face_net.requires_grad_(not config.freeze_faces)
         scene_width = config.scene_dim

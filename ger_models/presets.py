@@ -1,4 +1,8 @@
-"""The named models: configuration, processor and training recipe, one table. A new model is a row here."""
+"""The named models: configuration, processor and training recipe, one table. A new model is a row here, or an entry
+point `group_emotion.presets` of another package, which names a Preset.
+
+Reading the table imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from ger_datasets.support.errors import UserError, one_line
 
-from ger_datasets.support.errors import UserError
-
-from .auto import MODELS
-from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
-from .processing_ger import GerProcessor
 from .training.recipe import Recipe, modern
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from .processing_ger import GerProcessor
+
+ENTRY_POINTS = "group_emotion.presets"
 
 # what the fusion models read, by the fields `faces` and `scene` of their configuration
 FACE_COLUMNS = {"features": "face_features", "images": "aligned_faces", "expressions": "face_boxes"}
@@ -28,7 +35,7 @@ class Preset:
     """A named model.
 
     Attributes:
-        config_class: its architecture.
+        architecture: `model_type` of its configuration.
         recipe: how it is trained by default.
         more: other recipes, by name.
         source: where the configuration and the recipe come from.
@@ -39,7 +46,7 @@ class Preset:
         processor: settings of the processor that differ from its defaults.
     """
 
-    config_class: type[PreTrainedConfig]
+    architecture: str
     recipe: Recipe
     source: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +57,13 @@ class Preset:
     more: Mapping[str, Recipe] = field(default_factory=dict)
 
     @property
+    def config_class(self) -> type[PreTrainedConfig]:
+        """The class of its configuration."""
+        from .auto import MODELS
+
+        return next(config for config in MODELS if config.model_type == self.architecture)
+
+    @property
     def recipes(self) -> dict[str, Recipe]:
         """All recipes by name, the default first; `modern` is AdamW, cosine, balanced classes and averaged weights."""
         rate = 0.0003 if self.starts_from_imagenet() else 0.001
@@ -57,12 +71,13 @@ class Preset:
 
     def fields(self, overrides: str = "") -> dict[str, Any]:
         """The configuration's fields, `overrides` (`field=value,…`) included."""
-        return {**self.config, **parse_overrides(overrides, self.config_class)}
+        return {**self.config, **(parse_overrides(overrides, self.config_class) if overrides else {})}
 
     def starts_from_imagenet(self, overrides: str = "") -> bool:
         """Whether there is a backbone that training may start from timm's ImageNet weights."""
-        fusion = self.config_class is GerFusionConfig
-        return self.imagenet and (not fusion or self.fields(overrides).get("scene") == "image")
+        if self.architecture != "ger_fusion" or not self.imagenet:
+            return self.imagenet
+        return self.fields(overrides).get("scene") == "image"
 
     def processor_columns(self, overrides: str = "") -> tuple[str, ...]:
         """The columns that the processor turns into the model's inputs; they follow from the configuration.
@@ -70,7 +85,7 @@ class Preset:
         Raises:
             UserError: a field that there is not, or a value that it cannot have.
         """
-        if self.config_class is GerFusionConfig:
+        if self.architecture == "ger_fusion":
             fields = self.fields(overrides)
             faces, scene = fields.get("faces", "features"), fields.get("scene", "none")
             for name, value, known in (("faces", faces, FACE_COLUMNS), ("scene", scene, SCENE_COLUMNS)):
@@ -78,8 +93,8 @@ class Preset:
                     raise UserError(f"GerFusionConfig.{name} must be one of {', '.join(known)}, not {value!r}")
             patches = ("sampled_patches",) if (faces, scene) == ("images", "image") else ()
             return (FACE_COLUMNS[faces], *patches, *SCENE_COLUMNS[scene])
-        by_class = {GerFaceConfig: "aligned_faces", GerExpressionConfig: "face_boxes"}
-        return (by_class.get(self.config_class, self.photo_column),)
+        others = {"ger_face": "aligned_faces", "ger_expression": "face_boxes"}
+        return (others.get(self.architecture, self.photo_column),)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -130,27 +145,27 @@ _ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
 
 PRESETS: dict[str, Preset] = {
     "face_aligned": Preset(
-        GerFaceConfig,
+        "ger_face",
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
     ),
     "densenet_emotic": Preset(
-        GerSceneConfig,
+        "ger_scene",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
         source="the original's model 1: DenseNet-161 (Huang et al. 2017), trained on EMOTIC, then on GAF 3.0",
     ),
     "resnet_places": Preset(
-        GerSceneConfig,
+        "ger_scene",
         config={"backbone": "resnet18"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 2: ResNet-18 (He et al. 2016) from Places365 (Zhou et al. 2017)",
     ),
     "densenet_skeleton": Preset(
-        GerSceneConfig,
+        "ger_scene",
         photo_column="skeleton",
         config={"backbone": "densenet161"},
         imagenet=True,
@@ -158,7 +173,7 @@ PRESETS: dict[str, Preset] = {
         source="the original's model 3: DenseNet-161 on skeleton images",
     ),
     "efficientnet_skeleton": Preset(
-        GerSceneConfig,
+        "ger_scene",
         photo_column="skeleton",
         config={"backbone": "tf_efficientnet_b6", "dropout": 0.5},
         imagenet=True,
@@ -166,7 +181,7 @@ PRESETS: dict[str, Preset] = {
         source="the original's model 4: EfficientNet-B6 (Tan and Le 2019) on skeleton images",
     ),
     "fusion_crossvit": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={**_FUSION, "pooling": "cross_attention"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -174,21 +189,21 @@ PRESETS: dict[str, Preset] = {
         source="the original's model 5: faces and scene through a cross-attention transformer",
     ),
     "densenet": Preset(
-        GerSceneConfig,
+        "ger_scene",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
         source="DenseNet-161 (Huang et al. 2017) from ImageNet alone",
     ),
     "face_aligned_lsoftmax": Preset(
-        GerFaceConfig,
+        "ger_face",
         config={"margin": 4},
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source=f"{_ATTENTION}: SphereFace-20 with the large-margin softmax",
     ),
     "fusion_average": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={"faces": "features", "scene": "image", "pooling": "average", "join": "both", "project": False},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -196,7 +211,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}: the mean of O-Net's features beside the scene's",
     ),
     "fusion_attention_scene": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_scene"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -204,7 +219,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention A: the scene's vector asks, the faces answer",
     ),
     "fusion_attention_intermediate": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_intermediate"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -212,7 +227,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention B: scene and faces meet in 64 dimensions",
     ),
     "fusion_attention_score": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_score"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -220,7 +235,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention C: each face has a score of its own",
     ),
     "features_crossvit": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         uses_scene_features=True,
         imagenet=True,
         config=_SMALL,
@@ -230,7 +245,7 @@ PRESETS: dict[str, Preset] = {
         source="the original's pretraining stage of model 5, at a width that a few hundred photos can train",
     ),
     "expressions_crossvit": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         uses_scene_features=True,
         imagenet=True,
         config={**_SMALL, "faces": "expressions"},
@@ -238,7 +253,7 @@ PRESETS: dict[str, Preset] = {
         source="features_crossvit over the embeddings of face_expressions instead of O-Net's features",
     ),
     "face_expressions": Preset(
-        GerExpressionConfig,
+        "ger_expression",
         processor={"max_faces": 200},
         recipe=Recipe(
             "adamw",
@@ -256,13 +271,13 @@ PRESETS: dict[str, Preset] = {
         source="a small residual network over each face; trained on single faces, it ships with the package",
     ),
     "face_aligned_tiny": Preset(
-        GerFaceConfig,
+        "ger_face",
         config={"channels": 8},
         recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
         source="face_aligned at an eighth of its width: a few hundred photos train it from nothing, on a CPU",
     ),
     "fusion_crossvit_tiny": Preset(
-        GerFusionConfig,
+        "ger_fusion",
         config={
             **_SMALL,
             **_FUSION,
@@ -299,9 +314,27 @@ def preset(name: str) -> Preset:
         UserError: no such model; the message lists those there are.
     """
     name = ALIASES.get(name, name)
-    if name not in PRESETS:
-        raise UserError(f"unknown model {name!r}: there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    others = _of_other_packages()
+    if name not in others:
+        raise UserError(f"unknown model {name!r}: there are {', '.join(preset_names())}")
+    try:
+        found = others[name].load()
+    except Exception as error:  # another package's code may raise anything
+        raise UserError(f"the model {name} cannot be loaded from {others[name].value}: {one_line(error)}") from error
+    if not isinstance(found, Preset):
+        raise UserError(f"the model {name}: {others[name].value} must be a Preset, not a {type(found).__name__}")
+    return found
+
+
+def preset_names() -> list[str]:
+    """The names of all presets, those of other packages included; nothing of theirs is imported."""
+    return list(dict.fromkeys([*PRESETS, *_of_other_packages()]))
+
+
+def _of_other_packages() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
@@ -345,6 +378,9 @@ def build(
         UserError: no such preset or field, or a value that the configuration refuses.
         OSError: the ImageNet weights are neither in the cache nor within reach.
     """
+    from .auto import MODELS
+    from .processing_ger import GerProcessor
+
     chosen = preset(name)
     fields, columns = chosen.fields(overrides), chosen.processor_columns(overrides)
     if scene_dim and chosen.optional_columns(overrides):

@@ -34,19 +34,23 @@ logits = model(**processor([row])).logits  # row: of a dataset that scripts/prep
 """
 
 
-def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
+def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: str | None = None) -> str:
     """The text of README.md for a trained model.
 
     Args:
         name: the preset's name.
         preset: the preset.
         run: what `metrics.json` holds.
+        repository: where the model is pushed to, `ORG/NAME`; None: nowhere.
     """
+    sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
         license=run["license"],
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["group-level emotion recognition", name],
+        datasets=[run["dataset"]] if "/" in run["dataset"] else None,  # a folder on a machine is not on the Hub
+        base_model=[source for source in sources if "/" in source] or None,
         **({"notice": run["notice"]} if run["notice"] else {}),
     )
     validation = run["validation"]
@@ -75,12 +79,12 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
         f"(95 % interval {interval}). Judge it on a split that chose nothing.\n\n"
         f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
-        HOW.strip(),
+        HOW.strip().replace("THIS_FOLDER", repository or "THIS_FOLDER"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _beginning(run: Mapping[str, Any]) -> str:
-    """imagenet or random, and what was taken from other runs."""
+    """imagenet or random, and which weights of other runs."""
     taken = [f"{took['from']} ({option}, {took['loaded']} weights)" for option, took in run["stages"].items()]
     return ", then from ".join([run["initial_weights"], *taken])

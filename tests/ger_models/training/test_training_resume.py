@@ -64,7 +64,7 @@ class World:
         self.folder = RunFolder(path, self.accelerator, keep)
         torch.manual_seed(0)
         self.model = nn.Linear(4, 2)
-        self.optimizer = make_optimizer(self.model, Recipe("adamw", 0.1, 1, 1))
+        self.optimizer = make_optimizer(self.model, **vars(Recipe("adamw", 0.1, 1, 1)))
         self.average = MovingAverage(self.model, 0.9)
 
     def step(self) -> None:
