@@ -234,17 +234,17 @@ class GroupEmotionPipeline(Pipeline):
         except ValueError as error:
             raise UserError(str(error)) from error
         output = self.model(**inputs.to(self.device, self.model.dtype), **self._requests)
-        attention, told = output.get("face_attention"), output.get("face_expressions")  # (photos, faces, ...)
+        attention, shown = output.get("face_attention"), output.get("face_expressions")  # (photos, faces, ...)
         names = getattr(self.model.config, "expressions", [])
-        if told is None and expressions:
-            told, names = self._starter_expressions(rows)
+        if shown is None and expressions:
+            shown, names = self._starter_expressions(rows)
         return [
             {
                 "logits": output.logits[i].float(),
                 "boxes": row.get("face_boxes"),
                 "face_scores": row.get("face_scores"),
                 "attention": None if attention is None else attention[i].float(),
-                "expressions": None if told is None else told[i].float(),
+                "expressions": None if shown is None else shown[i].float(),
                 "expression_names": names,
             }
             for i, row in enumerate(rows)
@@ -296,8 +296,8 @@ class GroupEmotionPipeline(Pipeline):
                 for face, share in zip(faces, answered["attention"].tolist(), strict=False):
                     face["attention"] = share
             if answered["expressions"] is not None:
-                for face, told in zip(faces, answered["expressions"].tolist(), strict=False):
-                    face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
+                for face, probabilities in zip(faces, answered["expressions"].tolist(), strict=False):
+                    face["expressions"] = dict(zip(answered["expression_names"], probabilities, strict=True))
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
         notes = [getattr(self.model.config, "notice", ""), faceless if faces == [] else ""]
         return {

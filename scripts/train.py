@@ -67,7 +67,7 @@ def main(arguments: Arguments) -> dict | None:
     from accelerate.utils import set_seed
 
     from ger_models.training import loop
-    from ger_models.training.data_loading import Collator, killed_workers_told, make_loader, rest_of, set_epoch
+    from ger_models.training.data_loading import Collator, make_loader, report_killed_workers, rest_of, set_epoch
     from ger_models.training.losses import LOSSES
     from ger_models.training.meter import Stop, Watch
     from ger_models.training.optimization import clip_gradients, make_optimizer, rate_at, set_rate
@@ -85,7 +85,7 @@ def main(arguments: Arguments) -> dict | None:
         arguments, accelerator, arguments.streaming, arguments.drop_unlabelled, arguments.limit_train
     )
     names = data["train"].features["label"].names
-    model, processor, began = loop.build(arguments, data["train"], accelerator)
+    model, processor, started_from = loop.build(arguments, data["train"], accelerator)
     teacher = loop.Teacher(arguments.teacher, names, accelerator.device)
     if arguments.find_batch_size:
         resumed = arguments.output_dir if arguments.resume else None
@@ -93,7 +93,7 @@ def main(arguments: Arguments) -> dict | None:
     about_run = describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
     with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
-        report = Report(arguments, about_run, began, folder, arguments.push_to_hub, arguments.public)
+        report = Report(arguments, about_run, started_from, folder, arguments.push_to_hub, arguments.public)
         model.config.notice = report.run["notice"]
 
         sizes = (recipe.batch_size, arguments.num_workers)
@@ -107,7 +107,7 @@ def main(arguments: Arguments) -> dict | None:
         steps = recipe.epochs * loop.steps_per_epoch(loader, accelerator)
 
         profiled = loop.profiled(arguments.profile, folder.path, accelerator)
-        with killed_workers_told(), Stop() as stop, profiled as profile_step:
+        with report_killed_workers(), Stop() as stop, profiled as profile_step:
             watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
             while not position.finished:
                 model.train()

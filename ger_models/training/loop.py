@@ -65,16 +65,16 @@ def make_accelerator(
             raise UserError(f"unknown tracker {name!r}: there are {listing(LOGGER_TYPE_TO_CLASS, 20)}")
         if name not in available:
             raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
-    disable_progress_bar()  # transformers' own, of writing one file
+    disable_progress_bar()  # of transformers, for writing one file
     accelerator = Accelerator(
         gradient_accumulation_steps=gradient_accumulation,
         log_with=list(trackers) or None,
         project_dir=str(output),
-        # a batch without a face, or without a faceless photo, leaves a part of the face and fusion models unused
+        # batches without faces, or without faceless photos, leave a part of the face and fusion models unused
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=architecture != "ger_scene")],
     )
     if accelerator.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
-        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch computes convolutions anyway
+        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch's convolutions use by default
     return accelerator
 
 
@@ -123,8 +123,8 @@ def build(
     """The model and processor of a run, and what its weights started from.
 
     Raises:
-        UserError: the preset or its configuration is refused, the ImageNet weights that were asked for are out of
-            reach, or a checkpoint to begin from does not fit.
+        UserError: the preset or its configuration is refused, the requested ImageNet weights are not
+            available, or a checkpoint to start from does not fit.
     """
     wanted, name, overrides = options.initial_weights, options.model, options.config_overrides
     if wanted not in ("auto", "imagenet", "random"):
@@ -141,24 +141,24 @@ def build(
         return build_preset(name, names, scene_dim(train), overrides, pretrained)
 
     model = None
-    began: dict[str, Any] = {"weights": "random"}
+    started_from: dict[str, Any] = {"weights": "random"}
     if imagenet and wanted != "random" and not overwritten:
         logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
             with accelerator.main_process_first():
                 model, processor = patiently(lambda: made(pretrained=True))
-                began = {"weights": "imagenet"}
+                started_from = {"weights": "imagenet"}
         except (OSError, RuntimeError, HTTPError) as error:  # RuntimeError: timm has none for this backbone
             reason = f"no ImageNet weights for {name} ({one_line(error)})"
             if wanted == "imagenet":
-                raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error
-            logger.warning("%s: starting from RANDOM weights, which takes far more photos to train", reason)
+                raise UserError(f"{reason}: fill the Hub cache, or use --initial_weights random") from error
+            logger.warning("%s: starting from RANDOM weights, which need far more photos to train", reason)
     if model is None:
         model, processor = made(pretrained=False)
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
-        began[option] = took
-    return model, processor, began
+        started_from[option] = took
+    return model, processor, started_from
 
 
 def fitting(
@@ -194,11 +194,11 @@ def fitting(
         return tried
 
     def step(batch_size: int) -> None:
-        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not learn from this
+        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not be trained here
         optimizer = make_optimizer(trial, **vars(recipe))
         rows = [train[at % len(train)] for at in range(batch_size)]
         batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
-        for _ in range(2):  # the second has the optimizer's state too
+        for _ in range(2):  # the second step includes the optimizer's state
             with accelerator.autocast():
                 loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
             loss.backward()
@@ -226,9 +226,9 @@ def _recipe_of(output: Path) -> Recipe | None:
 
 
 def placed(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
-    """`model` on the process's device, where accelerate does not split it over several.
+    """`model` on the process's device, unless accelerate shards it.
 
-    So the optimizer can be told what the parameters are on before accelerate prepares both.
+    So the optimizer knows the device before accelerate prepares both.
     """
     whole = accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
     return model.to(accelerator.device) if whole else model

@@ -42,7 +42,11 @@ def distillation(
     **_: object,
 ) -> torch.Tensor:
     """Cross-entropy and the divergence from a teacher's softened probabilities (Hinton et al. 2015, arXiv 1503.02531);
-    rows without a label learn from the teacher alone."""
+    rows without a label learn from the teacher alone.
+
+    Raises:
+        UserError: there is no teacher.
+    """
     from torch.nn import functional as F
 
     if teacher_logits is None:

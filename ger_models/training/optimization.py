@@ -80,8 +80,11 @@ def rate_at(at: int, steps: int, learning_rate: float, schedule: str, warmup: fl
 
 
 def clip_gradients(accelerator: Accelerator, model: nn.Module, limit: float) -> torch.Tensor:
-    """Clip the gradients to the norm `limit`, or leave them where it is 0; returns their norm before, a tensor that
-    has not been waited for."""
+    """Clip the gradients to the norm `limit`, unless it is 0.
+
+    Returns:
+        their norm before, a tensor () on the device: nothing waits for it here.
+    """
     return accelerator.clip_grad_norm_(model.parameters(), limit or math.inf)
 
 

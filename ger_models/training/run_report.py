@@ -64,7 +64,7 @@ class Report:
     Args:
         options: of the run.
         run: what `describe` returned.
-        began: what `build` returned about the initial weights.
+        started_from: what `build` returned about the initial weights.
         folder: the run's.
         push_to_hub: repository that the best model is pushed to; None: nothing is pushed.
         public: whether that repository is made public.
@@ -77,7 +77,7 @@ class Report:
         self,
         options: RunOptions,
         run: Mapping[str, Any],
-        began: Mapping[str, Any],
+        started_from: Mapping[str, Any],
         folder: RunFolder,
         push_to_hub: str | None = None,
         public: bool = False,
@@ -87,8 +87,8 @@ class Report:
         card = read_card(options.dataset)
         self.run = {
             **run,
-            "initial_weights": began["weights"],
-            "stages": {option: took for option, took in began.items() if option != "weights"},
+            "initial_weights": started_from["weights"],
+            "stages": {option: took for option, took in started_from.items() if option != "weights"},
             "license": str(card.get("license", "other")),
             "notice": str(card.get("notice", "")),
             "processes": self.accelerator.num_processes,
@@ -113,7 +113,7 @@ class Report:
             self.uploads.start(self.folder.path)
 
     def end(self, position: Position) -> dict[str, Any]:
-        """Write what a finished run leaves, push it, and return its figures."""
+        """Write the files of a finished run, push them, and return its figures."""
         content = self._write(position)
         logger.info(
             "wrote %s: validation %s %.3f in epoch %d", self.folder.path, self.options.best_by,

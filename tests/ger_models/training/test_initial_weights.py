@@ -70,7 +70,7 @@ def test_another_head_stays_new_and_is_reported(
         source = model(name, overrides, classes, seed=1)
         name_of_body = next(n for n, p in fresh.named_parameters() if p is body)
         assert torch.equal(body, dict(source.named_parameters())[name_of_body])
-    assert "left out head.bias, head.weight: it tells" in caplog.text
+    assert "left out head.bias, head.weight: its classes" in caplog.text
 
 
 def test_from_a_converted_checkpoint(tmp_path: Path) -> None:
@@ -104,8 +104,8 @@ def test_a_fusion_model_of_three_runs(saved: Callable[..., str]) -> None:
     assert all(torch.equal(after[name], pooling[name]) for name in pooling if name.startswith("pooling."))
     for name in ("head.weight", "face_projection.weight"):
         assert torch.equal(after[name], before[name])
-    assert told["pooling_from"]["left_out"]["face_projection.weight"] == "it has another shape here"
-    assert told["scene_from"]["left_out"] == dict.fromkeys(("head.weight", "head.bias"), "the model has no use for it")
+    assert told["pooling_from"]["left_out"]["face_projection.weight"] == "its shape differs"
+    assert told["scene_from"]["left_out"] == dict.fromkeys(("head.weight", "head.bias"), "not part of the model")
 
 
 def test_faces_from_the_expression_network() -> None:
@@ -134,7 +134,7 @@ def test_face_expressions_starts_from_the_starters_answer() -> None:
     [
         ("init_from", "face_aligned", "channels=4", "is a ger_face and the model to train a ger_fusion"),
         ("scene_from", "face_aligned", "channels=4", "--scene_from takes a ger_scene .*and .* is a ger_face"),
-        ("scene_from", "resnet_places", "", "weights have no place .*layer1.*; .* do not fit"),
+        ("scene_from", "resnet_places", "", "weights are unknown .*layer1.*; .* do not fit"),
         (
             "faces_from",
             "face_aligned",
@@ -142,7 +142,7 @@ def test_face_expressions_starts_from_the_starters_answer() -> None:
             r"not fit \(face_net.conv1_1.bias \(8,\) where .* has \(4,\)",
         ),
         ("pooling_from", "features_crossvit", "", "do not fit .* where the model has"),
-        ("pooling_from", "fusion_attention_score", f"{SCENE},face_channels=4", "have no place .*are missing"),
+        ("pooling_from", "fusion_attention_score", f"{SCENE},face_channels=4", "are unknown .*are missing"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -158,9 +158,9 @@ def test_stages_that_would_do_nothing_are_refused(saved: Callable[..., str], tmp
     scene, faces = saved("densenet_emotic", SCENE), saved("face_aligned", "channels=4")
     with pytest.raises(UserError, match="--scene_from is for the fusion models"):
         graft(model("densenet_emotic", SCENE), "scene_from", scene)
-    with pytest.raises(UserError, match=r"has no face_net\. to be filled"):
+    with pytest.raises(UserError, match=r"has no weights face_net\."):
         graft(model("fusion_average", SCENE), "faces_from", faces)
-    with pytest.raises(UserError, match=r"has no pooling\., face_projection"):
+    with pytest.raises(UserError, match=r"has no weights pooling\., face_projection"):
         graft(model("fusion_average", SCENE), "pooling_from", saved("features_crossvit", SMALL))
     with pytest.raises(UserError, match="no folder"):
         continue_from(model("densenet_emotic", SCENE), str(tmp_path / "nowhere"))

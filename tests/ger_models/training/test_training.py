@@ -121,8 +121,8 @@ def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: 
     """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
     train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])
     arguments = RunOptions(model="densenet_emotic", dataset="", config_overrides=TINY_SCENE)
-    _, _, began = loop.build(arguments, train, Accelerator())
-    assert began == {"weights": "random"}
+    _, _, started_from = loop.build(arguments, train, Accelerator())
+    assert started_from == {"weights": "random"}
     assert "starting from RANDOM weights" in caplog.text
     arguments.initial_weights = "imagenet"
     with pytest.raises(UserError, match="use --initial_weights random"):
