@@ -16,14 +16,14 @@ if TYPE_CHECKING:  # the table is read for --help, where torch would cost second
 
 
 def model_loss(outputs: Mapping[str, Any], labels: torch.Tensor, **_: object) -> torch.Tensor:
-    """The loss that the model itself returns: cross-entropy, with a margin where the model has one."""
+    """The loss that the model itself returns, a scalar (): cross-entropy, with a margin where the model has one."""
     return outputs["loss"]
 
 
 def cross_entropy(
     outputs: Mapping[str, Any], labels: torch.Tensor, label_smoothing: float, **_: object
 ) -> torch.Tensor:
-    """Cross-entropy of the logits with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    """Cross-entropy of the logits (rows, classes) with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
     from torch.nn import functional as F
 
     from ..configuration_ger import NO_LABEL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from ger_datasets.faces import Faces
 from ger_datasets.faces.columns import photo_columns
 from ger_datasets.support.errors import UserError
 from ger_models import GerFaceForImageClassification, GerFusionForImageClassification, GerProcessor
+from ger_models.inference.members import Members
 from ger_models.modeling_fusion import POOLINGS
-from ger_models.presets import ALIASES, PRESETS, build, preset
+from ger_models.presets import ALIASES, PRESETS, build, preset, preset_names
 from ger_models.sphereface import LargeMarginLinear, SphereFace20
 
 CLASSES = ["Negative", "Neutral", "Positive"]
@@ -371,3 +373,43 @@ def test_a_frozen_expression_network_stays_as_it_is(frozen: bool) -> None:
     optimizer.step()
     changed = {n for n, t in model.face_net.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == set() if frozen else {"stem.0.weight", "stem.1.running_mean"} <= changed
+
+
+def test_presets_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / "others-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    lines = (
+        "[group_emotion.presets]",
+        "theirs = their_presets:THEIRS",
+        "wrong = their_presets:WRONG",
+        "gone = no_such:X",
+    )
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    (tmp_path / "their_presets.py").write_text(
+        "from dataclasses import replace\n"
+        "from ger_models.presets import PRESETS\n"
+        "THEIRS = replace(PRESETS['face_aligned'], config={'channels': 4}, source='theirs')\n"
+        "WRONG = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"theirs", "face_aligned"} <= set(preset_names())
+    assert "their_presets" not in sys.modules
+    model, processor = build("theirs", CLASSES)
+    assert model.config.channels == 4
+    assert processor.columns == ["aligned_faces"]
+    with pytest.raises(UserError, match="must be a Preset, not a int"):
+        preset("wrong")
+    with pytest.raises(UserError, match="cannot be loaded from no:X"):
+        preset("gone")
+    with pytest.raises(UserError, match=r"unknown model .other.: there are .*theirs"):
+        preset("other")
+
+
+def test_predictions_hold_each_faces_share_in_the_face_models_answer(tmp_path: Path) -> None:
+    model, processor = tiny("face_aligned")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    (answers,) = Members([str(tmp_path)]).ask(rows([2, 0, 4]))
+    assert [len(shares) for shares in answers.face_attention] == [2, 0, 4]
+    assert answers.face_attention[2] == [0.25] * 4
