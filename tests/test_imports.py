@@ -34,7 +34,10 @@ ORDER = (
     "ger_models/TRAVELLING",
     "ger_models/auto.py",
     "ger_models/starter",
-    "ger_models/training/recipe.py",  # a preset names its recipes
+    "ger_models/training/losses.py",
+    "ger_models/training/optimization.py",
+    "ger_models/training/sampling_orders.py",
+    "ger_models/training/recipe.py",  # a preset names its recipes, and a recipe rows of the tables above
     "ger_models/presets.py",
     "ger_models/pipeline_ger.py",
     "ger_models/__init__.py",

@@ -96,7 +96,7 @@ def test_an_ensemble_is_the_weighted_sum_and_one_checkpoint(
     assert isinstance(processor, GerEnsembleProcessor)
     assert model.config.weights == [0.5, 0.25, 0.25]
     assert model.config.groups == [0, 1, 0], "the scene models read the same tensors"
-    assert processor.columns == ["image", "face_features"]
+    assert processor.row_columns == ["image", "face_features"]
     assert set(processor(rows)) == {"group_0.pixel_values", "group_1.face_features", "group_1.face_mask"}
 
     apart = torch.stack([logits_of(*member, rows) for member in members])
@@ -268,8 +268,10 @@ def test_wrong_fields_and_inputs(saved: Callable, rows: list[dict]) -> None:
     ):
         GerEnsembleProcessor([{"image_processor_type": "Other"}])
     model, _ = GerEnsembleForImageClassification.from_members([saved("a", *scene())])
-    with pytest.raises(ValueError, match="member 0 of the ensemble reads group_0"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'pixel_values'"):
         model(pixel_values=torch.zeros(1, 3, 64, 64))
+    with pytest.raises(ValueError, match="member 0 of the ensemble reads group_0"):
+        model(**{"group_1.pixel_values": torch.zeros(1, 3, 64, 64)})
 
 
 def test_made_anew_from_its_configuration(rows: list[dict]) -> None:

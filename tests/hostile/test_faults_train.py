@@ -37,7 +37,7 @@ def test_two_processes_train_into_one_folder(do: Do, drawn_dataset: Path, tmp_pa
     (output / LOCK).touch()  # of a process that was killed
     assert do(*words)["code"] == 0
     assert not (output / LOCK).exists()
-    refused(do(*words), "is not empty: --resume goes on with it")
+    refused(do(*words), "is not empty: --resume continues it")
 
 
 def test_a_loader_whose_worker_is_killed(do: Do, drawn_dataset: Path, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ for words in json.loads(sys.argv[1]):
         for name in ("models/me/one", "models/me/back"):
             tree = hub.store.tree(name, repos[name]["refs"]["main"])
             assert set(tree) - {".gitattributes"} == PUSHED
-    assert "was NOT pushed to me/lost; the run is whole: the same command with --resume pushes it" in done.stderr
+    assert "was NOT pushed to me/lost" in done.stderr
+    assert 'from_pretrained("me/one")' in (tmp_path / "one" / "README.md").read_text()
+    assert "THIS_FOLDER" not in (tmp_path / "one" / "README.md").read_text()
     assert TOKEN not in done.stdout + done.stderr
     assert json.loads((tmp_path / "lost" / "metrics.json").read_text())["finished"]
     assert not list(tmp_path.glob("*/.push_*"))
