@@ -24,9 +24,10 @@ Images are stored as bytes inside the Parquet files, never as paths.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import ClassLabel, Features, Image, List, Value
+if TYPE_CHECKING:
+    from datasets import Features
 
 CLASS_NAMES = ("Negative", "Neutral", "Positive")
 NO_LABEL = -1
@@ -45,6 +46,8 @@ def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] 
         class_names: the names of the labels 0, 1, ...
         extra: the columns that only this dataset has, after the common ones.
     """
+    from datasets import ClassLabel, Features, Image, List, Value  # here: importing it takes seconds
+
     return Features(
         {
             "image_id": Value("string"),

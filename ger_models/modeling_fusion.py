@@ -148,6 +148,7 @@ class GerFusionForImageClassification(PreTrainedModel):
         patch_counts: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_face_attention: bool = False,
+        image_features: torch.Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> GerFusionOutput:
@@ -165,9 +166,12 @@ class GerFusionForImageClassification(PreTrainedModel):
             patch_counts: (photos,) int64, how many of them each photo has.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
             output_face_attention: whether to return `face_attention` too.
+            image_features: (photos, width), the backbone's output for `pixel_values` where it is known already.
         """
         faces, face_mask = self._face_tokens(face_features, face_mask, face_pixels, face_counts)
-        raw_scene, scene, scene_mask = self._scene_tokens(pixel_values, scene_feature, scene_mask, faces)
+        if pixel_values is not None and image_features is None and self.config.scene == "image":
+            image_features = self.scene_backbone(pixel_values)
+        raw_scene, scene, scene_mask = self._scene_tokens(image_features, scene_feature, scene_mask, faces)
         tokens, token_mask = self._with_patches(faces, face_mask, patch_pixels, patch_counts)
         pooled, shares = self.pooling(tokens, token_mask, scene, scene_mask)
         if self.config.join == "both":
@@ -199,7 +203,7 @@ class GerFusionForImageClassification(PreTrainedModel):
 
     def _scene_tokens(
         self,
-        pixels: torch.Tensor | None,
+        image_features: torch.Tensor | None,
         feature: torch.Tensor | None,
         mask: torch.Tensor | None,
         faces: torch.Tensor,
@@ -207,9 +211,9 @@ class GerFusionForImageClassification(PreTrainedModel):
         """The scene as it is (photos, 0 or 1, scene width), as tokens (photos, 0 or 1, width), and their mask."""
         photos = len(faces)
         if self.config.scene == "image":
-            if pixels is None:
+            if image_features is None:
                 raise ValueError("this model needs pixel_values")
-            raw = self.scene_backbone(pixels)[:, None]
+            raw = image_features[:, None]
             mask = torch.ones(photos, 1, dtype=torch.bool, device=raw.device)
         elif self.config.scene == "feature":
             if feature is None:

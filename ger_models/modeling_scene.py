@@ -46,6 +46,7 @@ class GerSceneForImageClassification(PreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> ImageClassifierOutput:
@@ -54,10 +55,12 @@ class GerSceneForImageClassification(PreTrainedModel):
         Args:
             pixel_values: (batch, 3, height, width), as the processor makes them.
             labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            image_features: (batch, width), the backbone's output for `pixel_values` where it is known already.
 
         Returns:
             `loss` (a scalar, if labels were given) and `logits` (batch, classes).
         """
-        logits = self.head(self.dropout(self.features(pixel_values)))
+        features = self.features(pixel_values) if image_features is None else image_features
+        logits = self.head(self.dropout(features))
         loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
         return ImageClassifierOutput(loss=loss, logits=logits)

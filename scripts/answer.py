@@ -13,18 +13,16 @@ import ger_datasets.support.openmp  # noqa: F401 - before torch
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from accelerate import PartialState
+from typing import TYPE_CHECKING, Any
 
 from ger_datasets.support.command_line import run
-from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError, listing
-from ger_models.inference.answer_files import AnswerFolder, check_csv, write_csv
-from ger_models.inference.answers import Answer, answer_line, answers, find_photos, load_pipeline, name_width
-from ger_models.inference.inputs import told_kinds
+
+if TYPE_CHECKING:
+    from ger_models.inference.answers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +52,18 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"--batch_size must be 1 or more, not {self.batch_size}")
-        if self.csv is not None:
-            check_csv(self.csv)
 
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
+    from accelerate import PartialState
+
+    from ger_datasets.support.devices import choose_device
+    from ger_models.inference.answer_files import AnswerFolder, check_csv, write_csv
+    from ger_models.inference.answers import Answer, answer_line, answers, find_photos, load_pipeline, name_width
+    from ger_models.inference.inputs import told_kinds
+
+    if arguments.csv is not None:
+        check_csv(arguments.csv)
     photos = find_photos(arguments.photos)
     for folder, others in photos.left_out.items():
         logger.info("%s: left out %s", folder, told_kinds(others))
@@ -93,7 +98,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     }
 
 
-def check_answered(done: list[Answer]) -> None:
+def check_answered(done: Sequence[Answer]) -> None:
     """Refuse a run in which no photo could be used."""
     if all(answer.problem for answer in done):
         reasons = listing(f"{answer.name}: {answer.problem}" for answer in done)

@@ -14,7 +14,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 
@@ -33,6 +32,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_datasets.sample.drawing import draw_sample
+
     folder = arguments.output_dir
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not empty: choose another --output_dir, or move what is there away")

@@ -14,23 +14,17 @@ import ger_datasets.support.openmp  # noqa: F401 - before torch
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import PartialState
-from tqdm import tqdm
-
-from ger_datasets.loading.revision import dataset_revision
-from ger_datasets.loading.splits import load_splits
-from ger_datasets.preparation.card import read_notice
 from ger_datasets.support.command_line import run
-from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError, listing
-from ger_models.inference.checkpoints import STARTER_NAME
-from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
-from ger_models.inference.members import Members
-from ger_models.inference.pictures import PREDICTIONS
-from ger_models.inference.predict_run import Run, Source, alone_with, table_paths
-from ger_models.pipeline_ger import FaceColumns
+from ger_models.starter import STARTER_NAME
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from ger_models.inference.members import Members
+    from ger_models.inference.predict_run import Source
 
 
 @dataclass
@@ -95,6 +89,13 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
+    from accelerate import PartialState
+    from tqdm import tqdm
+
+    from ger_datasets.support.devices import choose_device
+    from ger_models.inference.members import Members
+    from ger_models.inference.predict_run import Run, alone_with
+
     state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
     device = choose_device(arguments.device, state)
     members = Members(arguments.model, device)
@@ -105,7 +106,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
         work = Run(members, source, tables, pictures, arguments.batch_size)
         state.wait_for_everyone()  # before anything is written, all have seen what is left to do
         if main_process:
-            work.tell()
+            work.report_progress()
         mine = work.open_parts[state.process_index :: state.num_processes]
         bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
         for number in mine:
@@ -117,7 +118,14 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 
 
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
-    """What is predicted on, in parts; faces are looked for once for all models."""
+    """What is predicted on, in parts; faces are detected once for all models."""
+    from ger_datasets.loading.revision import dataset_revision
+    from ger_datasets.loading.splits import load_splits
+    from ger_datasets.preparation.card import read_notice
+    from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
+    from ger_models.inference.predict_run import Source
+    from ger_models.pipeline_ger import FaceColumns
+
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     if arguments.photos is not None:
         faces = FaceColumns(device, wanted, arguments.whole_face)
@@ -136,7 +144,10 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
 
 def destinations(arguments: Arguments) -> tuple[list[Path], list[Path] | None]:
-    """The models' tables, and the folders of their pictures if there are to be any."""
+    """The models' tables, and the folders of their pictures, if any."""
+    from ger_models.inference.pictures import PREDICTIONS
+    from ger_models.inference.predict_run import table_paths
+
     if arguments.output is not None:
         return arguments.output, None
     folder = arguments.output_dir

@@ -20,17 +20,12 @@ from ger_datasets.support.errors import UserError
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder
 
+from .. import auto  # noqa: F401 - registers the models
 from ..processing_ensemble import GerEnsembleProcessor
 from ..processing_ger import GerProcessor
-from ..starter import STARTER
+from ..starter import checkpoint_place
 
 PROCESSOR = "preprocessor_config.json"
-STARTER_NAME = "starter"  # stands for the checkpoint that comes with the package wherever a checkpoint is named
-
-
-def checkpoint_place(name: str) -> str:
-    """Where a checkpoint is: of `starter` the folder in this package, unless there is a folder of that name here."""
-    return STARTER if name == STARTER_NAME and not Path(name).is_dir() else name
 
 
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:

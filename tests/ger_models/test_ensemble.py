@@ -96,7 +96,7 @@ def test_an_ensemble_is_the_weighted_sum_and_one_checkpoint(
     assert isinstance(processor, GerEnsembleProcessor)
     assert model.config.weights == [0.5, 0.25, 0.25]
     assert model.config.groups == [0, 1, 0], "the scene models read the same tensors"
-    assert processor.columns == ["image", "face_features"]
+    assert processor.row_columns == ["image", "face_features"]
     assert set(processor(rows)) == {"group_0.pixel_values", "group_1.face_features", "group_1.face_mask"}
 
     apart = torch.stack([logits_of(*member, rows) for member in members])
