@@ -41,7 +41,8 @@ from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, listing
 
-UNKNOWN_FACES = -1
+from .metrics.group_emotion.figures import UNKNOWN_FACES
+
 NOTE_KEY = b"ger_note"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
 OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention")
