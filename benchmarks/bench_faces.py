@@ -28,7 +28,7 @@ from PIL import Image
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
-from ger_datasets.faces import FaceExtractor, resampling
+from ger_datasets.faces import FaceExtractor, detector, resampling
 from ger_datasets.photos.reading import SUFFIXES, read_photo
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.support.command_line import run
@@ -192,7 +192,7 @@ def profile(images: list[Image.Image], rounds: int = 5) -> None:
         "proposals, all": (extractor, "_propose"),
         "  resizing": (resampling.AreaPhotos, "level"),
         "  P-Net": (extractor, "pnet"),
-        "suppression, all": (extractor, "_suppressed"),
+        "suppression, all": (detector, "suppressed"),
         "crops": (resampling.AreaPhotos, "crops"),
         "R-Net": (extractor, "rnet"),
         "O-Net": (extractor, "onet"),

@@ -97,10 +97,11 @@ class GroupEmotionPipeline(Pipeline):
 
     Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces`, `face_count`, and
     `note`: what to know before believing the answer, or "". Each face has its `box` x1 y1 x2 y2 in pixels of the
-    upright photo, its `score`, and, where the model tells, `attention`, its share in the answer, and `expressions`
-    (expression -> probability). `faces` and `face_count` are None where nobody looked for faces: in photos, for models
-    that do not read them, unless `faces=True`. `label` is None where a model that goes by faces alone found none: its
-    `scores` are then equal.
+    upright photo, its `score`, and, where the model gives them, `attention`, its share in the answer, and
+    `expressions` (expression -> probability). `face_count` counts the faces that the model sees: those whose score is
+    at least the processor's `min_face_score`. `faces` and `face_count` are None where nobody looked for faces: in
+    photos, for models that do not read them, unless `faces=True`. `label` is None where a model that reads nothing
+    but faces found none: its `scores` are equal then.
 
     Keyword arguments, here or in a call:
         faces: look for faces even if the model does not read them.
@@ -289,7 +290,7 @@ class GroupEmotionPipeline(Pipeline):
         names = [self.model.config.id2label[i] for i in range(len(shares))]
         best = max(range(len(shares)), key=shares.__getitem__)
         by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
-        faces = None
+        faces: list[dict[str, Any]] | None = None
         if answered["boxes"] is not None and answered["face_scores"] is not None:
             faces = [
                 {"box": [float(edge) for edge in box], "score": float(score)}
@@ -300,15 +301,18 @@ class GroupEmotionPipeline(Pipeline):
                     face["attention"] = share
             if answered["expressions"] is not None:
                 for face, told in zip(faces, answered["expressions"].tolist(), strict=False):
-                    face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
+                    if any(told):  # zeros fill up the rows of photos with fewer faces
+                        face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
+        least = getattr(self.image_processor, "min_face_score", 0.0)
+        count = None if faces is None else sum(score >= least for score in answered["face_scores"])
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
-        notes = [getattr(self.model.config, "notice", ""), faceless if faces == [] else ""]
+        notes = [getattr(self.model.config, "notice", ""), faceless if count == 0 else ""]
         return {
-            "label": None if by_faces_alone and faces == [] else names[best],
+            "label": None if by_faces_alone and not count else names[best],
             "score": shares[best],
             "scores": dict(zip(names, shares, strict=True)),
             "faces": faces,
-            "face_count": None if faces is None else len(faces),
+            "face_count": count,
             "note": "; ".join(filter(None, notes)),
         }
 

@@ -196,8 +196,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "face_expressions": Preset(
         GerExpressionConfig,
-        columns=("face_boxes", "image"),
-        processor={"columns": ["face_boxes"], "max_faces": 200},
+        columns=("face_boxes", "face_scores", "image"),
+        processor={"columns": ["face_boxes"], "max_faces": 200, "min_face_score": 0.9},
         recipe=Recipe(
             "adamw",
             learning_rate=0.005,

@@ -19,6 +19,7 @@ PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # those with one item for each face
 
 
 class GerProcessor(BaseImageProcessor):
@@ -46,6 +47,8 @@ class GerProcessor(BaseImageProcessor):
         image_mean: per channel, of pixels from 0 to 1.
         image_std: per channel.
         max_faces: the most confident faces that are kept; the original kept 15.
+        min_face_score: faces that the detector is less sure of are left out, 0 to 1. MTCNN gives hands and patterns
+            0.7 to 0.87, and faces 0.93 and more unless they are very small.
         scene_dim: length of the scene feature.
         face_side: side of the squares around the faces, in pixels.
         face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
@@ -78,6 +81,7 @@ class GerProcessor(BaseImageProcessor):
         scene_dim: int = 0,
         face_side: int = 48,
         face_scale: float = 1.0,
+        min_face_score: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,6 +96,7 @@ class GerProcessor(BaseImageProcessor):
         self.scene_dim = scene_dim
         self.face_side = face_side
         self.face_scale = face_scale
+        self.min_face_score = min_face_score
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -104,8 +109,19 @@ class GerProcessor(BaseImageProcessor):
 
     @property
     def row_columns(self) -> list[str]:
-        """The columns that a row must have: `columns`, and the photo where faces are cut out of it."""
-        return list(dict.fromkeys([*self.columns, *(["image"] if "face_boxes" in self.columns else [])]))
+        """The columns that a row must have: `columns`, the photo where faces are cut out of it, and the faces' scores
+        where some are left out."""
+        needed = ["image"] if "face_boxes" in self.columns else []
+        if self.min_face_score and FACE_COLUMNS.intersection(self.columns):
+            needed.append("face_scores")
+        return list(dict.fromkeys([*self.columns, *needed]))
+
+    def face_limit(self, row: Mapping[str, Any]) -> int:
+        """How many faces of a row the model sees at most: the first ones, as the most confident stand first."""
+        if not self.min_face_score:
+            return self.max_faces
+        sure = sum(score >= self.min_face_score for score in row["face_scores"])
+        return min(sure, self.max_faces)
 
     def _makers(self) -> dict[str, Any]:
         return {
@@ -193,7 +209,7 @@ class GerProcessor(BaseImageProcessor):
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
         """Faces packed; in training mirrored half the time."""
-        per_row = [row["aligned_faces"][: self.max_faces] for row in rows]
+        per_row = [row["aligned_faces"][: self.face_limit(row)] for row in rows]
         mirrored = None if generators is None else _coins(generators, per_row)
         return {
             "face_pixels": _packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored),
@@ -209,7 +225,7 @@ class GerProcessor(BaseImageProcessor):
         scale = self.face_scale * (CONTEXT if training else 1)
         cut = []
         for row in rows:
-            boxes = row["face_boxes"][: self.max_faces]
+            boxes = row["face_boxes"][: self.face_limit(row)]
             photo = pixels_of(row["image"]) if len(boxes) else torch.empty(3, 0, 0, dtype=torch.uint8)
             cut.append(square_faces(photo, boxes, side, scale))
         faces, counts = torch.cat(cut), [len(faces) for faces in cut]
@@ -255,7 +271,7 @@ class GerProcessor(BaseImageProcessor):
         return square.flip(-1) if flip < 0.5 else square
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
-        per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.max_faces] for row in rows]
+        per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.face_limit(row)] for row in rows]
         dim = max((features.shape[1] for features in per_row if features.ndim == 2), default=256)
         slots = max(1, max(len(features) for features in per_row))  # even where no photo has a face
         faces = torch.zeros(len(rows), slots, dim)

@@ -60,6 +60,8 @@ def main(arguments: Arguments) -> dict:
 
     def write(folder: Path) -> None:
         model.save_pretrained(folder)
+        model.config.dtype = torch.float32  # half the bytes on the disk, but what is loaded computes in float32
+        model.config.save_pretrained(folder)
         processor.save_pretrained(folder)
         text = json.dumps({**report, "train_faces": counts, "tried": tried}, indent=1)
         (folder / "group_answer.json").write_text(text + "\n", encoding="utf-8")

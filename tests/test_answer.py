@@ -194,6 +194,22 @@ def test_what_needs_no_torch_does_not_wait_for_it(words: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    """As with `| head -1`: no traceback."""
+    script = tmp_path / "lines.py"
+    script.write_text(
+        "import dataclasses\nfrom ger_datasets.support.command_line import run\n"
+        "@dataclasses.dataclass\nclass Arguments:\n    lines: int = 9\n"
+        "def main(arguments):\n    for i in range(arguments.lines):\n        print(i, flush=True)\n    return {}\n"
+        "run(main, Arguments)\n"
+    )
+    command, pipe = [sys.executable, str(script)], subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+        process.stdout.close()
+        log = process.stderr.read()
+    assert (process.returncode, log) == (141, "")
+
+
 def test_photos_are_told_apart_by_name(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "party.jpg").write_bytes(b"")
     found = find_photos(
@@ -272,7 +288,7 @@ def test_the_starter_is_called_by_its_name(starter: Path, tmp_path: Path, monkey
     model, processor = load_checkpoint("starter")
     assert [model.config.id2label[i] for i in range(3)] == list(GROUPS.values())
     assert model.dtype == AutoModelForImageClassification.from_pretrained(STARTER).dtype == torch.float32
-    assert processor.row_columns == ["face_boxes", "image"]
+    assert set(processor.row_columns) == {"face_boxes", "face_scores", "image"}
     assert tuple(read_config("starter").expressions) == EXPRESSIONS
     (tmp_path / "starter").mkdir()  # a folder that is called so is meant
     with pytest.raises(UserError, match=r"its config\.json cannot be read"):

@@ -24,7 +24,7 @@ CHUNKS: dict[str, dict[str, int]] = {
     "cuda": {"pnet_pixels": 16_000_000, "rnet_crops": 4096, "onet_crops": 1024},
 }
 # photos that go through the networks together: on a GPU about 30 bytes of its memory for each pixel
-GROUP_MEGAPIXELS = {"cpu": 2, "cuda": 64}
+GROUP_MEGAPIXELS = {"cpu": 2, "cuda": 32}
 
 
 class FaceExtractor:
@@ -43,7 +43,7 @@ class FaceExtractor:
         factor: ratio of neighbouring sizes of the image pyramid; the mode's when left out.
         device: where the networks run and crops are made.
         group_megapixels: photos of one size go through the networks together, up to this many megapixels; a larger
-            photo goes alone. The device's when left out: 2 on a CPU, 64 on a GPU.
+            photo goes alone. The device's when left out: 2 on a CPU, 32 on a GPU.
 
     Raises:
         ValueError: an argument is out of its range.

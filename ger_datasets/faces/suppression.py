@@ -38,6 +38,7 @@ def suppressed_together(
     and so many boxes that comparing all pairs takes too much memory, are left to `suppressed`.
 
     Args:
+        boxes: (n, 4), as in `suppressed`, like all that is not named here.
         extent: the photos' longer side: boxes reach from 0 to 3 * extent at most.
     """
     if count == 1 or len(boxes) > TOGETHER or 3 * extent * count >= EXACT:
@@ -47,7 +48,8 @@ def suppressed_together(
 
 
 def suppressed_by_smaller(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Non-maximum suppression by intersection over the *smaller* box; the rows kept, most confident first."""
+    """Non-maximum suppression by intersection over the *smaller* box; the rows kept of `boxes` (n, 4), most
+    confident first; `scores` (n,)."""
     x1, y1, x2, y2 = boxes.T
     area = (x2 - x1 + 1) * (y2 - y1 + 1)
     order, kept = np.argsort(scores)[::-1], []

@@ -1,8 +1,8 @@
 """What every script does around its work: parse one dataclass, log to stderr, end in one line of JSON.
 
 The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 a user error, explained in
-one line on stderr; 130 interrupted (Ctrl-C); 143 terminated (SIGTERM); 1 anything else, with a traceback, because that
-is a bug.
+one line on stderr; 130 interrupted (Ctrl-C); 141 stdout was closed; 143 terminated (SIGTERM); 1 anything else, with
+a traceback, because that is a bug.
 
 Scripts import this module before `ger_models`: it defers the registration of the models (see `startup`).
 """
@@ -84,6 +84,11 @@ def run(
     try:
         (parsed,) = parser.parse_args_into_dataclasses(argv)
         figures = main(parsed)
+        if figures is not None:
+            print(json.dumps(figures), flush=True)
+    except BrokenPipeError:  # whoever read stdout has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # 128 + SIGPIPE, which Windows does not have
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -93,6 +98,4 @@ def run(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if figures is not None:
-        print(json.dumps(figures), flush=True)
     sys.exit(0)

@@ -80,6 +80,9 @@ class AnswerFolder:
         weights = face_weights(dict(told))
         marks = []
         for i, face in enumerate(told["faces"]):
+            if i >= told["face_count"]:
+                marks.append(FaceMark(face["box"], faint=True))
+                continue
             expression = expression_of(face)
             weight = "" if weights is None else f"{100 * weights[i]:.0f} %"
             texts = dict.fromkeys(filter(None, (f"{expression} {weight}".strip(), expression)))

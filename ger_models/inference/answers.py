@@ -150,10 +150,10 @@ def faces_line(told: dict[str, Any]) -> str:
     """The faces of an answer in words.
 
     >>> face = {"expressions": {"happy": 0.9, "sad": 0.1}}
-    >>> faces_line({"faces": [face, face]})
+    >>> faces_line({"faces": [face, face], "face_count": 2})
     '2 faces: 2 happy'
     """
-    count = len(told["faces"])
+    count = told["face_count"]
     if not count:
         return "no face found"
     expressions = ", ".join(f"{n} {name}" for name, n in expression_counts(told).items())
@@ -182,5 +182,5 @@ def name_width(names: Iterable[str]) -> int:
 
 def face_weights(told: dict[str, Any]) -> list[float] | None:
     """The share of each face in an answer; None where the model does not tell or all faces count alike."""
-    weights = [face.get("attention", 0.0) for face in told["faces"]]
+    weights = [face.get("attention", 0.0) for face in told["faces"][: told["face_count"]]]
     return weights if weights and max(weights) - min(weights) > SIGNIFICANT else None

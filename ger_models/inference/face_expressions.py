@@ -30,7 +30,8 @@ class CheckpointExpressions(CheckpointSource):
         found = self.model.config.expressions
         if found != list(EXPRESSIONS):
             raise UserError(f"{self.checkpoint} tells {listing(found)}; the column holds {listing(EXPRESSIONS)}")
-        self.processor.max_faces = sys.maxsize  # every face has a row in its columns
+        # every face has a row in its columns
+        self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0
 
     @torch.inference_mode()
     def read(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[np.ndarray]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-FACE_COLOUR = "#FFFFFF"
+FACE_COLOUR, FAINT_COLOUR = "#FFFFFF", "#9AA0A6"
 LABEL_SHARE, MIN_LABEL, MAX_LABEL = 0.22, 11, 22  # of a label's letters: height relative to the box's width; pixels
+LEAST_LINES = 14  # a box is at least so many of its lines wide, so that small faces are still seen
 HIDDEN_LABEL = 4.0  # how much worse it is to hide a label than a face
 
 Box = tuple[float, float, float, float]
@@ -24,11 +25,13 @@ class FaceMark:
         box_xyxy: x1 y1 x2 y2, pixels of the photo.
         texts: what may stand at the face, the fullest first; a shorter one is taken where there is no room.
         colour: of the box and the label.
+        faint: whether the box is thin and grey: of what the detector took for a face, and the model did not see.
     """
 
     box_xyxy: Sequence[float]
     texts: Sequence[str] = ()
     colour: str = FACE_COLOUR
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,17 @@ class Label:
 def draw_faces(picture: Image.Image, marks: Sequence[FaceMark], scale: float) -> None:
     """Draw on `picture`, which is the photo enlarged `scale` times."""
     draw = ImageDraw.Draw(picture)
-    line = max(2, round(min(picture.size) / 320))
+    thickest = max(2, round(min(picture.size) / 320))
     boxes = [_scaled(mark.box_xyxy, scale) for mark in marks]
     for mark, (left, top, right, bottom) in zip(marks, boxes, strict=True):
+        if mark.faint:
+            draw.rectangle([left, top, right, bottom], outline=FAINT_COLOUR, width=1)
+            continue
+        line = max(1, min(thickest, round((right - left) / LEAST_LINES)))
         outer = [left - line, top - line, right + line, bottom + line]
         draw.rectangle(outer, outline="black", width=line)  # a dark rim, so that the box shows on any background
         draw.rectangle([left, top, right, bottom], outline=mark.colour, width=line)
-    for label in place_labels(marks, boxes, line, picture.size):
+    for label in place_labels(marks, boxes, thickest, picture.size):
         draw.rectangle(label.place, fill=label.colour)
         middle = (label.place[0] + label.place[2]) / 2, (label.place[1] + label.place[3]) / 2
         draw.text(middle, label.text, font=label_font(label.size), fill="black", anchor="mm")
@@ -70,7 +77,7 @@ def place_labels(
 
     Args:
         boxes: where the faces are in the picture, x1 y1 x2 y2 in its pixels.
-        line: width of a box's line, pixels.
+        line: distance between a box and a label outside of it, pixels.
         picture_size: its width and height, pixels.
     """
     labels: list[Label] = []

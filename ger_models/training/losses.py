@@ -21,14 +21,17 @@ Loss = Callable[[Mapping[str, Any], torch.Tensor, Recipe, torch.Tensor | None], 
 def model_loss(
     outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
 ) -> torch.Tensor:
-    """The loss that the model itself returns: cross-entropy, with a margin where the model has one."""
+    """The loss that the model itself returns: cross-entropy, with a margin where the model has one.
+
+    The logits (rows, classes) are not used.
+    """
     return outputs["loss"]
 
 
 def cross_entropy(
     outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
 ) -> torch.Tensor:
-    """Cross-entropy of the logits with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    """Cross-entropy of the logits (rows, classes) with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
     logits = outputs["logits"].float()
     return F.cross_entropy(logits, labels, ignore_index=NO_LABEL, label_smoothing=recipe.label_smoothing)
 
@@ -37,7 +40,11 @@ def distillation(
     outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
 ) -> torch.Tensor:
     """Cross-entropy beside the divergence from a teacher's softened probabilities (Hinton et al. 2015, arXiv
-    1503.02531); rows without a label learn from the teacher alone."""
+    1503.02531), both of logits (rows, classes); rows without a label learn from the teacher alone.
+
+    Raises:
+        UserError: there is no teacher.
+    """
     if teacher_logits is None:
         raise UserError("the loss distillation needs --teacher, a finished run of the same classes")
     temperature = recipe.teacher_temperature

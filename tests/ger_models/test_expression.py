@@ -137,3 +137,19 @@ def test_a_photo_with_two_hundred_faces_and_faces_of_eight_pixels() -> None:
     assert batch["face_counts"].tolist() == [200]
     with torch.no_grad():
         assert group_model()(**batch).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("column", ["face_boxes", "aligned_faces", "face_features"])
+def test_faces_that_the_detector_is_not_sure_of_are_left_out(column: str) -> None:
+    rng = np.random.default_rng(0)
+    faces = [Image.fromarray(rng.integers(0, 256, (112, 96, 3), dtype=np.uint8)) for _ in range(3)]
+    photo = {**row(3), "aligned_faces": faces, "face_features": rng.normal(size=(3, 256))}
+    photo["face_scores"] = [0.99, 0.9, 0.89]
+    processor = GerProcessor(columns=[column], min_face_score=0.9)
+    assert "face_scores" in processor.row_columns
+    batch = processor([photo])
+    found = batch["face_mask"].sum() if column == "face_features" else batch["face_counts"][0]
+    assert found == 2
+    photo["face_scores"] = [0.5, 0.4, 0.3]
+    batch = processor([photo])
+    assert not (batch["face_mask"].any() if column == "face_features" else batch["face_counts"][0])
