@@ -173,24 +173,23 @@ class GerEnsembleForImageClassification(PreTrainedModel):
 
         Weights are compared once, and again after they have changed.
         """
-        backbones = {i: part for i, member in enumerate(self.members) if (part := _backbone(member)) is not None}
-        tensors = [tensor for part in backbones.values() for tensor in _tensors(part).values()]
+        backbones = {i: (name, part) for i, member in enumerate(self.members) for name, part in _backbones(member)}
+        tensors = [tensor for _, part in backbones.values() for tensor in _tensors(part).values()]
         state = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
         if self._shared is None or self._shared[0] != state:
             firsts: dict[int, nn.Module] = {}
-            for i, backbone in backbones.items():
-                name = self.members[i].config.backbone
-                alike = (k for k in firsts if self.members[k].config.backbone == name and _equal(firsts[k], backbone))
-                firsts[i] = next((firsts[k] for k in alike), backbone)
+            for i, (name, part) in backbones.items():
+                alike = (k for k in firsts if backbones[k][0] == name and _equal(firsts[k], part))
+                firsts[i] = next((firsts[k] for k in alike), part)
             counts = Counter(map(id, firsts.values()))
             self._shared = state, {i: first for i, first in firsts.items() if counts[id(first)] > 1}
         return self._shared[1]
 
 
-def _backbone(member: PreTrainedModel) -> nn.Module | None:
-    """The network that a member reads `pixel_values` with; None for models that have none."""
-    parts = (part for name, part in member.named_children() if name.endswith("backbone"))
-    return next(parts, None) if hasattr(member.config, "backbone") else None
+def _backbones(member: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The architecture's name and the network that a member reads `pixel_values` with; empty if it has none."""
+    parts = [part for name, part in member.named_children() if name.endswith("backbone")]
+    return [(member.config.backbone, part) for part in parts if isinstance(member, PreTrainedModel)]
 
 
 def _features(

@@ -48,7 +48,7 @@ def check_stacking(coefficients: Any, intercept: Any, members: int, classes: int
     Raises:
         ValueError: `coefficients` are not (members, classes, classes) or `intercept` not (classes,) finite numbers.
     """
-    matrices = coefficients if isinstance(coefficients, list) and len(coefficients) == members else [None]
+    matrices: list[Any] = coefficients if isinstance(coefficients, list) and len(coefficients) == members else [None]
     square = (isinstance(matrix, list) and len(matrix) == classes for matrix in matrices)
     if not (are_numbers(intercept, classes) and all(square)) or not all(
         are_numbers(row, classes) for matrix in matrices for row in matrix

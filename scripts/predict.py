@@ -38,28 +38,28 @@ class Arguments:
     )
     dataset: str | None = field(default=None, metadata={"help": "Prepared dataset: a folder or a Hub repository."})
     split: list[str] = field(
-        default_factory=lambda: ["test"], metadata={"help": "Which splits of the dataset. Default: test."}
+        default_factory=lambda: ["test"], metadata={"help": "Splits of the dataset. Default: test."}
     )
     photos: list[Path] | None = field(
-        default=None, metadata={"help": "Photos of your own instead: files, or folders with all that is in them."}
+        default=None, metadata={"help": "Photos instead of a dataset: files, or folders, searched recursively."}
     )
     videos: list[Path] | None = field(
-        default=None, metadata={"help": "Videos instead: files, or folders. Their key frames are predicted on."}
+        default=None, metadata={"help": "Videos instead of a dataset: files or folders. Predicts on their key frames."}
     )
     every: int | None = field(
-        default=None, metadata={"help": "Of videos, every so many-th frame instead of the key frames."}
+        default=None, metadata={"help": "Videos: predict on every N-th frame instead of the key frames."}
     )
     output: list[Path] | None = field(
-        default=None, metadata={"help": "The predictions table, a Parquet file; with several models one for each."}
+        default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
     )
     output_dir: Path | None = field(
         default=None,
-        metadata={"help": "Folder for the tables, MODEL.parquet; of photos for pictures and predictions.parquet."},
+        metadata={"help": "Folder for the tables, MODEL.parquet; with --photos for pictures and predictions.parquet."},
     )
     whole_face: bool = field(
-        default=False, metadata={"help": "Each photo is one face, from edge to edge: for folders of crops."}
+        default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
-    batch_size: int = field(default=16, metadata={"help": "Photos per forward."})
+    batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
     def __post_init__(self) -> None:
@@ -96,7 +96,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     from ger_models.inference.members import Members
     from ger_models.inference.predict_run import Run, alone_with
 
-    state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
+    state = PartialState(cpu=True, timeout=timedelta(days=30))  # processes may finish hours apart
     device = choose_device(arguments.device, state)
     members = Members(arguments.model, device)
     source = make_source(arguments, members, device, state)
@@ -104,7 +104,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     main_process = state.is_main_process
     with alone_with(tables, main_process):
         work = Run(members, source, tables, pictures, arguments.batch_size)
-        state.wait_for_everyone()  # before anything is written, all have seen what is left to do
+        state.wait_for_everyone()  # no process writes before all have listed the missing parts
         if main_process:
             work.report_progress()
         mine = work.open_parts[state.process_index :: state.num_processes]

@@ -104,7 +104,7 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
         UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
     """
     from ..inference.checkpoints import load_checkpoint
-    from ..inference.saving import disk_told, put_files
+    from ..inference.saving import disk_errors, put_files
     from ..modeling_ensemble import GerEnsembleForImageClassification
 
     ensemble, names = chosen.ensemble, [name for name, _ in checkpoints]
@@ -136,7 +136,7 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
         processor.save_pretrained(made)
         write_text(made / "README.md", card)
 
-    with disk_told(folder / CHECKPOINT):
+    with disk_errors(folder / CHECKPOINT):
         put_files(folder / CHECKPOINT, write)
     return str(folder / CHECKPOINT)
 

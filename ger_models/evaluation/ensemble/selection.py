@@ -121,8 +121,13 @@ def select_ensemble(
         details["nested_cross_validation"] = {"folds": nested_folds, **_brief(metrics)}
     if "landscape" in details:
         details["landscape"]["split"] = select
-    names = {"members": [member.model for member in members], "class_names": list(predictions.class_names)}
-    return Selected(replace(ensemble, **names, details=details), predictions, fitted_on)
+    ensemble = replace(
+        ensemble,
+        members=[member.model for member in members],
+        class_names=list(predictions.class_names),
+        details=details,
+    )
+    return Selected(ensemble, predictions, fitted_on)
 
 
 def labelled(joined: Sequence[Predictions]) -> Labelled:

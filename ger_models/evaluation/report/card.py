@@ -15,7 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 
 from ..metrics import METRICS
 from .charts import percent, percent_range
@@ -60,8 +60,7 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
     try:
         card = ModelCard(Path(path).read_text(encoding="utf-8"))
     except (*ODD, OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a model card ({reason}); name the README.md of a checkpoint") from error
+        raise UserError(f"{path} is not a model card ({one_line(error)}): name the README.md of a model") from error
     found = _all_found(report, dataset)
     scored = {(each.dataset_type, each.dataset_split) for each in found}
     kept = [each for each in card.data.eval_results or () if (each.dataset_type, each.dataset_split) not in scored]
