@@ -133,7 +133,7 @@ METRICS = {
     "ece": Metric(
         lambda sums: np.abs(sums.excess / sums.rows[:, None]).sum(axis=1),
         "Expected calibration error",
-        "Mean distance, over 15 bins of probability, of the prediction's probability from the share of right rows.",
+        "Mean distance, over 15 bins, of the probability given from the share of right rows; too high for few rows.",
         direction=-1,
         hub_type="expected_calibration_error",
     ),
@@ -156,7 +156,13 @@ def compute_figures(
     groups: Sequence[str] | np.ndarray | None = None,
     faces: Any = None,
 ) -> dict[str, Any]:
-    """Every figure of one set of predictions; `group_emotion.py` documents what comes in and goes out."""
+    """Every figure of one set of predictions: (rows, classes) logits and (rows,) references.
+
+    `group_emotion.py` documents the other arguments and what is returned.
+
+    Raises:
+        ValueError: shapes, labels or class names do not fit together, or logits are not finite.
+    """
     logits = np.asarray(logits, dtype=np.float64)  # (rows, classes)
     references = np.asarray(references, dtype=np.int64)  # (rows,)
     names = _checked_names(logits, references, class_names)

@@ -12,7 +12,7 @@ import evaluate
 
 # evaluate copies the files that this one imports, and figures.py needs bootstrap.py
 from .bootstrap import INTERVAL
-from .figures import compute_figures
+from .figures import METRICS, compute_figures
 
 __all__ = ["INTERVAL", "GroupEmotion"]
 
@@ -33,15 +33,8 @@ Args:
     faces: (rows) how many faces the photo has, -1 where it is not known. Default: not known of any.
 
 Returns:
-    accuracy: share of rows whose prediction is the reference.
-    balanced_accuracy: mean recall of the classes that occur in the references.
-    macro_f1: mean F1 of the classes that occur in the references or among the predictions.
-    log_loss: mean negative natural logarithm of the softmax probability of the reference.
-    ece: expected calibration error: over 15 equal bins of the prediction's softmax probability, the mean distance of
-        its mean from the share of right rows, weighted by rows. It is too high where rows are few: of a model whose
-        probabilities are right, some 0.10 on 90 rows and 0.03 on 1,000.
-    auc: area under the ROC curve of the softmax probability of a class, one class against the rest, mean over the
-        classes of which there are rows and others; None where there is no such class.
+{metrics}
+        Each of these is None where it is not defined.
     NAME_interval, for each of these: [low, high], 95 % percentile bootstrap interval, of ece that of
         `bootstrap.distance_interval`; the figure lies in it. All intervals of this kind are missing when
         bootstrap_samples is 0. Resamples in which the figure is not defined are passed over.
@@ -61,7 +54,7 @@ Examples:
     >>> metric = evaluate.load("ger_models/evaluation/metrics/group_emotion")
     >>> metric.compute(logits=[[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]], references=[0, 2])["accuracy"]
     0.5
-"""
+""".replace("{metrics}", "\n".join(f"    {name}: {metric.description}" for name, metric in METRICS.items()))
 
 
 class GroupEmotion(evaluate.Metric):
