@@ -33,7 +33,7 @@ from ger_models.evaluation.metrics.group_emotion.bootstrap import (
     distance_interval,
     draws,
 )
-from ger_models.evaluation.metrics.group_emotion.group_emotion import CONFIDENCE_BINS
+from ger_models.evaluation.metrics.group_emotion.figures import CONFIDENCE_BINS
 
 SIZES = (30, 90, 300, 1000, 3000)  # photos
 TEMPERATURES = (1.0, 0.8, 0.5, 2.0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from .weighting import COMBINATIONS, check_stacking, normalised
+
 MOST_MEMBERS = 100  # each takes memory for its weights before any of them is read
-COMBINATIONS = ("logits", "probabilities")
-# what a member's configuration says of the file it came from, not of the model
+# fields of a member's configuration that describe the file it came from, not the model
 ORIGINS = ("_name_or_path", "name_or_path", "auto_map", "transformers_version")
 
 
@@ -19,13 +19,12 @@ class GerEnsembleConfig(PreTrainedConfig):
 
     Args:
         members: each member's configuration, or that as a dict with its `model_type`.
-        weights: how much each member counts; brought to the sum 1. None: all alike.
+        weights: the weight of each member, scaled to the sum 1. None: equal weights.
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
-        stacking: what takes the place of the weights where each member's logits, or probabilities, are multiplied by
-            a matrix of its own: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: the
-            weights count.
+        stacking: replaces the weights by a matrix for each member, which its logits, or probabilities, are multiplied
+            by: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: weights are used.
         groups: which inputs each member reads: the position of its processor in the ensemble's processor. None: each
-            has its own.
+            member has its own.
 
     The classes are the members', who must agree on them and on their order.
     """
@@ -44,7 +43,10 @@ class GerEnsembleConfig(PreTrainedConfig):
         if len(members) > MOST_MEMBERS:
             raise ValueError(f"GerEnsembleConfig.members must be {MOST_MEMBERS} at most, not {len(members)}")
         self.members = [_as_dict(member, i) for i, member in enumerate(members)]  # a list of configs is not JSON
-        self.weights = _normalised([1.0] * len(members) if weights is None else weights, len(members))
+        try:
+            self.weights = normalised([1.0] * len(members) if weights is None else weights, len(members))
+        except ValueError as error:
+            raise ValueError(f"GerEnsembleConfig.{error}") from error
         self.combination = combination
         self.groups = list(range(len(members))) if groups is None else list(groups)
         if combination not in COMBINATIONS:
@@ -59,7 +61,11 @@ class GerEnsembleConfig(PreTrainedConfig):
         if members:
             kwargs["id2label"] = self._agreed_labels(kwargs.get("id2label"))
             kwargs["label2id"] = {name: i for i, name in kwargs["id2label"].items()}
-        self.stacking = None if stacking is None else _checked(stacking, len(members), len(kwargs.get("id2label", ())))
+        self.stacking = None
+        if stacking is not None:
+            fields = {name: stacking.get(name) for name in ("coefficients", "intercept")}
+            check_stacking(**fields, members=len(members), classes=len(kwargs.get("id2label", ())))
+            self.stacking = fields
         super().__init__(**kwargs)
 
     @property
@@ -87,34 +93,6 @@ def _as_dict(member: PreTrainedConfig | Mapping[str, Any], position: int) -> dic
     if "model_type" not in fields:
         raise ValueError(f"GerEnsembleConfig.members[{position}] has no model_type: it has {', '.join(fields)}")
     return {name: value for name, value in fields.items() if name not in ORIGINS}
-
-
-def _normalised(weights: Sequence[float], count: int) -> list[float]:
-    if len(weights) != count:
-        raise ValueError(f"GerEnsembleConfig.weights must be one for each of the {count} members, not {weights!r}")
-    numbers = [isinstance(weight, (int, float)) and not isinstance(weight, bool) for weight in weights]
-    if not all(numbers) or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise ValueError(f"GerEnsembleConfig.weights must be numbers from 0, not {weights!r}")
-    total = math.fsum(weights)
-    if count and not (total > 0 and math.isfinite(total)):
-        raise ValueError(f"GerEnsembleConfig.weights must have a sum above 0, not {weights!r}")
-    # those that were saved stay as they are, to the last digit
-    return [float(weight) if abs(total - 1) < 1e-12 else weight / total for weight in weights]
-
-
-def _checked(stacking: Mapping[str, Any], members: int, classes: int) -> dict[str, Any]:
-    coefficients, intercept = stacking.get("coefficients", ()), stacking.get("intercept", ())
-    rows = [row for matrix in coefficients for row in matrix]
-    fit = [len(coefficients) == members, len(rows) == members * classes, len(intercept) == classes]
-    if not all(fit) or any(len(row) != classes for row in rows):
-        raise ValueError(
-            f"GerEnsembleConfig.stacking must have coefficients of shape ({members}, {classes}, {classes}) and an "
-            f"intercept of {classes} numbers"
-        )
-    if not all(math.isfinite(number) for row in (*rows, intercept) for number in row):
-        raise ValueError("GerEnsembleConfig.stacking must be finite numbers")
-    matrices = [[[float(number) for number in row] for row in matrix] for matrix in coefficients]
-    return {"coefficients": matrices, "intercept": [float(number) for number in intercept]}
 
 
 def _listed(labels: Mapping[Any, str]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,10 +17,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .backbones import GerPreTrainedModel, keep_own_weights
 from .configuration_ensemble import GerEnsembleConfig
 from .processing_ensemble import GerEnsembleProcessor
-
-Thing = TypeVar("Thing")
-# fields of a configuration that change no answer
-UNHEEDED = dict.fromkeys(("_name_or_path", "architectures", "auto_map", "dtype", "notice"))
+from .weighting import combine_stacked, combine_weighted
 
 
 @dataclass
@@ -37,12 +33,12 @@ class GerEnsembleOutput(ModelOutput):
 class GerEnsembleForImageClassification(GerPreTrainedModel):
     """The weighted logits, or probabilities, of several models, as one model.
 
-    In evaluation what is equal is computed once: members that are alike and read the same inputs, and the backbones
-    of members that are alike up to their heads. Members of weight 0 are not computed.
+    In evaluation, backbones with the same weights compute the features of a photo once. Members of weight 0 are not
+    computed.
 
     Args:
         config: the architecture.
-        members: the models, where they are there already; None: new ones.
+        members: the models; None: new ones, made from the configuration.
     """
 
     config_class = GerEnsembleConfig
@@ -55,7 +51,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             members = [AutoModelForImageClassification.from_config(member) for member in config.member_configs]
         self.members = nn.ModuleList(members)
         keep_own_weights(self.members)
-        self._known_twins: tuple[list[tuple[int, int]], Twins] | None = None
+        self._shared: tuple[list[tuple[int, int]], dict[int, nn.Module]] | None = None  # see `_shared_backbones`
         self.post_init()
 
     @classmethod
@@ -71,9 +67,9 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
         Args:
             names: folders or Hub repositories of the members' checkpoints; weights are read from safetensors only.
-            weights: how much each member counts; brought to the sum 1. None: all alike.
+            weights: the weight of each member, scaled to the sum 1. None: equal weights.
             combination: `logits` or `probabilities`.
-            stacking: see GerEnsembleConfig; then every member is computed, and the weights do not count.
+            stacking: see GerEnsembleConfig; every member is computed then, and the weights are ignored.
             revisions: of the members on the Hub, the commits or branches to load; None: the main branches.
 
         Raises:
@@ -145,122 +141,67 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
     def _combined(self, logits: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
         """(members, photos, classes) -> (photos, classes)."""
-        if self.config.stacking is not None:
-            scores = logits.softmax(-1) if self.config.combination == "probabilities" else logits
-            coefficients = logits.new_tensor(
-                self.config.stacking["coefficients"]
-            )  # (members, classes out, classes in)
-            return torch.einsum("mpc,mkc->pk", scores, coefficients) + logits.new_tensor(
-                self.config.stacking["intercept"]
-            )
-        if self.config.combination == "probabilities":
-            shares = logits.new_tensor([math.log(weight) for weight in weights])
-            return torch.logsumexp(logits.log_softmax(-1) + shares[:, None, None], 0)
-        return torch.einsum("mpc,m->pc", logits, logits.new_tensor(weights))
+        combination, stacking = self.config.combination, self.config.stacking
+        if stacking is None:
+            return combine_weighted(logits, weights, combination, torch)
+        matrices = logits.new_tensor(stacking["coefficients"]), logits.new_tensor(stacking["intercept"])
+        return combine_stacked(logits, *matrices, combination, torch)
 
     def _member_logits(self, asked: Sequence[int], groups: dict[int, dict[str, Any]]) -> torch.Tensor:
-        twins = Twins([], [], []) if self.training else self._twins()
-        original = {i: same[0] for same in twins.members for i in same}
-        answers: dict[int, torch.Tensor] = {}
-        with twins.asked_once():
-            for i in asked:
-                first = original.get(i, i)
-                if first not in answers:
-                    group = self.config.groups[first]
-                    if group not in groups:
-                        raise ValueError(
-                            f"member {first} of the ensemble reads group_{group}.…, which is not among the inputs: "
-                            "give what the ensemble's processor makes"
-                        )
-                    answers[first] = self.members[first](**groups[group]).logits
-        every = torch.stack([answers[original.get(i, i)] for i in asked])
-        return every.to(torch.promote_types(every.dtype, torch.float32))  # sums of half floats lose digits
+        """(asked, photos, classes); in evaluation, equal backbones that read equal photos compute them once."""
+        networks = {} if self.training else self._shared_backbones()
+        computed: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []  # network, photos, features
+        logits = []
+        for i in asked:
+            group = self.config.groups[i]
+            if group not in groups:
+                raise ValueError(
+                    f"member {i} of the ensemble reads group_{group}.…, which is not among the inputs: pass what the "
+                    "ensemble's processor returns"
+                )
+            inputs = dict(groups[group])
+            if i in networks and inputs.get("pixel_values") is not None:
+                inputs["image_features"] = _features(networks[i], inputs["pixel_values"], computed)
+            logits.append(self.members[i](**inputs).logits)
+        stacked = torch.stack(logits)
+        return stacked.to(torch.promote_types(stacked.dtype, torch.float32))  # sums of half floats lose digits
 
-    def _twins(self) -> Twins:
-        """What is equal among the members now: looked for once, and again when those weights have been changed."""
-        if self._known_twins is None or self._known_twins[0] != self._known_twins[1].state():
-            twins = find_twins(list(self.members), self.config.groups)
-            self._known_twins = (twins.state(), twins)
-        return self._known_twins[1]
+    def _shared_backbones(self) -> dict[int, nn.Module]:
+        """Member -> the backbone that stands for its own and those with the same weights.
 
-
-@dataclass
-class Twins:
-    """What is equal.
-
-    Attributes:
-        members: positions of equal members that read the same inputs.
-        backbones: equal networks.
-        tensors: the weights of all of them.
-    """
-
-    members: list[list[int]]
-    backbones: list[list[nn.Module]]
-    tensors: list[torch.Tensor]
-
-    def state(self) -> list[tuple[int, int]]:
-        """Changes when a weight of a twin is moved or changed in place."""
-        return [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in self.tensors]
-
-    @contextmanager
-    def asked_once(self) -> Iterator[None]:
-        """Within, equal networks that are asked about equal tensors compute the answer once."""
-        replaced: list[tuple[nn.Module, Callable | None]] = []
-        try:
-            for same in self.backbones:
-                answers: list[tuple[torch.Tensor, torch.Tensor]] = []
-                for module in same:
-                    replaced.append((module, module.__dict__.get("forward")))
-                    module.forward = _remembering(module.forward, answers)
-            yield
-        finally:
-            for module, forward in replaced:
-                if forward is None:
-                    del module.forward
-                else:
-                    module.forward = forward
+        Weights are compared once, and again after they have changed.
+        """
+        backbones = {i: (name, part) for i, member in enumerate(self.members) for name, part in _backbones(member)}
+        tensors = [tensor for _, part in backbones.values() for tensor in _tensors(part).values()]
+        state = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
+        if self._shared is None or self._shared[0] != state:
+            firsts: dict[int, nn.Module] = {}
+            for i, (name, part) in backbones.items():
+                alike = (k for k in firsts if backbones[k][0] == name and _equal(firsts[k], part))
+                firsts[i] = next((firsts[k] for k in alike), part)
+            counts = Counter(map(id, firsts.values()))
+            self._shared = state, {i: first for i, first in firsts.items() if counts[id(first)] > 1}
+        return self._shared[1]
 
 
-def find_twins(members: Sequence[PreTrainedModel], groups: Sequence[int]) -> Twins:
-    """Members that are equal and read the same group of inputs, and equal backbones among the others."""
-
-    def same_member(i: int, j: int) -> bool:
-        return (
-            groups[i] == groups[j] and _descriptions_equal(members[i], members[j]) and _equal(members[i], members[j])
-        )
-
-    def same_backbone(one: tuple[str, nn.Module], other: tuple[str, nn.Module]) -> bool:
-        return one[0] == other[0] and _equal(one[1], other[1])
-
-    whole = _alike(range(len(members)), same_member)
-    copies = {i for same in whole for i in same[1:]}
-    candidates = [
-        (member.config.backbone, part)
-        for i, member in enumerate(members)
-        if i not in copies and hasattr(member.config, "backbone")
-        for name, part in member.named_children()
-        if name.endswith("backbone")
-    ]
-    backbones = [[part for _, part in same] for same in _alike(candidates, same_backbone)]
-    modules = [members[i] for same in whole for i in same] + [module for same in backbones for module in same]
-    return Twins(whole, backbones, [tensor for module in modules for tensor in _tensors(module).values()])
+def _backbones(member: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The architecture's name and the network that a member reads `pixel_values` with; empty if it has none."""
+    parts = [part for name, part in member.named_children() if name.endswith("backbone")]
+    return [(member.config.backbone, part) for part in parts if isinstance(member, PreTrainedModel)]
 
 
-def _alike(things: Iterable[Thing], same: Callable[[Thing, Thing], bool]) -> list[list[Thing]]:
-    """The things in lists of those that are the same, without those that are like no other."""
-    lists: list[list[Thing]] = []
-    for thing in things:
-        home = next((some for some in lists if same(some[0], thing)), None)
-        if home is None:
-            lists.append([thing])
-        else:
-            home.append(thing)
-    return [some for some in lists if len(some) > 1]
-
-
-def _descriptions_equal(a: PreTrainedModel, b: PreTrainedModel) -> bool:
-    ours, theirs = ({**member.config.to_dict(), **UNHEEDED} for member in (a, b))
-    return type(a) is type(b) and ours == theirs
+def _features(
+    network: nn.Module, photos: torch.Tensor, computed: list[tuple[nn.Module, torch.Tensor, torch.Tensor]]
+) -> torch.Tensor:
+    """The network's features of the photos, taken from `computed` if they are there, else added to it."""
+    for known, seen, features in computed:
+        if known is network and (
+            seen is photos
+            or (seen.dtype == photos.dtype and seen.device == photos.device and torch.equal(seen, photos))
+        ):
+            return features
+    computed.append((network, photos, network(photos)))
+    return computed[-1][2]
 
 
 def _equal(a: nn.Module, b: nn.Module) -> bool:
@@ -276,17 +217,6 @@ def _equal(a: nn.Module, b: nn.Module) -> bool:
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
     return dict(chain(module.named_parameters(), module.named_buffers()))
-
-
-def _remembering(forward: Callable, answers: list[tuple[torch.Tensor, torch.Tensor]]) -> Callable:
-    def remembered(x: torch.Tensor) -> torch.Tensor:
-        for asked, answer in answers:
-            if asked is x or (asked.dtype == x.dtype and asked.device == x.device and torch.equal(asked, x)):
-                return answer
-        answers.append((x, forward(x)))
-        return answers[-1][1]
-
-    return remembered
 
 
 def _by_group(inputs: dict[str, Any]) -> dict[int, dict[str, Any]]:

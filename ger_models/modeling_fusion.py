@@ -154,6 +154,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         patch_counts: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         output_faces: bool = False,
+        image_features: torch.Tensor | None = None,
     ) -> GerFusionOutput:
         """Classify photos by their faces and scene; what the configuration does not name may be left out.
 
@@ -170,11 +171,14 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             patch_counts: (photos,) int64, how many of them each photo has.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
             output_faces: whether to return `face_attention` too.
+            image_features: (photos, width), the backbone's output for `pixel_values` where it is known already.
         """
         faces, face_mask = self._face_tokens(
             face_features, face_mask, {"images": face_pixels, "expressions": expression_pixels}, face_counts
         )
-        raw_scene, scene, scene_mask = self._scene_tokens(pixel_values, scene_feature, scene_mask, faces)
+        if pixel_values is not None and image_features is None and self.config.scene == "image":
+            image_features = self.scene_backbone(pixel_values)
+        raw_scene, scene, scene_mask = self._scene_tokens(image_features, scene_feature, scene_mask, faces)
         tokens, token_mask = self._with_patches(faces, face_mask, patch_pixels, patch_counts)
         pooled, shares = self.pooling(tokens, token_mask, scene, scene_mask)
         if self.config.join == "both":
@@ -207,7 +211,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
 
     def _scene_tokens(
         self,
-        pixels: torch.Tensor | None,
+        image_features: torch.Tensor | None,
         feature: torch.Tensor | None,
         mask: torch.Tensor | None,
         faces: torch.Tensor,
@@ -215,9 +219,9 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         """The scene as it is (photos, 0 or 1, scene width), as tokens (photos, 0 or 1, width), and their mask."""
         photos = len(faces)
         if self.config.scene == "image":
-            if pixels is None:
+            if image_features is None:
                 raise ValueError("this model needs pixel_values")
-            raw = self.scene_backbone(pixels)[:, None]
+            raw = image_features[:, None]
             mask = torch.ones(photos, 1, dtype=torch.bool, device=raw.device)
         elif self.config.scene == "feature":
             if feature is None:

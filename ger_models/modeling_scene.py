@@ -36,15 +36,22 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         return self.backbone(pixel_values)
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> ImageClassifierOutput:
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+    ) -> ImageClassifierOutput:
         """Classify photos.
 
         Args:
             pixel_values: (batch, 3, height, width), as the processor makes them.
             labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
+            image_features: (batch, width), the backbone's output for `pixel_values` where it is known already.
 
         Returns:
             `loss` (a scalar, if labels were given) and `logits` (batch, classes).
         """
-        logits = self.head(self.dropout(self.features(pixel_values)))
+        features = self.features(pixel_values) if image_features is None else image_features
+        logits = self.head(self.dropout(features))
         return ImageClassifierOutput(loss=self.classification_loss(logits, labels), logits=logits)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ger_datasets.support.command_line import run
-from ger_models.conversion.convert import convert
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +27,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_models.conversion.convert import convert
+
     class_names = [name.strip() for name in arguments.class_names.split(",")]
     report = convert(arguments.checkpoint, arguments.preset, arguments.output_dir, class_names)
     for name, reason in report["dropped"].items():

@@ -1,4 +1,4 @@
-"""From nothing to a trained model and a report, on photos drawn by code; with --photos, answers to yours too.
+"""Train a model on photos drawn by code and write a report; with --photos, answer your own photos too.
 
 python scripts/demo.py
 python scripts/demo.py --photos party.jpg team.jpg
@@ -14,7 +14,6 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 
@@ -24,18 +23,20 @@ MODEL = "features_crossvit"  # learns in seconds on a CPU
 
 @dataclass
 class Arguments:
-    output_dir: Path = field(default=Path("demo"), metadata={"help": "New folder for everything the demo makes."})
-    photos: list[Path] | None = field(default=None, metadata={"help": "Photos of your own, answered by starter."})
-    train: int = field(default=150, metadata={"help": "Photos drawn to learn from."})
-    test: int = field(default=45, metadata={"help": "Photos drawn to validate on, and as many again to test on."})
-    epochs: int | None = field(default=None, metadata={"help": "Default: the model's recipe."})
-    seed: int = field(default=0, metadata={"help": "Of the drawing and of the training."})
+    output_dir: Path = field(default=Path("demo"), metadata={"help": "New folder for all results."})
+    photos: list[Path] | None = field(default=None, metadata={"help": "Your own photos, for the starter checkpoint."})
+    train: int = field(default=150, metadata={"help": "Drawn training photos."})
+    test: int = field(default=45, metadata={"help": "Drawn validation photos, and as many test photos."})
+    epochs: int | None = field(default=None, metadata={"help": "Training epochs. Default: from the model's recipe."})
+    seed: int = field(default=0, metadata={"help": "Random seed of the drawing and the training."})
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_datasets.sample.drawing import draw_sample
+
     folder = arguments.output_dir
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not empty: choose another --output_dir, or move what is there away")
+        raise UserError(f"{folder} is not empty: choose another --output_dir, or move its files")
     if min(arguments.train, arguments.test) < 3:
         raise UserError(
             f"--train and --test must be 3 or more, one photo a class, not {arguments.train}, {arguments.test}"
@@ -58,7 +59,7 @@ def main(arguments: Arguments) -> dict:
     say("4/5 predicting")
     script("predict.py", model=model, dataset=dataset, split="test", output=table)
     if arguments.photos is not None:
-        # not by this model, which knows drawings alone
+        # not with this model, which was trained on drawings only
         script("answer.py", photos=arguments.photos, output_dir=folder / "pictures")
 
     say("5/5 scoring")
@@ -92,7 +93,7 @@ def script(name: str, **options: object) -> dict:
     for line in lines[:-1]:
         say(line)
     if code != 0:
-        say(f"{name} ended with exit code {code}; its message stands above")
+        say(f"{name} failed with exit code {code}; see its message above")
         sys.exit(code)
     return json.loads(lines[-1])
 

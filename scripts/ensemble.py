@@ -14,15 +14,8 @@ from typing import Any
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
-from ger_models.conversion.ensemble_checkpoint import (
-    check_folder,
-    member_checkpoints,
-    write_checkpoint,
-    write_ensemble,
-)
 from ger_models.evaluation.ensemble.methods import METHODS, Options
-from ger_models.evaluation.ensemble.selection import select_ensemble
-from ger_models.evaluation.joining import read_members
+from ger_models.weighting import COMBINATIONS
 
 logger = logging.getLogger(__name__)
 
@@ -36,25 +29,26 @@ class Arguments:
     method: str | None = field(
         default=None, metadata={"help": f"{', '.join(METHODS)}. Default: simplex, or given with --weights."}
     )
-    select: str = field(default="validation", metadata={"help": "The split that the weights are chosen on."})
-    report: str = field(default="test", metadata={"help": "The split that the ensemble is scored on, once."})
-    step: float = field(default=0.05, metadata={"help": "The step of simplex's grid; it must divide 1."})
+    select: str = field(default="validation", metadata={"help": "Split that the weights are chosen on."})
+    report: str = field(default="test", metadata={"help": "Split that the ensemble is scored on, once."})
+    step: float = field(default=0.05, metadata={"help": "Grid step of simplex; it must divide 1."})
     on: str | None = field(
-        default=None, metadata={"help": "What is weighted: logits or probabilities. Default: as the method does."}
+        default=None, metadata={"help": f"What is combined: {' or '.join(COMBINATIONS)}. Default: the method's."}
     )
     weights: list[float] | None = field(default=None, metadata={"help": "Weights of your own, one for each member."})
     allow_selection_on_report: bool = field(
-        default=False, metadata={"help": "Choose on the split that is reported on; the result is marked as such."}
+        default=False, metadata={"help": "Allow --select to be --report; the result is marked."}
     )
     nested_folds: int = field(
-        default=5, metadata={"help": "Of the cross-validation that tells what to expect; 0 turns it off."}
+        default=5,
+        metadata={"help": "Folds of nested cross-validation, which estimates the accuracy on new photos; 0: none."},
     )
-    seed: int = field(default=0, metadata={"help": "Of the folds of cross-validation."})
+    seed: int = field(default=0, metadata={"help": "Random seed for the cross-validation folds."})
     members: list[str] | None = field(
         default=None,
         metadata={
-            "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. The "
-            "word recorded stands for the names in the tables, at the revisions that were predicted with."
+            "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. "
+            "`recorded`: the checkpoints that the tables name, at the revisions that made the predictions."
         },
     )
     class_names: str | None = field(
@@ -69,6 +63,15 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
+    from ger_models.conversion.ensemble_checkpoint import (
+        check_folder,
+        member_checkpoints,
+        write_checkpoint,
+        write_ensemble,
+    )
+    from ger_models.evaluation.ensemble.selection import select_ensemble
+    from ger_models.evaluation.joining import read_members
+
     folder = arguments.output_dir
     check_folder(folder, arguments.select, arguments.report)
     class_names = arguments.class_names and [name.strip() for name in arguments.class_names.split(",")]
@@ -97,8 +100,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
         for split, figures in account["figures"].items()
         if figures is not None or split == arguments.report
     }
-    for split, told in accuracies.items():
-        logger.info("%s accuracy: %s", split, told["accuracy"])
+    for split, figures in accuracies.items():
+        logger.info("%s accuracy: %s", split, figures["accuracy"])
     expected = account["nested_cross_validation"]
     return {
         "weights": account["weights"] if account["weights"] is not None else account["coefficients"],

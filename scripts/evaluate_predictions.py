@@ -12,18 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
-from ger_models.evaluation.ensemble.weighted import described, in_order, read_ensemble
-from ger_models.evaluation.joining import read_members
-from ger_models.evaluation.predictions import Predictions
-from ger_models.evaluation.report.card import add_to_card
-from ger_models.evaluation.report.shown_photos import read_pictures
-from ger_models.evaluation.report.writing import write_report
-from ger_models.evaluation.submission import write_submission
+
+if TYPE_CHECKING:
+    from ger_models.evaluation.ensemble.ensemble import Ensemble
+    from ger_models.evaluation.predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
@@ -37,27 +34,28 @@ class Arguments:
         default=None, metadata={"help": "Folder for the report; an earlier report in it is replaced."}
     )
     split: list[str] | None = field(
-        default=None, metadata={"help": "The splits to score; may be left out where the tables hold only one."}
+        default=None, metadata={"help": "The splits to score. Default: the only one of the tables."}
     )
     weights: list[float] | None = field(
-        default=None, metadata={"help": "Score the ensemble too: how much each model's logits count, one for each."}
+        default=None, metadata={"help": "Score their ensemble too: a weight for the logits of each model."}
     )
     ensemble: Path | None = field(
         default=None,
-        metadata={"help": "The same as the ensemble.json says that ensemble.py wrote: weighted or stacked."},
+        metadata={"help": "Score the ensemble in an ensemble.json of ensemble.py too."},
     )
     dataset: str | None = field(
-        default=None, metadata={"help": "Prepared dataset that the photos of the mistakes are taken from."}
+        default=None, metadata={"help": "Prepared dataset to take the photos of the mistakes from."}
     )
     without_images: bool = field(default=False, metadata={"help": "Leave photos out of the page."})
     most_mistakes: int = field(
         default=20, metadata={"help": "How many of the most confident mistakes the report lists."}
     )
     model_card: Path | None = field(
-        default=None, metadata={"help": "README.md of a checkpoint, to put the figures of the first model into."}
+        default=None, metadata={"help": "README.md of a checkpoint; the figures of the first model are added to it."}
     )
     submission: Path | None = field(
-        default=None, metadata={"help": "New folder for NAME.txt files with the classes, as the 2018 challenge wants."}
+        default=None,
+        metadata={"help": "New folder for NAME.txt files, the format of the EmotiW 2018 challenge."},
     )
 
     def __post_init__(self) -> None:
@@ -70,13 +68,20 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
+    from ger_models.evaluation.ensemble.applying import apply, in_order
+    from ger_models.evaluation.joining import read_members
+    from ger_models.evaluation.report.card import add_to_card
+    from ger_models.evaluation.report.shown_photos import read_pictures
+    from ger_models.evaluation.report.writing import write_report
+    from ger_models.evaluation.submission import write_submission
+
     members = read_members(arguments.predictions)
     splits = arguments.split or only_split(members)
-    ensemble = made_of(arguments, members)
+    ensemble = read_ensemble(arguments, members)
     models = members
     if ensemble is not None:
-        members = in_order(members, ensemble["members"])
-        models = [described(members, ensemble, splits), *members]
+        members = in_order(members, ensemble.members)
+        models = [apply(ensemble, members, splits), *members]
     figures: dict[str, Any] = {}
     if arguments.output_dir is not None:
         show = None
@@ -84,11 +89,17 @@ def main(arguments: Arguments) -> dict[str, Any]:
             show = partial(read_pictures, arguments.dataset, splits)
         dataset = "" if arguments.dataset is None else public_name(arguments.dataset)
         report = write_report(
-            arguments.output_dir, models, splits, None, arguments.most_mistakes, ensemble, dataset, show
+            arguments.output_dir,
+            models,
+            splits,
+            most_mistakes=arguments.most_mistakes,
+            ensemble=None if ensemble is None else ensemble.to_dict(),
+            dataset=dataset,
+            show=show,
         )
         if arguments.model_card is not None:
             add_to_card(arguments.model_card, report, dataset)
-        figures = told(report, arguments.output_dir / "report.html")
+        figures = summary(report, arguments.output_dir / "report.html")
     if arguments.submission is not None:
         write_submission(arguments.submission, models[0].select(splits[0]))
         figures |= {"model": models[0].model, "split": splits[0], "submission": str(arguments.submission)}
@@ -96,22 +107,24 @@ def main(arguments: Arguments) -> dict[str, Any]:
 
 
 def only_split(members: Sequence[Predictions]) -> list[str]:
-    """The one split of the tables; several are the user's to choose from."""
+    """The split of the tables, if they hold only one."""
     names = list(dict.fromkeys(split for member in members for split in member.split_names))
     if len(names) > 1:
         raise UserError(f"the table holds the splits {listing(names)}; choose one with --split")
     return names
 
 
-def made_of(arguments: Arguments, members: Sequence[Predictions]) -> dict[str, Any] | None:
-    """How the ensemble that is asked for is made of the members; None if none is."""
+def read_ensemble(arguments: Arguments, members: Sequence[Predictions]) -> Ensemble | None:
+    """The ensemble of --weights or --ensemble, if any."""
+    from ger_models.evaluation.ensemble.ensemble import Ensemble
+
     if arguments.weights is not None:
-        return {"method": "given", "members": [member.model for member in members], "weights": arguments.weights}
-    return None if arguments.ensemble is None else read_ensemble(arguments.ensemble)
+        return Ensemble("given", weights=arguments.weights, members=[member.model for member in members])
+    return None if arguments.ensemble is None else Ensemble.read(arguments.ensemble)
 
 
-def told(report: dict[str, Any], page: Path) -> dict[str, Any]:
-    """The figures of the last line: those of the first result, then the accuracy of every other."""
+def summary(report: dict[str, Any], page: Path) -> dict[str, Any]:
+    """The figures for the last line of stdout: those of the first result, then the accuracy of every other."""
     if report["note"]:
         logger.warning("note: %s", report["note"])
     for result in (report, *report["others"]):

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.repository_names import public_name
-from ger_models.conversion.export import export
-from ger_models.inference.checkpoints import load_checkpoint
 
 
 @dataclass
@@ -21,6 +19,9 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_models.conversion.export import export
+    from ger_models.inference.checkpoints import load_checkpoint
+
     model, processor = load_checkpoint(arguments.model)
     figures = export(model, processor, arguments.output)
     class_names = [model.config.id2label[i] for i in range(model.config.num_labels)]

@@ -10,18 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from accelerate import PartialState
-
-from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.command_line import run
-from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.repository_names import public_name
-from ger_models.conversion.group_answer import LABELS, choose_answer, face_probabilities
-from ger_models.inference.checkpoints import load_checkpoint
-from ger_models.inference.saving import put_files
-from ger_models.modeling_expression import GerExpressionForImageClassification
 
 
 @dataclass
@@ -34,6 +25,16 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    import torch
+    from accelerate import PartialState
+
+    from ger_datasets.loading.splits import load_splits
+    from ger_datasets.support.devices import choose_device
+    from ger_models.conversion.group_answer import LABELS, choose_answer, face_probabilities
+    from ger_models.inference.checkpoints import load_checkpoint
+    from ger_models.inference.saving import put_files
+    from ger_models.modeling_expression import GerExpressionForImageClassification
+
     if arguments.output_dir.exists() and any(arguments.output_dir.iterdir()):
         raise UserError(f"{arguments.output_dir} is not empty: choose another --output_dir")
     model, processor = load_checkpoint(arguments.model)

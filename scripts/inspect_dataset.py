@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ger_datasets.inspection.run import inspect_dataset
 from ger_datasets.support.command_line import run
 
 
@@ -22,6 +21,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_datasets.inspection.run import inspect_dataset
+
     return inspect_dataset(arguments.dataset, arguments.output, arguments.photos_per_class)
 
 

@@ -14,24 +14,18 @@ import ger_datasets.support.openmp  # noqa: F401 - before torch
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-
-from accelerate import PartialState
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
-from ger_datasets.loading.revision import dataset_revision
-from ger_datasets.loading.splits import load_splits
-from ger_datasets.preparation.card import read_notice
 from ger_datasets.support.command_line import run
-from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import UserError, listing
-from ger_models.inference.checkpoints import STARTER_NAME
-from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
-from ger_models.inference.members import Members
-from ger_models.inference.pictures import PREDICTIONS
-from ger_models.inference.predict_run import Run, Source, alone_with, table_paths
-from ger_models.pipeline_ger import FaceColumns
+from ger_models.starter import STARTER_NAME
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from ger_models.inference.members import Members
+    from ger_models.inference.predict_run import Source
 
 
 @dataclass
@@ -45,29 +39,29 @@ class Arguments:
     )
     dataset: str | None = field(default=None, metadata={"help": "Prepared dataset: a folder or a Hub repository."})
     split: list[str] = field(
-        default_factory=lambda: ["test"], metadata={"help": "Which splits of the dataset. Default: test."}
+        default_factory=lambda: ["test"], metadata={"help": "Splits of the dataset. Default: test."}
     )
     photos: list[Path] | None = field(
-        default=None, metadata={"help": "Photos of your own instead: files, or folders with all that is in them."}
+        default=None, metadata={"help": "Photos instead of a dataset: files, or folders, searched recursively."}
     )
     videos: list[Path] | None = field(
-        default=None, metadata={"help": "Videos instead: files, or folders. Their key frames are predicted on."}
+        default=None, metadata={"help": "Videos instead of a dataset: files or folders. Predicts on their key frames."}
     )
     every: int | None = field(
-        default=None, metadata={"help": "Of videos, every so many-th frame instead of the key frames."}
+        default=None, metadata={"help": "Videos: predict on every N-th frame instead of the key frames."}
     )
     output: list[Path] | None = field(
-        default=None, metadata={"help": "The predictions table, a Parquet file; with several models one for each."}
+        default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
     )
     output_dir: Path | None = field(
         default=None,
-        metadata={"help": "Folder for the tables, MODEL.parquet; of photos for pictures and predictions.parquet."},
+        metadata={"help": "Folder for the tables, MODEL.parquet; with --photos for pictures and predictions.parquet."},
     )
     whole_face: bool = field(
-        default=False, metadata={"help": "Each photo is one face, from edge to edge: for folders of crops."}
+        default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
-    batch_size: int = field(default=16, metadata={"help": "Photos per forward."})
+    batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
     def __post_init__(self) -> None:
@@ -97,7 +91,14 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
-    state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
+    from accelerate import PartialState
+    from tqdm import tqdm
+
+    from ger_datasets.support.devices import choose_device
+    from ger_models.inference.members import Members
+    from ger_models.inference.predict_run import Run, alone_with
+
+    state = PartialState(cpu=True, timeout=timedelta(days=30))  # processes may finish hours apart
     device = choose_device(arguments.device, state)
     members = Members(arguments.model, device)
     source = make_source(arguments, members, device, state)
@@ -105,9 +106,9 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     main_process = state.is_main_process
     with alone_with(tables, main_process):
         work = Run(members, source, tables, pictures, arguments.batch_size)
-        state.wait_for_everyone()  # before anything is written, all have seen what is left to do
+        state.wait_for_everyone()  # no process writes before all have listed the missing parts
         if main_process:
-            work.tell()
+            work.report_progress()
         mine = work.open_parts[state.process_index :: state.num_processes]
         bar = tqdm(total=work.photos(mine), unit="photo", desc="predicting", mininterval=0.5, disable=not main_process)
         for number in mine:
@@ -119,7 +120,14 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 
 
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
-    """What is predicted on, in parts; faces are looked for once for all models."""
+    """What is predicted on, in parts; faces are detected once for all models."""
+    from ger_datasets.loading.revision import dataset_revision
+    from ger_datasets.loading.splits import load_splits
+    from ger_datasets.preparation.card import read_notice
+    from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
+    from ger_models.inference.predict_run import Source
+    from ger_models.pipeline_ger import FaceColumns
+
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
     if arguments.photos is not None:
@@ -141,7 +149,10 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
 
 def destinations(arguments: Arguments) -> tuple[list[Path], list[Path] | None]:
-    """The models' tables, and the folders of their pictures if there are to be any."""
+    """The models' tables, and the folders of their pictures, if any."""
+    from ger_models.inference.pictures import PREDICTIONS
+    from ger_models.inference.predict_run import table_paths
+
     if arguments.output is not None:
         return arguments.output, None
     folder = arguments.output_dir

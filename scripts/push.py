@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ger_datasets.preparation.push import push_dataset
 from ger_datasets.support.command_line import run
 
 
@@ -26,6 +25,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_datasets.preparation.push import push_dataset
+
     return push_dataset(arguments.dataset, arguments.repo, arguments.private, arguments.revision)
 
 

@@ -13,9 +13,12 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ger_datasets.support.command_line import run
-from ger_models.training.experiment_file import Run, read_graph
+
+if TYPE_CHECKING:
+    from ger_models.training.experiment_file import Run
 
 logger = logging.getLogger(__name__)
 TRAIN = Path(__file__).with_name("train.py")
@@ -28,6 +31,8 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> dict:
+    from ger_models.training.experiment_file import read_graph
+
     states: dict[str, str] = {}
     for each in read_graph(arguments.config):
         after = f" after {', '.join(each.needs)}" if each.needs else ""

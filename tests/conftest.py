@@ -21,6 +21,8 @@ import pytest
 import torch
 from PIL import Image
 
+import ger_models  # noqa: F401 - registers the models, before a script that a test loads defers that
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"  # real photos, for those who have them
 

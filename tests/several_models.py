@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from ger_models.evaluation.ensemble.weighted import weighted
+from ger_models.evaluation.ensemble.applying import apply
+from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.evaluation.predictions import Predictions
 from ger_models.evaluation.report.mistakes import Picture
 
@@ -47,7 +48,7 @@ def models(rows: int = 80, names: Sequence[str] = NAMES, **changes: object) -> l
                 face_attention=[[0.4, 0.2][: row % 4] for row in range(2 * rows)] if seed == 0 else None,
             )
         )
-    together = weighted(members, WEIGHTS, SPLITS)
+    together = apply(Ensemble("given", weights=WEIGHTS), members, SPLITS)
     return [replace(each, **changes) for each in (together, *members)]
 
 

@@ -178,9 +178,9 @@ def test_commands_and_paths(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert command(["push"])[0] == str(scripts / "push.py")
     assert command(["./push"]) == [str(scripts / "answer.py"), "./push"]
     for words, told in {
-        ("fly",): "'fly' is neither a photo or folder that is there, nor a command: there are answer, convert",
+        ("fly",): "'fly' is neither .* nor a command: the commands are answer, convert",
         ("fly", "--model", "team"): "'fly' is neither",
-        ("--json", "party.jpg"): "--json stands first: name photos and folders first",
+        ("--json", "party.jpg"): "--json comes first: name photos and folders first",
     }.items():
         with pytest.raises(UserError, match=told):
             command(words)

@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on(
     del written[:]
     code, _, log = run_script(*call, *both)
     assert code == 0, log
-    assert "going on where an earlier run was stopped: 1 of 5 parts" in log
+    assert "resuming an interrupted run: 1 of 5 parts" in log
     assert written == [1, 2, 2, 3, 3, 4, 4]
     assert not list(tmp_path.glob(".*"))
     for name, table in zip(models, "ab", strict=True):

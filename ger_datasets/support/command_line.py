@@ -1,8 +1,10 @@
 """What every script does around its work: parse one dataclass, log to stderr, end in one line of JSON.
 
-The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 something the user can
-mend, told in one line on stderr; 130 interrupted; 141 stdout was closed; 143 told to end (SIGTERM); 1 anything else,
-with a traceback, because that is a bug.
+The last line of stdout is one JSON object with the run's figures. Exit codes: 0 success; 2 a user error, explained in
+one line on stderr; 130 interrupted (Ctrl-C); 141 stdout was closed; 143 terminated (SIGTERM); 1 anything else, with
+a traceback, because that is a bug.
+
+Scripts import this module before `ger_models`: it defers the registration of the models (see `startup`).
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from . import startup
 from .errors import UserError, escaped
+
+startup.register_models = False
 
 Arguments = TypeVar("Arguments")
 
 
 class Escaping(logging.Formatter):
-    """What names in other people's files hold must not move the cursor of a terminal, nor recolour it."""
+    """Escapes control characters, which file names may contain, so that they cannot act on a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record's text, each of its lines escaped."""
@@ -37,9 +42,9 @@ def run(
 ) -> NoReturn:
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
-    `main` returns the figures, or None on a process that has nothing to report (all but the first of many). A class
-    attribute `first` of `arguments` names the option that a first word without dashes is meant for; `at_once` says
-    that there is nothing to clear away, so that Ctrl-C and SIGTERM end the process without waiting for its threads.
+    `main` returns the figures, or None in a process that has nothing to report (all but the main process). The class
+    attribute `first` of `arguments` names the option that leading words without dashes belong to. With `at_once`,
+    there is nothing to clean up, so Ctrl-C and SIGTERM end the process without waiting for its threads.
     """
     argv = sys.argv[1:] if argv is None else argv
     first = getattr(arguments, "first", None)
@@ -65,7 +70,7 @@ def run(
     at_once = getattr(arguments, "at_once", False)
 
     def end(number: int, frame: FrameType | None) -> None:
-        """Unwind, so that what is half written is cleared away; a forked worker has nothing to clear."""
+        """Unwind, so that unfinished files are removed; a forked worker has none."""
         if os.getpid() != process:
             os._exit(128 + number)
         if at_once:

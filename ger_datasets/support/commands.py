@@ -1,15 +1,14 @@
-"""`group-emotion PHOTO_OR_FOLDER ...` answers photos, and `group-emotion NAME ...` runs a script, with or without a
-checkout.
+"""The console command: `group-emotion PHOTO_OR_FOLDER ...` answers photos, `group-emotion NAME ...` runs a script.
 
     group-emotion party.jpg team/                               is python scripts/answer.py party.jpg team/
     group-emotion                                               lists the scripts
     group-emotion prepare --help                                is python scripts/prepare.py --help
     accelerate launch "$(group-emotion --path train)" ...       is accelerate launch scripts/train.py ...
 
-A script's name wins over a file or folder that is called the same: `./predict` is the folder.
+A script's name takes precedence over a file or folder of the same name: `./predict` is the folder.
 
-In a checkout, and where it is installed as editable, these are the files in `scripts`; elsewhere the copies that were
-installed beside the package.
+In a checkout or an editable install, these are the files in `scripts`; otherwise the copies installed with the
+package.
 """
 
 from __future__ import annotations
@@ -89,9 +88,9 @@ def command(words: Sequence[str]) -> list[str]:
     if any(word.startswith(ADDRESSES) or Path(word).exists() for word in named):
         return [str(script(ANSWER)), *words]
     if not named:
-        raise UserError(f"{words[0]} stands first: name photos and folders first, or a command of {', '.join(files)}")
+        raise UserError(f"{words[0]} comes first: name photos and folders first, or a command of {', '.join(files)}")
     raise UserError(
-        f"{words[0]!r} is neither a photo or folder that is there, nor a command: there are {', '.join(files)}"
+        f"{words[0]!r} is neither an existing photo or folder nor a command: the commands are {', '.join(files)}"
     )
 
 

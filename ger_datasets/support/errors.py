@@ -67,5 +67,11 @@ def printable(name: str | Path) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, of at most 300 letters."""
-    return " ".join(str(error).split())[:300]
+    """What went wrong, in one line of at most 300 letters: of an OSError the reason without the path, of an error
+    without a message its type.
+
+    >>> one_line(FileNotFoundError(2, "No such file or directory", "a.txt")), one_line(KeyError())
+    ('No such file or directory', 'KeyError')
+    """
+    reason = error.strerror if isinstance(error, OSError) else ""
+    return " ".join((reason or str(error)).split())[:300] or type(error).__name__

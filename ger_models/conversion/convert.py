@@ -18,7 +18,7 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing
 
 from ..configuration_ger import GerFaceConfig, GerSceneConfig
-from ..inference.saving import UNFINISHED, disk_told, put_files
+from ..inference.saving import UNFINISHED, disk_errors, put_files
 from ..presets import ALIASES, PRESETS, build
 from ..sharing.model_card import HOW, USE
 from .old_checkpoints import OldCheckpoint, read_checkpoint
@@ -104,7 +104,7 @@ def convert(checkpoint: Path, preset: str, output_dir: Path, class_names: Sequen
         write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
         write_text(folder / "README.md", _card(name, report))
 
-    with disk_told(output_dir):
+    with disk_errors(output_dir):
         put_files(output_dir, write)
     return report
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder
 
-from ..evaluation.ensemble.selection import FORMAT, Selected
+from ..evaluation.ensemble.ensemble import FORMAT
+from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
 from ..evaluation.report.card import render_card
 from ..evaluation.report.writing import make_report
-from ..inference.checkpoints import checkpoint_place, load_checkpoint
-from ..inference.revisions import model_revision
-from ..inference.saving import disk_told, put_files
-from ..modeling_ensemble import GerEnsembleForImageClassification
-from ..sharing.model_card import HOW, USE
+from ..starter import checkpoint_place
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +40,7 @@ def write_ensemble(folder: Path, chosen: Selected) -> dict[str, str]:
     Raises:
         UserError: they cannot be written.
     """
-    write_text(folder / ACCOUNT, json.dumps(chosen.account, indent=1) + "\n")  # first: it marks the others as ours
+    chosen.ensemble.write(folder / ACCOUNT)  # first: it marks the others as ours
     written = {}
     for table in (chosen.fitted_on, chosen.predictions):  # one of the same name where the split is the same
         path = folder / f"{table.splits[0]}.parquet"
@@ -82,6 +78,9 @@ def _recorded(name: str, revision: str) -> str | None:
         if not revision:
             logger.warning("the predictions of %s name no revision: its main branch is taken as it is now", name)
         return revision or None
+    from ..inference.checkpoints import load_checkpoint
+    from ..inference.revisions import model_revision
+
     found = model_revision(name, *load_checkpoint(name)) if revision else ""
     if found != revision:
         raise UserError(
@@ -104,29 +103,31 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
     Raises:
         UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
     """
-    account, names = chosen.account, [name for name, _ in checkpoints]
+    from ..inference.checkpoints import load_checkpoint
+    from ..inference.saving import disk_errors, put_files
+    from ..modeling_ensemble import GerEnsembleForImageClassification
+
+    ensemble, names = chosen.ensemble, [name for name, _ in checkpoints]
     stacking = None
-    if account["coefficients"] is not None:
-        stacking = {name: account[name] for name in ("coefficients", "intercept")}
+    if ensemble.coefficients is not None:
+        stacking = {"coefficients": ensemble.coefficients, "intercept": ensemble.intercept}
     try:
         model, processor = read_from_hub(
             ", ".join(names),
             lambda: GerEnsembleForImageClassification.from_members(
-                names, account["weights"], account["on"], stacking, [revision for _, revision in checkpoints]
+                names, ensemble.weights, ensemble.on, stacking, [revision for _, revision in checkpoints]
             ),
         )
     except Exception as error:  # of another's files transformers makes a dozen kinds
         for name in names:
             load_checkpoint(name)  # says which file it is, if it is one of a single member
-        raise UserError(
-            f"no ensemble can be made of {', '.join(names)}: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise UserError(f"no ensemble can be made of {', '.join(names)}: {one_line(error)}") from error
     known = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    if known != account["class_names"]:
+    if known != ensemble.class_names:
         raise UserError(
-            f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(account['class_names'])}"
+            f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(ensemble.class_names)}"
         )
-    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), account["note"])))
+    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), chosen.predictions.note)))
     model.config.notice = "; ".join(notes)
     card = ensemble_card(chosen)
 
@@ -135,13 +136,15 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
         processor.save_pretrained(made)
         write_text(made / "README.md", card)
 
-    with disk_told(folder / CHECKPOINT):
+    with disk_errors(folder / CHECKPOINT):
         put_files(folder / CHECKPOINT, write)
     return str(folder / CHECKPOINT)
 
 
 def ensemble_card(chosen: Selected) -> str:
     """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
+    from ..sharing.model_card import HOW, USE
+
     account: Mapping[str, Any] = chosen.account
     revisions = zip(account["members"], account["model_revisions"], strict=True)
     members = [f"{name} (revision {revision})" if revision else name for name, revision in revisions]

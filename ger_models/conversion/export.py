@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
 
-from ..inference.saving import disk_told
+from ..inference.saving import disk_errors
 from ..modeling_face import GerFaceForImageClassification
 from ..modeling_scene import GerSceneForImageClassification
 from ..processing_ger import GerProcessor
@@ -113,7 +113,7 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
     wrapper = traced(model).eval()
     temporary = output.with_name(f".{uuid.uuid4().hex}{output.suffix}")
     try:
-        with disk_told(output):
+        with disk_errors(output):
             output.parent.mkdir(parents=True, exist_ok=True)
             run = writers[output.suffix](wrapper, batches[0], names, temporary)
         with torch.inference_mode():
@@ -121,7 +121,7 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
             difference = float(torch.cat(apart).abs().max())
         if not difference <= MAX_DIFFERENCE:
             raise UserError(f"the exported model's logits differ by {difference:.2g}, more than {MAX_DIFFERENCE:g}")
-        with disk_told(output):
+        with disk_errors(output):
             os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

@@ -116,5 +116,5 @@ def compare_models(first: Predictions, second: Predictions, split: str, **option
         UserError: they cannot be joined, or no photo has a label.
     """
     one, other = join([first, second], split)
-    told = compare(one.labels, one.logits, other.logits, groups=one.groups, **options)
-    return {"models": [first.model, second.model], "split": split, **told}
+    result = compare(one.labels, one.logits, other.logits, groups=one.groups, **options)
+    return {"models": [first.model, second.model], "split": split, **result}

@@ -21,7 +21,7 @@ def read_members(paths: Sequence[str | Path], class_names: Sequence[str] | None 
     """The models in some files, in the order of the files: one of each predictions table, all of each `.npz` archive.
 
     Archives hold no class names: they are taken to be `class_names` or, if that is None, those of the first table.
-    Models of one name are told apart by their files' names.
+    Models of the same name get their files' names added.
 
     Raises:
         UserError: a file cannot be read, or there is none.
@@ -36,7 +36,7 @@ def read_members(paths: Sequence[str | Path], class_names: Sequence[str] | None 
     members = [
         (predictions, Path(path).stem) for path, found in zip(paths, each, strict=True) for predictions in found
     ]
-    names = _told_apart(_told_apart([predictions.model for predictions, _ in members], [stem for _, stem in members]))
+    names = _distinct(_distinct([predictions.model for predictions, _ in members], [stem for _, stem in members]))
     files = [Path(path).name for path, found in zip(paths, each, strict=True) for _ in found]
     return [
         replace(predictions, model=name, file=file)
@@ -54,7 +54,7 @@ def join(members: Sequence[Predictions], split: str) -> list[Predictions]:
 
     Raises:
         UserError: a member has no such split, other photos, other classes, another label for a photo, or rows that
-            cannot be told to belong together; the message says how many, and gives examples.
+            cannot be matched; the message says how many, and gives examples.
     """
     try:
         return _joined(members, split)
@@ -126,7 +126,7 @@ def _check_positions(first: Predictions, other: Predictions, nameless: Sequence[
         without, named = (first, other) if nameless[0] else (other, first)
         raise UserError(
             f"the {split} rows of {without.model} have no ids or file names, those of {named.model} have: they cannot "
-            f"be told to be of the same photos; add an array filename_{split} to the archive of {without.model}"
+            f"be matched; add an array filename_{split} to the archive of {without.model}"
         )
     if len(first) != len(other):
         raise UserError(
@@ -164,13 +164,13 @@ def _are_file_names(ids: Sequence[str]) -> bool:
     return all("/" not in name or PurePosixPath(name).suffix.lower() in SUFFIXES for name in ids)
 
 
-def _told_apart(names: Sequence[str], marks: Sequence[str] | None = None) -> list[str]:
+def _distinct(names: Sequence[str], marks: Sequence[str] | None = None) -> list[str]:
     """The names, those that recur with their mark, or their number where there are no marks."""
     counts = Counter(names)
     seen: Counter[str] = Counter()
-    told = []
+    distinct = []
     for i, name in enumerate(names):
         seen[name] += 1
         mark = marks[i] if marks else str(seen[name])
-        told.append(f"{name} ({mark})" if counts[name] > 1 else name)
-    return told
+        distinct.append(f"{name} ({mark})" if counts[name] > 1 else name)
+    return distinct

@@ -39,9 +39,10 @@ from datasets import ClassLabel, Features, List, Value
 from ger_datasets.prepared import ODD_NOTES
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.atomic_files import replacing
-from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing, one_line
 
-UNKNOWN_FACES = -1
+from .metrics.group_emotion.figures import UNKNOWN_FACES
+
 NOTE_KEY = b"ger_note"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
 OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention")
@@ -72,9 +73,9 @@ class Predictions:
         model_revision: the commit or another mark of the model's weights; empty where it is not known.
         dataset_revision: the same of the dataset.
         face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
-            not tell; or None.
-        source: what tells the file that this was read from; not written.
-        file: what messages call that file; not written.
+            not have them; or None.
+        source: the file that this was read from; not written.
+        file: its name in messages; not written.
 
     Raises:
         UserError: on construction, where the parts do not fit together; the message says which and how.
@@ -266,7 +267,7 @@ def read_predictions(path: str | Path) -> Predictions:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable Parquet file ({reason}); write it again with predict.py") from error
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; name a Parquet file") from error
+        raise UserError(f"cannot read {path}: {one_line(error)}; name a Parquet file") from error
 
 
 def _columns(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing, one_line
 
 from .joining import photo_name
 from .predictions import Predictions, is_position
@@ -49,8 +49,6 @@ def write_submission(folder: str | Path, predictions: Predictions) -> None:
             (temporary / f"{name}.txt").write_text(f"{predictions.class_names[best]}\n", encoding="utf-8")
         os.replace(temporary, folder)
     except OSError as error:
-        raise UserError(
-            f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
-        ) from error
+        raise UserError(f"cannot write {folder}: {one_line(error)}; choose another place or free it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

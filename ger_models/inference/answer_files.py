@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import PreTrainedConfig
 
 from ger_datasets.support.atomic_files import replacing
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 
 from ..configuration_ger import EXPRESSIONS, GROUPS
 from .answers import RECORD, Answer, expression_counts, expression_of, face_weights, faces_line
@@ -22,7 +22,7 @@ from .face_marks import FACE_COLOUR, FaceMark
 from .inputs import free_name
 from .pictures import COLOURS, draw_prediction
 
-FOLDER = "answers"  # where pictures go unless told otherwise
+FOLDER = "answers"  # default folder of the pictures
 JPEG_QUALITY = 90
 
 
@@ -44,7 +44,7 @@ class AnswerFolder:
                 pass
         except OSError as error:
             raise UserError(
-                f"{place or FOLDER} cannot be made: {error.strerror or error}; choose another --output_dir, or none"
+                f"{place or FOLDER} cannot be made: {one_line(error)}; choose another --output_dir, or none"
             ) from error
         self.class_names = [config.id2label[i] for i in range(config.num_labels)]
         self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
@@ -52,35 +52,35 @@ class AnswerFolder:
 
     def add(self, answer: Answer) -> None:
         """Keep an answer, with its picture where the photo could be used; raises UserError if it cannot be written."""
-        told = answer.as_json
+        result = answer.as_json
         if answer.image is not None:
-            told["picture"] = self._draw(answer, answer.image)
+            result["picture"] = self._draw(answer, answer.image)
         try:
             with open(self.path / RECORD, "a", encoding="utf-8") as record:
-                record.write(json.dumps(told) + "\n")
+                record.write(json.dumps(result) + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.path / RECORD}: {error.strerror or error}") from error
+            raise UserError(f"cannot write {self.path / RECORD}: {one_line(error)}") from error
 
     def _draw(self, answer: Answer, image: Image.Image) -> str:
         shown = answer.name.rpartition("/")[2] if "://" in answer.name else answer.name
         stem = free_name(shown.removesuffix(".jpg") or "photo", self._taken)
         self._taken.add(stem)
-        told = answer.told
-        probabilities = np.array([told["scores"][label] for label in self.class_names])
-        marks = self.marks(told)
+        result = answer.result
+        probabilities = np.array([result["scores"][label] for label in self.class_names])
+        marks = self.marks(result)
         buffer = io.BytesIO()
-        picture = draw_prediction(image, marks, probabilities, self.class_names, told["note"], faces_line(told))
+        picture = draw_prediction(image, marks, probabilities, self.class_names, result["note"], faces_line(result))
         picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
         with replacing(self.path / f"{stem}.jpg") as file:
             file.write(buffer.getvalue())
         return f"{stem}.jpg"
 
-    def marks(self, told: Mapping[str, Any]) -> list[FaceMark]:
+    def marks(self, result: Mapping[str, Any]) -> list[FaceMark]:
         """What is drawn at each face: its expression and, where the faces' weights differ, its weight."""
-        weights = face_weights(dict(told))
+        weights = face_weights(dict(result))
         marks = []
-        for i, face in enumerate(told["faces"]):
-            if i >= told["face_count"]:
+        for i, face in enumerate(result["faces"]):
+            if i >= result["face_count"]:
                 marks.append(FaceMark(face["box"], faint=True))
                 continue
             expression = expression_of(face)
@@ -133,18 +133,18 @@ def write_csv(path: Path, answers: Sequence[Answer], class_names: Sequence[str])
     Raises:
         UserError: it cannot be written.
     """
-    counts = [expression_counts(answer.told) if answer.told else {} for answer in answers]
+    counts = [expression_counts(answer.result) if answer.result else {} for answer in answers]
     expressions = list(dict.fromkeys([*EXPRESSIONS, *(name for each in counts for name in each)]))
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(["photo", "label", "score", *class_names, "faces", *expressions, "note", "error"])
     for answer, count in zip(answers, counts, strict=True):
-        told = answer.told
+        result = answer.result
         row: list[object] = [""] * (3 + len(class_names) + len(expressions))
-        if told:
-            scores = [f"{told['scores'][name]:.6f}" for name in class_names]
-            row = [told["label"] or "", f"{told['score']:.6f}", *scores, told["face_count"]]
+        if result:
+            scores = [f"{result['scores'][name]:.6f}" for name in class_names]
+            row = [result["label"] or "", f"{result['score']:.6f}", *scores, result["face_count"]]
             row += [count.get(name, 0) for name in expressions]
-        writer.writerow([answer.name, *row, told.get("note", ""), answer.problem])
+        writer.writerow([answer.name, *row, result.get("note", ""), answer.problem])
     with replacing(path) as file:
         file.write(table.getvalue().encode())

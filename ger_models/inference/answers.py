@@ -32,19 +32,19 @@ class Answer:
     Attributes:
         name: what the photo is called.
         image: the photo, upright, RGB; None where it cannot be used.
-        told: the pipeline's answer; empty where there is none.
+        result: the pipeline's answer; empty where there is none.
         problem: why the photo cannot be used; empty where it can.
     """
 
     name: str
     image: Image.Image | None
-    told: dict[str, Any]
+    result: dict[str, Any]
     problem: str = ""
 
     @property
     def as_json(self) -> dict[str, Any]:
         """The answer as JSON values: the pipeline's, with the photo's name; or its name and the `error`."""
-        return {"photo": self.name, **({"error": self.problem} if self.problem else self.told)}
+        return {"photo": self.name, **({"error": self.problem} if self.problem else self.result)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def find_photos(words: Sequence[str]) -> Photos:
     """The photos that `words` name: files, folders with all that is in them, or http and https addresses.
 
     A file is called as it is named, a folder's as `FOLDER/FILE`; the second of one name gets `-2` after it. Whatever
-    cannot be read is told later, in its turn.
+    cannot be read is reported later, in its turn.
     """
     places: dict[str, Path | str | BadPhoto] = {}
     left_out: dict[str, Counter[str]] = {}
@@ -114,9 +114,9 @@ def answers(pipe: GroupEmotionPipeline, photos: Photos, batch_size: int, whole_f
     asked = {"faces": True, "expressions": True, "whole_face": whole_face, "on_error": "raise"}
     for batch in in_groups(_read(photos), batch_size, BATCH_PIXELS, _pixels):
         rows = [{"image": photo.image, "image_id": photo.name} for photo in batch if photo.image is not None]
-        told = iter(pipe(rows, batch_size=len(rows), **asked) if rows else [])
+        results = iter(pipe(rows, batch_size=len(rows), **asked) if rows else [])
         for photo in batch:
-            yield photo if photo.image is None else Answer(photo.name, photo.image, next(told))
+            yield photo if photo.image is None else Answer(photo.name, photo.image, next(results))
 
 
 def _read(photos: Photos) -> Iterator[Answer]:
@@ -140,23 +140,23 @@ def expression_of(face: dict[str, Any]) -> str:
     return max(expressions, key=expressions.__getitem__, default="")
 
 
-def expression_counts(told: dict[str, Any]) -> Counter[str]:
+def expression_counts(result: dict[str, Any]) -> Counter[str]:
     """How many faces have which expression, the most frequent first."""
-    counts = Counter(filter(None, map(expression_of, told["faces"])))
+    counts = Counter(filter(None, map(expression_of, result["faces"])))
     return Counter(dict(counts.most_common()))
 
 
-def faces_line(told: dict[str, Any]) -> str:
+def faces_line(result: dict[str, Any]) -> str:
     """The faces of an answer in words.
 
     >>> face = {"expressions": {"happy": 0.9, "sad": 0.1}}
     >>> faces_line({"faces": [face, face], "face_count": 2})
     '2 faces: 2 happy'
     """
-    count = told["face_count"]
+    count = result["face_count"]
     if not count:
         return "no face found"
-    expressions = ", ".join(f"{n} {name}" for name, n in expression_counts(told).items())
+    expressions = ", ".join(f"{n} {name}" for name, n in expression_counts(result).items())
     return f"{count} face{'s' * (count > 1)}" + (f": {expressions}" if expressions else "")
 
 
@@ -169,10 +169,10 @@ def answer_line(answer: Answer, width: int = 0) -> str:
     name = answer.name.ljust(width)
     if answer.problem:
         return f"{name}  cannot be read: {answer.problem}"
-    told = answer.told
-    if told["label"] is None:
-        return f"{name}  {faces_line(told)}: nothing is known"
-    return f"{name}  {told['label']} {told['score']:.2f}  {faces_line(told)}"
+    result = answer.result
+    if result["label"] is None:
+        return f"{name}  {faces_line(result)}: nothing is known"
+    return f"{name}  {result['label']} {result['score']:.2f}  {faces_line(result)}"
 
 
 def name_width(names: Iterable[str]) -> int:
@@ -180,7 +180,7 @@ def name_width(names: Iterable[str]) -> int:
     return max((len(name) for name in names if len(name) <= LONGEST_NAME), default=0)
 
 
-def face_weights(told: dict[str, Any]) -> list[float] | None:
-    """The share of each face in an answer; None where the model does not tell or all faces count alike."""
-    weights = [face.get("attention", 0.0) for face in told["faces"][: told["face_count"]]]
+def face_weights(result: dict[str, Any]) -> list[float] | None:
+    """The share of each face in an answer; None where the model has no attention or all faces count alike."""
+    weights = [face.get("attention", 0.0) for face in result["faces"][: result["face_count"]]]
     return weights if weights and max(weights) - min(weights) > SIGNIFICANT else None

@@ -16,21 +16,16 @@ from transformers import (
 )
 from transformers.utils import CONFIG_NAME
 
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder
 
+from .. import auto  # noqa: F401 - registers the models
 from ..processing_ensemble import GerEnsembleProcessor
 from ..processing_ger import GerProcessor
-from ..starter import STARTER
+from ..starter import checkpoint_place
 
 PROCESSOR = "preprocessor_config.json"
-STARTER_NAME = "starter"  # stands for the checkpoint that comes with the package wherever a checkpoint is named
-
-
-def checkpoint_place(name: str) -> str:
-    """Where a checkpoint is: of `starter` the folder in this package, unless there is a folder of that name here."""
-    return STARTER if name == STARTER_NAME and not Path(name).is_dir() else name
 
 
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
@@ -54,7 +49,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
 
     def load() -> tuple[Any, Any]:
         nonlocal file
-        # of a repository one commit for all its files: transformers does not tell which it has taken
+        # of a repository one commit for all its files: transformers does not say which it took
         commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
         options = {"revision": commit or "main", "trust_remote_code": False}
         model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options).float()
@@ -70,7 +65,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     except Exception as error:  # of another's files transformers and safetensors make a dozen kinds
         if isinstance(error, SafetensorError):
             file = "its model.safetensors"
-        raise UserError(f"no model can be loaded from {name}: {file} cannot be read ({_reason(error)})") from error
+        raise UserError(f"no model can be loaded from {name}: {file} cannot be read ({one_line(error)})") from error
     if not isinstance(processor, (GerProcessor, GerEnsembleProcessor)):
         raise UserError(f"{name} holds a {type(model).__name__}, which is not one of this package's models")
     return model.eval(), processor
@@ -89,9 +84,5 @@ def read_config(name: str) -> PreTrainedConfig:
         raise
     except Exception as error:  # as above
         raise UserError(
-            f"no model can be loaded from {name}: its {CONFIG_NAME} cannot be read ({_reason(error)})"
+            f"no model can be loaded from {name}: its {CONFIG_NAME} cannot be read ({one_line(error)})"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,8 +1,7 @@
-"""What predict.py predicts on, a dataset's splits, photo files or videos -> parts of rows as a prepared dataset has
-them.
+"""The inputs of predict.py (a dataset's splits, photo files or videos) -> parts of rows like a prepared dataset's.
 
-A part is the unit of work: processes share the parts out, and a run that was stopped goes on at the first part that is
-not there yet. Parts depend on what is predicted on, never on how many processes do it.
+A part is the unit of work: the processes divide the parts among themselves, and an interrupted run resumes at the
+first missing part. Parts depend on the inputs, never on the number of processes.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Part:
         split: which split its photos belong to; `photos` or `videos` for files.
         rows: makes its rows, each with image_id, label, group and face_scores; what cannot be used goes to the
             quarantine given, as its `file` and `reason`.
-        photos: how many photos it has; None where that is not known beforehand.
+        photos: how many photos it has; None: not known in advance.
     """
 
     split: str
@@ -171,7 +170,7 @@ def _files(places: Sequence[Path], suffixes: Collection[str], kind: str) -> dict
         if place.is_dir():
             inside, others = files_inside(place, suffixes)
             if others:
-                logger.info("%s: left out %s", place, told_kinds(others))
+                logger.info("%s: left out %s", place, describe_kinds(others))
             if not inside:
                 raise UserError(f"no {kind} in {place}: expected files with {listing(sorted(suffixes), 20)}")
             found = [(printable(path.relative_to(place).as_posix()), path) for path in inside]
@@ -206,10 +205,10 @@ def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], C
     return inside, others
 
 
-def told_kinds(counts: Mapping[str, int]) -> str:
-    """Numbers of files by suffix as words.
+def describe_kinds(counts: Mapping[str, int]) -> str:
+    """Numbers of files by suffix, in words.
 
-    >>> told_kinds({".txt": 3, "hidden": 1})
+    >>> describe_kinds({".txt": 3, "hidden": 1})
     '4 files: 3 .txt, 1 hidden'
     """
     count = sum(counts.values())
@@ -227,14 +226,14 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 def _identity(files: Mapping[str, Path]) -> str:
     """A hash that changes when a file is another: its name, its size or when it was written."""
-    told = []
+    states: list[list[Any]] = []
     for name, path in files.items():
         try:
             state = path.stat()
-            told.append([name, state.st_size, state.st_mtime_ns])
+            states.append([name, state.st_size, state.st_mtime_ns])
         except OSError:  # the reading will say why
-            told.append([name, None, None])
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+            states.append([name, None, None])
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from ger_datasets.support.errors import UserError
 from .face_marks import FaceMark, draw_faces
 from .resumable_table import is_unfinished, lock_name
 
-# Okabe and Ito's colours, told apart by people with any colour vision; classes take them in turn.
+# Okabe and Ito's palette, safe for colour-blind readers; assigned to the classes in turn.
 COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
 PREDICTIONS = "predictions.parquet"  # beside the pictures; also the sign that a folder of pictures is ours
 PICTURE_SIDE = 1600  # pixels; larger photos are reduced, pictures being for looking at

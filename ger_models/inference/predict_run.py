@@ -109,11 +109,11 @@ class Run:
                 partial.begin()
         self.open_parts = [number for number in range(len(source.parts)) if self._open_members(number)]
 
-    def tell(self) -> None:
-        """Say how much of an earlier run is taken up."""
+    def report_progress(self) -> None:
+        """Log how many parts an earlier, interrupted run has done."""
         there, all_parts = len(self.source.parts) - len(self.open_parts), len(self.source.parts)
         if there:
-            logger.info("going on where an earlier run was stopped: %d of %d parts are there", there, all_parts)
+            logger.info("resuming an interrupted run: %d of %d parts are done", there, all_parts)
 
     def photos(self, parts: Iterable[int] | None = None) -> int | None:
         """How many photos some parts, or all of them, have; None where that is not known beforehand."""

@@ -1,4 +1,4 @@
-"""Which model exactly: what tells apart two checkpoints of one name."""
+"""The revision of a model: what distinguishes two checkpoints of the same name."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ def model_revision(name: str, model: PreTrainedModel, processor: BaseImageProces
     if commit and not Path(name).is_dir():
         return str(commit)
     config = {key: value for key, value in model.config.to_dict().items() if key[0] != "_" and key not in UNHEEDED}
-    told = json.dumps([config, settings(processor)], sort_keys=True, default=str)
-    return hashlib.sha256(f"{weights_digest(model)}{told}".encode()).hexdigest()[:REVISION_LENGTH]
+    described = json.dumps([config, settings(processor)], sort_keys=True, default=str)
+    return hashlib.sha256(f"{weights_digest(model)}{described}".encode()).hexdigest()[:REVISION_LENGTH]

@@ -1,4 +1,4 @@
-"""Files of a model that take their places together, when all are whole; and a disk that has no room for them."""
+"""Model files that are moved into place together once all are complete, and errors of a full disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 
 DISK_ERRORS = (OSError, RuntimeError, SafetensorError)  # what writing fails with
 UNFINISHED = ".model.tmp"
@@ -19,18 +19,18 @@ UNFINISHED = ".model.tmp"
 def disk_reason(error: BaseException) -> str:
     """What is wrong with the disk, as far as `error` is about it; empty otherwise.
 
-    torch and safetensors tell a full disk in errors of their own.
+    torch and safetensors report a full disk with errors of their own.
     """
-    told = " ".join(str(error).split())[:150]
+    reason = one_line(error)
     if isinstance(error, OSError):
-        return error.strerror or told
+        return reason
     words = ("no space", "os error", "writing file", "unexpected pos", "iostream", "i/o error")
-    return told if any(word in told.lower() for word in words) else ""
+    return reason if any(word in reason.lower() for word in words) else ""
 
 
 @contextlib.contextmanager
-def disk_told(place: Path) -> Iterator[None]:
-    """What goes wrong with the disk under `place` as a UserError."""
+def disk_errors(place: Path) -> Iterator[None]:
+    """Raise errors of the disk under `place` as UserErrors."""
     try:
         yield
     except DISK_ERRORS as error:
@@ -41,9 +41,9 @@ def disk_told(place: Path) -> Iterator[None]:
 
 
 def put_files(folder: Path, write: Callable[[Path], None]) -> None:
-    """What `write` writes into an empty folder takes its place in `folder`, file by file, when it lies on the disk.
+    """Let `write` fill an empty folder, then move its files into `folder`, one by one, when all are on the disk.
 
-    After an error nothing of it is left, and what was there is as it was.
+    After an error, nothing new is left and the earlier files are unchanged.
     """
     made = folder / UNFINISHED
     try:
@@ -60,7 +60,7 @@ def put_files(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until `path`, a file or a folder's list of files, is on the disk."""
+    """Wait until `path`, a file or a folder's list of files, is on the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

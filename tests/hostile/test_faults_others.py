@@ -19,7 +19,7 @@ from ger_datasets.support.locks import LOCK, alone
 from ger_models.conversion import export as exporting
 from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.inference.checkpoints import load_checkpoint
-from ger_models.inference.saving import disk_told, put_files
+from ger_models.inference.saving import disk_errors, put_files
 
 NAMES = ("Negative", "Neutral", "Positive")
 ROWS = 12  # of each split
@@ -116,9 +116,9 @@ def test_files_take_their_places_together(tmp_path: Path) -> None:
         (folder / "a").write_text("new")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(UserError, match=r"cannot write .*No space left"), disk_told(tmp_path):
+    with pytest.raises(UserError, match=r"cannot write .*No space left"), disk_errors(tmp_path):
         put_files(tmp_path, write)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
-    with pytest.raises(RuntimeError, match="of another kind"), disk_told(tmp_path):
+    with pytest.raises(RuntimeError, match="of another kind"), disk_errors(tmp_path):
         raise RuntimeError("of another kind")

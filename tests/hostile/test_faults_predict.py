@@ -25,7 +25,7 @@ def test_predicting_that_is_killed_or_told_to_end(do: Do, drawn_dataset: Path, m
         assert not table.exists(), "no half table under its name"
     told = do(*words, small_parts=True, clock=True)
     assert told["code"] == 0
-    assert "going on where an earlier run was stopped" in told["stderr"]
+    assert "resuming an interrupted run" in told["stderr"]
     assert table.read_bytes() == calm.read_bytes(), "no row lost or doubled"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calm.parquet", "out.parquet"]
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.ensemble.weighted import read_ensemble
+from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.presets import preset
 from ger_models.training.experiment_file import read_graph
 from ger_models.training.optimization import make_optimizer
@@ -120,10 +120,10 @@ def test_ensemble_json(here: Path, ended: Callable) -> None:
             texts[f"landscape {name} {n}"] = json.dumps({**good, "landscape": grid})
     for case, content in {**JSONS, **{name: text.encode() for name, text in texts.items()}}.items():
         path.write_bytes(content)
-        meeting.meet(case, lambda: read_ensemble(path), path.name)
+        meeting.meet(case, lambda: Ensemble.read(path), path.name)
     for case in meeting.accepted:
         path.write_bytes({**JSONS, **{name: text.encode() for name, text in texts.items()}}[case])
-        weights = read_ensemble(path)["weights"]
+        weights = Ensemble.read(path).weights
         assert all(0 <= weight < float("inf") for weight in weights), case
     ended(meeting)
 

@@ -1,4 +1,4 @@
-"""Several models' scores -> one: how much each counts, found on labelled photos. Name -> function: `METHODS`.
+"""Several models' scores on labelled photos -> their ensemble. The methods by name: `METHODS`.
 
 | method | what is found |
 |---|---|
@@ -6,27 +6,24 @@
 | greedy | members drawn one after the other, with replacement, each the one that helps most (Caruana et al., 2004) |
 | logistic | multinomial logistic regression on all members' scores, its C by inner cross-validation |
 | svm | linear support vector machines on all members' probabilities, as the original system; C likewise |
-| average | nothing: all count alike |
+| average | nothing: equal weights |
 | given | nothing: the weights are the user's |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-from sklearn.svm import LinearSVC
 
 from ger_datasets.support.errors import UserError
 
+from ...weighting import COMBINATIONS, log_probabilities, normalised
+from .ensemble import Ensemble
 from .simplex import search, units_of_step
 
-ON = ("logits", "probabilities")
 GREEDY_ROUNDS = 100
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # the C that are tried
 MOST_IN_LANDSCAPE = 5151  # weightings of three members: a step of 0.01
@@ -39,15 +36,15 @@ TIE_RULE = (
 
 @dataclass(frozen=True)
 class Options:
-    """What a method may be told.
+    """Options of the methods.
 
     Attributes:
-        on: what is weighted, `logits` or `probabilities`; empty: probabilities for svm, logits for the others.
-        step: the grid of simplex.
-        weights: of given, one for each member.
-        folds: of cross-validation.
-        seed: of the folds.
-        groups: (rows) photos of one group are never in two folds; None: every photo stands alone.
+        on: what is combined, `logits` or `probabilities`; empty: the method's default.
+        step: grid step of simplex.
+        weights: for given, one for each member.
+        folds: number of cross-validation folds.
+        seed: random seed for the cross-validation folds.
+        groups: (rows) photos of one group are never in two folds; None: every photo is its own group.
     """
 
     on: str = ""
@@ -58,43 +55,25 @@ class Options:
     groups: Sequence[str] | np.ndarray | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """How the members' scores become one.
+@dataclass(frozen=True)
+class Method:
+    """A way to find an ensemble.
 
     Attributes:
-        method: its name in `METHODS`.
-        on: `logits` or `probabilities`.
-        weights: (members,) of the sum 1; None where scores are stacked.
-        coefficients: (members, classes out, classes in), where scores are stacked.
-        intercept: (classes,), likewise.
-        found: what else there is to know of how they were found, as JSON values.
+        find: makes the ensemble from (members, rows, classes) scores, (rows,) labels and the options.
+        uses_labels: whether it is fitted to the labels.
+        on: what it combines by default.
     """
 
-    method: str
-    on: str
-    weights: list[float] | None = None
-    coefficients: np.ndarray | None = None
-    intercept: np.ndarray | None = None
-    found: dict[str, Any] = field(default_factory=dict)
-
-    def combine(self, logits: np.ndarray) -> np.ndarray:
-        """(members, rows, classes) the members' logits -> (rows, classes) float32, the ensemble's.
-
-        Weighted probabilities are returned as their logarithms, so that softmax gives them back.
-        """
-        scores = scored(logits, self.on)
-        if self.coefficients is not None:
-            return (np.einsum("mrc,mkc->rk", scores, self.coefficients) + self.intercept).astype(np.float32)
-        combined = np.einsum("mrc,m->rc", scores, np.array(self.weights))
-        if self.on == "probabilities":
-            combined = np.log(np.maximum(combined, np.finfo(np.float32).tiny))
-        return combined.astype(np.float32)
+    find: Callable[[np.ndarray, np.ndarray, Options], Ensemble]
+    uses_labels: bool = True
+    on: str = "logits"
 
 
 def scored(logits: np.ndarray, on: str) -> np.ndarray:
     """(members, rows, classes) logits -> float64, or their probabilities."""
-    return softmax(logits.astype(np.float64), axis=2) if on == "probabilities" else logits.astype(np.float64)
+    scores = logits.astype(np.float64)
+    return np.exp(log_probabilities(scores, np)) if on == "probabilities" else scores
 
 
 def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
@@ -104,22 +83,21 @@ def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -
         method: a name in `METHODS`.
         logits: (members, rows, classes) of the members.
         labels: (rows,) the truth, from 0.
-        options: what the method may be told.
+        options: of the method.
 
     Raises:
         UserError: there is no such method, or the options or the photos do not suit it.
     """
     if method not in METHODS:
-        raise UserError(f"there is no method {method!r}: there are {', '.join(METHODS)}")
-    on = options.on or ("probabilities" if method == "svm" else "logits")
-    if on not in ON:
-        raise UserError(f"weights go on {' or '.join(ON)}, not on {on!r}")
-    return METHODS[method](scored(logits, on), labels, replace(options, on=on))
+        raise UserError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
+    on = options.on or METHODS[method].on
+    if on not in COMBINATIONS:
+        raise UserError(f"--on must be {' or '.join(COMBINATIONS)}, not {on!r}")
+    return METHODS[method].find(scored(logits, on), labels, replace(options, on=on))
 
 
 def nested(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -> np.ndarray:
-    """What to expect of the method on new photos: (rows, classes) logits, of each photo those of an ensemble that was
-    found without it."""
+    """(rows, classes) logits, of each photo by an ensemble fitted without it: what to expect of new photos."""
     held_out = np.zeros(logits.shape[1:], np.float32)
     for train, test in folds(labels, options):
         groups = None if options.groups is None else np.asarray(options.groups)[train]
@@ -129,11 +107,13 @@ def nested(method: str, logits: np.ndarray, labels: np.ndarray, options: Options
 
 
 def folds(labels: np.ndarray, options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Of (rows,) labels, the rows to learn from and those held out, `options.folds` times, the classes spread evenly.
+    """`options.folds` times the rows to fit on and those held out, stratified by the (rows,) labels.
 
     Raises:
         UserError: some class has fewer photos than there are folds.
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
     counts = np.bincount(labels)
     least = int(counts[counts > 0].min())
     if options.folds < 2 or least < options.folds:
@@ -165,7 +145,7 @@ def simplex(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensembl
             "weights": (best.every[0] / units).tolist(),
             "accuracy": (best.every[1] / len(labels)).tolist(),
         }
-    return Ensemble("simplex", options.on, best.weights, found=found)
+    return Ensemble("simplex", options.on, best.weights, details=found)
 
 
 def greedy(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
@@ -182,7 +162,7 @@ def greedy(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble
     for size in range(1, GREEDY_ROUNDS + 1):
         means = (total + scores) / size  # (members, rows, classes)
         right = (means.argmax(axis=2) == labels).sum(axis=1)
-        logs = np.log(np.maximum(means, 1e-300)) if options.on == "probabilities" else log_softmax(means, axis=2)
+        logs = np.log(np.maximum(means, 1e-300)) if options.on == "probabilities" else log_probabilities(means, np)
         losses = -logs[:, rows, labels].mean(axis=1)
         best = min(range(len(scores)), key=lambda member: (-right[member], losses[member], member))
         drawn.append(best)
@@ -190,7 +170,7 @@ def greedy(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble
         total += scores[best]
     size = merits.index(min(merits, key=lambda merit: merit[0])) + 1
     weights = np.bincount(drawn[:size], minlength=len(scores)) / size
-    return Ensemble("greedy", options.on, weights.tolist(), found={"rounds": GREEDY_ROUNDS, "drawn": drawn[:size]})
+    return Ensemble("greedy", options.on, weights.tolist(), details={"rounds": GREEDY_ROUNDS, "drawn": drawn[:size]})
 
 
 def logistic(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
@@ -198,6 +178,7 @@ def logistic(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemb
 
     The scores are (members, rows, classes).
     """
+    from sklearn.linear_model import LogisticRegression
 
     def judge(model: Any, features: np.ndarray, truth: np.ndarray) -> float:
         shares = model.predict_proba(features)[np.arange(len(truth)), np.searchsorted(model.classes_, truth)]
@@ -211,6 +192,7 @@ def svm(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
 
     The scores are (members, rows, classes).
     """
+    from sklearn.svm import LinearSVC
 
     def judge(model: Any, features: np.ndarray, truth: np.ndarray) -> float:
         return float((model.predict(features) == truth).mean())
@@ -250,38 +232,34 @@ def _stacked(
     return Ensemble(
         method,
         options.on,
-        coefficients=coefficients.transpose(1, 0, 2),
-        intercept=intercept,
-        found={"C": strength, "folds": len(splits), "tried": tried},
+        coefficients=coefficients.transpose(1, 0, 2).tolist(),
+        intercept=intercept.tolist(),
+        details={"C": strength, "folds": len(splits), "tried": tried},
     )
 
 
 def average(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """All members alike, whatever the (members, rows, classes) scores."""
+    """Equal weights; of the (members, rows, classes) scores only their number is used."""
     return Ensemble("average", options.on, [1 / len(scores)] * len(scores))
 
 
 def given(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """The user's weights, brought to the sum 1, whatever the (members, rows, classes) scores.
+    """The user's weights; of the (members, rows, classes) scores only their number is used.
 
     Raises:
-        UserError: there is not one for each member, or they are no numbers from 0 of a sum above 0.
+        UserError: there is not one for each member, or they are not numbers from 0 with a sum above 0.
     """
-    weights = np.array(options.weights if options.weights is not None else (), dtype=np.float64)
-    if len(weights) != len(scores):
-        raise UserError(f"--weights must be one for each of the {len(scores)} members, found {len(weights)}")
-    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
-        raise UserError(f"--weights must be numbers from 0, of a sum above 0, found {weights.tolist()}")
-    total = weights.sum()
-    return Ensemble("given", options.on, (weights if abs(total - 1) < 1e-12 else weights / total).tolist())
+    try:
+        return Ensemble("given", options.on, normalised(options.weights or (), len(scores)))
+    except ValueError as error:
+        raise UserError(f"--{error}") from error
 
 
-METHODS: dict[str, Callable[[np.ndarray, np.ndarray, Options], Ensemble]] = {
-    "simplex": simplex,
-    "greedy": greedy,
-    "logistic": logistic,
-    "svm": svm,
-    "average": average,
-    "given": given,
+METHODS = {
+    "simplex": Method(simplex),
+    "greedy": Method(greedy),
+    "logistic": Method(logistic),
+    "svm": Method(svm, on="probabilities"),
+    "average": Method(average, uses_labels=False),
+    "given": Method(given, uses_labels=False),
 }
-FITTED = ("simplex", "greedy", "logistic", "svm")  # those that look at the labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,27 +15,38 @@ from ..comparison import compare
 from ..joining import join, stacked
 from ..metrics import compute_metrics
 from ..predictions import Predictions
-from .methods import FITTED, Ensemble, Options, fit, nested
-
-FORMAT = "group-emotion ensemble"
-VERSION = 1
+from .applying import apply, notes
+from .ensemble import Ensemble
+from .methods import METHODS, Options, fit, nested
 
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """An ensemble and what it is worth.
+    """An ensemble and its value.
 
     Attributes:
-        ensemble: how the members become one.
-        account: what ensemble.json holds: see `select_ensemble`.
+        ensemble: with all its figures as details: see `select_ensemble`.
         predictions: the ensemble's own predictions of the split it is reported on.
-        fitted_on: those of the split it was fitted on, which carry a note that says so.
+        fitted_on: those of the split it was fitted on, with a note that says so.
     """
 
     ensemble: Ensemble
-    account: dict[str, Any]
     predictions: Predictions
     fitted_on: Predictions
+
+    @property
+    def account(self) -> dict[str, Any]:
+        """The content of `ensemble.json`."""
+        return self.ensemble.to_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The labelled photos that an ensemble is chosen on: logits (members, rows, classes), labels, groups (rows,)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray | None
 
 
 def select_ensemble(
@@ -52,20 +63,17 @@ def select_ensemble(
     Args:
         members: the models, each with both splits.
         select: the split whose labels the method sees.
-        report: the split that the figures are of; withheld labels are seen by nothing.
+        report: the split that the figures are of; withheld labels are never used.
         method: a name in `methods.METHODS`.
-        options: what the method may be told; its groups are the photos' own.
-        allow_selection_on_report: whether the two may be the same split. The result is marked then, in the account
+        options: of the method; its groups are replaced by the photos' own.
+        allow_selection_on_report: whether the two may be the same split. The result is marked then, in the details
             and in the note of the predictions.
         nested_folds: of the nested cross-validation on `select`; 0: none.
 
     Returns:
-        The ensemble, its predictions, and as `account`:
+        The ensemble, its predictions, and as the ensemble's details:
 
-        format, version: the marker of these files.
-        method, on, weights, coefficients, intercept: the ensemble; see `methods.Ensemble`.
-        members: the models' names, in the order of the weights.
-        model_revisions, dataset_revisions: theirs, empty where not known.
+        model_revisions, dataset_revisions: of the members, empty where not known.
         select, report, selection_on_report, note.
         step, weightings, ties, tie_rule, right, rows, and of three members landscape (`weights` of every weighting,
             the `accuracy` of each, the `split` it is of): where the method is simplex.
@@ -74,100 +82,104 @@ def select_ensemble(
         member_figures: split -> the accuracy of each member, with interval, likewise.
         best_member: the model that is best on `select`.
         comparison: `comparison.compare` of that model with the ensemble on `report`, None where labels are withheld.
-        nested_cross_validation: `folds`, and the `accuracy` with interval that new photos may be expected to show,
-            from `select` alone; None where nothing is fitted.
+        nested_cross_validation: `folds`, and the `accuracy` with interval to expect on new photos, from `select`
+            alone; None where nothing is fitted.
 
     Raises:
         UserError: the splits are the same and may not be, the members cannot be joined, the split to select on has no
             labels, or the method does not suit.
     """
-    on_report = method in FITTED and select == report
+    fitted = method in METHODS and METHODS[method].uses_labels
+    on_report = fitted and select == report
     if on_report and not allow_selection_on_report:
         raise UserError(
             f"the weights would be chosen on {report}, the split they are reported on, which makes the figures too "
             "good: choose them on another with --select, or say --allow_selection_on_report to have the result marked"
         )
     reported = join(members, report)
-    chosen = reported if select == report else join(members, select)
-    known = np.flatnonzero(chosen[0].labels != NO_LABEL)
-    if method in FITTED and not len(known):
+    chosen_on = reported if select == report else join(members, select)
+    photos = labelled(chosen_on)
+    if fitted and not len(photos.labels):
         raise UserError(f"no photo of {select} has a label, so no weights can be chosen on it; use another --select")
-    logits, labels = stacked(chosen)[:, known], chosen[0].labels[known]
-    groups = None if chosen[0].groups is None else np.asarray(chosen[0].groups)[known]
-    options = replace(options, groups=groups)
-    ensemble = fit(method, logits, labels, options)
-    name = f"{method} of {len(members)}"
-    notes = list(dict.fromkeys(member.note for member in members if member.note))
-    mark = (
-        f"The weights were chosen on {report}, the split that these figures are of: they are too good, and say "
-        "nothing about new photos"
-    )
-    fitted_mark = f"The ensemble was fitted on these photos ({select}): their figures are too good"
-    told = [*notes, mark] if on_report else notes
-    predictions = _combined(ensemble, reported, name, told)
-    fitted_on = _combined(
-        ensemble, chosen, name, told if on_report else [*notes, fitted_mark] if method in FITTED else notes
-    )
-
-    splits = {select: (chosen, fitted_on), report: (reported, predictions)}
-    figures = {split: _figures(own) for split, (_, own) in splits.items()}
-    member_figures = {
-        split: None if figures[split] is None else [_brief(_figures(member) or {}) for member in each]
-        for split, (each, _) in splits.items()
-    }
-    best, selected = None, member_figures[select]
-    if selected is not None:
-        best = int(np.argmax([row["accuracy"] for row in selected]))
-    comparison = None
-    if best is not None and figures[report] is not None:
-        comparison = {"models": [reported[best].model, name], "split": report} | compare(
-            predictions.labels, reported[best].logits, predictions.logits, groups=predictions.groups
-        )
-    expected = None
-    if method in FITTED and nested_folds:
-        held_out = nested(method, logits, labels, replace(options, folds=nested_folds))
-        metrics = compute_metrics(labels, held_out, predictions.class_names, groups=groups)
-        expected = {"folds": nested_folds, **_brief(metrics)}
-    account = {
-        "format": FORMAT,
-        "version": VERSION,
-        "method": method,
-        "on": ensemble.on,
-        "members": [member.model for member in members],
+    options = replace(options, groups=photos.groups)
+    ensemble = fit(method, photos.logits, photos.labels, options)
+    predictions, fitted_on = _apply(ensemble, members, select, report, fitted)
+    details = {
         "model_revisions": [member.model_revision for member in members],
         "dataset_revisions": [member.dataset_revision for member in members],
-        "class_names": list(predictions.class_names),
-        "weights": ensemble.weights,
-        "coefficients": None if ensemble.coefficients is None else ensemble.coefficients.tolist(),
-        "intercept": None if ensemble.intercept is None else ensemble.intercept.tolist(),
-        "select": select if method in FITTED else None,
+        "select": select if fitted else None,
         "report": report,
         "selection_on_report": on_report,
         "note": predictions.note,
-        **ensemble.found,
+        **ensemble.details,
+        **_summarise({select: chosen_on, report: reported}, {select: fitted_on, report: predictions}, select, report),
+        "nested_cross_validation": None,
+    }
+    if fitted and nested_folds:
+        held_out = nested(method, photos.logits, photos.labels, replace(options, folds=nested_folds))
+        metrics = compute_metrics(photos.labels, held_out, predictions.class_names, groups=photos.groups)
+        details["nested_cross_validation"] = {"folds": nested_folds, **_brief(metrics)}
+    if "landscape" in details:
+        details["landscape"]["split"] = select
+    ensemble = replace(
+        ensemble,
+        members=[member.model for member in members],
+        class_names=list(predictions.class_names),
+        details=details,
+    )
+    return Selected(ensemble, predictions, fitted_on)
+
+
+def labelled(joined: Sequence[Predictions]) -> Labelled:
+    """The photos of joined members that have a label."""
+    first = joined[0]
+    known = np.flatnonzero(first.labels != NO_LABEL)
+    groups = None if first.groups is None else np.asarray(first.groups)[known]
+    return Labelled(stacked(joined)[:, known], first.labels[known], groups)
+
+
+def _apply(
+    ensemble: Ensemble, members: Sequence[Predictions], select: str, report: str, fitted: bool
+) -> tuple[Predictions, Predictions]:
+    """The ensemble's predictions of the split it is reported on, and of the one it was chosen on, with their notes."""
+    name, own = f"{ensemble.method} of {len(members)}", notes(members)
+    if fitted and select == report:
+        marks = [
+            f"The weights were chosen on {report}, the split that these figures are of: they are too good, and say "
+            "nothing about new photos"
+        ]
+        predictions = apply(ensemble, members, [report], name, "; ".join([*own, *marks]))
+        return predictions, predictions
+    marks = [f"The ensemble was fitted on these photos ({select}): their figures are too good"] if fitted else []
+    return (
+        apply(ensemble, members, [report], name, "; ".join(own)),
+        apply(ensemble, members, [select], name, "; ".join([*own, *marks])),
+    )
+
+
+def _summarise(
+    joined: Mapping[str, Sequence[Predictions]], own: Mapping[str, Predictions], select: str, report: str
+) -> dict[str, Any]:
+    """The figures of the ensemble and its members on each split, and the comparison with the best member."""
+    figures = {split: _figures(predictions) for split, predictions in own.items()}
+    member_figures = {
+        split: None if figures[split] is None else [_brief(_figures(member) or {}) for member in members]
+        for split, members in joined.items()
+    }
+    best, comparison, selected = None, None, member_figures[select]
+    if selected is not None:
+        best = joined[report][int(np.argmax([row["accuracy"] for row in selected]))]
+    if best is not None and figures[report] is not None:
+        ensemble = own[report]
+        comparison = {"models": [best.model, ensemble.model], "split": report} | compare(
+            ensemble.labels, best.logits, ensemble.logits, groups=ensemble.groups
+        )
+    return {
         "figures": figures,
         "member_figures": member_figures,
-        "best_member": None if best is None else members[best].model,
+        "best_member": None if best is None else best.model,
         "comparison": comparison,
-        "nested_cross_validation": expected,
     }
-    if "landscape" in account:
-        account["landscape"]["split"] = select
-    return Selected(ensemble, account, predictions, fitted_on)
-
-
-def _combined(ensemble: Ensemble, members: Sequence[Predictions], name: str, notes: Sequence[str]) -> Predictions:
-    revisions = {member.dataset_revision for member in members}
-    return replace(
-        members[0],
-        logits=ensemble.combine(stacked(members)),
-        model=name,
-        model_revision="",
-        dataset_revision=revisions.pop() if len(revisions) == 1 else "",
-        note="; ".join(notes),
-        face_attention=None,
-        source="",
-    )
 
 
 def _figures(predictions: Predictions) -> dict[str, Any] | None:

@@ -1,8 +1,7 @@
-"""Figures from labels and logits, through an `evaluate.Metric` that needs no network and leaves nothing on disk."""
+"""Labels and logits -> figures. A metric is a row of `METRICS`; `evaluate.load` opens `group_emotion/` too."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,10 @@ import numpy as np
 
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import UserError
+
+from .group_emotion.figures import METRICS, Metric, Sums, compute_figures
+
+__all__ = ["METRICS", "Metric", "Sums", "compute_metrics"]
 
 
 def compute_metrics(
@@ -55,18 +58,13 @@ def compute_metrics(
             f"{np.count_nonzero(~finite)} of {len(logits)} rows of logits hold NaN or infinity; the model has "
             "diverged: try a lower learning rate or full precision"
         )
-    from .group_emotion.group_emotion import GroupEmotion  # importing evaluate takes seconds
-
-    # A metric makes its cache folder even when it keeps everything in memory, by default in the user's home.
-    with tempfile.TemporaryDirectory(prefix="group_emotion_") as folder:
-        metric = GroupEmotion(keep_in_memory=True, cache_dir=folder)
-        figures = metric.compute(
-            references=labels[known],
-            logits=logits[known],
-            class_names=list(class_names),
-            bootstrap_samples=bootstrap_samples,
-            seed=seed,
-            groups=None if groups is None else np.asarray(groups, dtype=str)[known],
-            faces=None if faces is None else np.asarray(faces)[known],
-        )
+    figures = compute_figures(
+        logits[known],
+        labels[known],
+        class_names,
+        bootstrap_samples,
+        seed,
+        None if groups is None else np.asarray(groups, dtype=str)[known],
+        None if faces is None else np.asarray(faces)[known],
+    )
     return {**figures, "unlabelled": int(np.count_nonzero(~known))}

@@ -15,22 +15,13 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 
+from ..metrics import METRICS
 from .charts import percent, percent_range
 
 TASK = "image-classification"
-# figure -> its name on the Hub, and here
-FIGURES = {
-    "accuracy": ("accuracy", "Accuracy"),
-    "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
-    "macro_f1": ("f1", "Macro-F1"),
-    "log_loss": ("log_loss", "Log-loss"),
-    "ece": ("expected_calibration_error", "Expected calibration error"),
-    "auc": ("roc_auc", "AUC, one class against the rest"),
-}
-SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "ece")
-# what comes of YAML with odd dates, numbers and nesting
+# errors of YAML with odd dates, numbers and nesting
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MARKED = " (chosen on this split)"
 BEGIN, END = "<!-- evaluation: written by a report -->", "<!-- end of evaluation -->"
@@ -69,8 +60,7 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
     try:
         card = ModelCard(Path(path).read_text(encoding="utf-8"))
     except (*ODD, OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a model card ({reason}); name the README.md of a checkpoint") from error
+        raise UserError(f"{path} is not a model card ({one_line(error)}): name the README.md of a model") from error
     found = _all_found(report, dataset)
     scored = {(each.dataset_type, each.dataset_split) for each in found}
     kept = [each for each in card.data.eval_results or () if (each.dataset_type, each.dataset_split) not in scored]
@@ -120,21 +110,21 @@ def _found(result: Mapping[str, Any], dataset: str) -> list[EvalResult]:
             dataset_name=dataset or "group photos",
             dataset_split=result["split"],
             dataset_revision=result["dataset_revision"] or None,
-            metric_type=kind,
-            metric_name=name + mark,
-            metric_value=result["metrics"][figure],
+            metric_type=metric.hub_type or name,
+            metric_name=metric.label + mark,
+            metric_value=result["metrics"][name],
         )
-        for figure, (kind, name) in FIGURES.items()
-        if result["metrics"][figure] is not None
+        for name, metric in METRICS.items()
+        if result["metrics"][name] is not None
     ]
 
 
 def _result(result: Mapping[str, Any]) -> str:
     metrics, names = result["metrics"], result["class_names"]
     figures = [
-        (label, _value(figure, metrics[figure]), _interval(figure, metrics[f"{figure}_interval"]))
-        for figure, (_, label) in FIGURES.items()
-        if metrics[figure] is not None
+        (metric.label, metric.text(metrics[name]), metric.range_text(metrics[f"{name}_interval"]))
+        for name, metric in METRICS.items()
+        if metrics[name] is not None
     ]
     classes = [
         (
@@ -193,14 +183,6 @@ def _ensemble(ensemble: Mapping[str, Any] | None) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _value(figure: str, value: float) -> str:
-    return percent(value) if figure in SHARES else f"{value:.3f}"
-
-
-def _interval(figure: str, interval: Sequence[float]) -> str:
-    return percent_range(interval) if figure in SHARES else "–".join(f"{edge:.3f}" for edge in interval)
 
 
 def _prose(value: str) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.schema import EXPRESSIONS
+from ger_datasets.support.errors import one_line
 
 from ..joining import photo_name
 from .mistakes import Picture
@@ -44,12 +45,12 @@ def _picture(data: Sequence, row: int) -> Picture:
     try:
         photo = data[row]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-        return Picture(b"", 1, 1, (), f"damaged: {' '.join(str(error).split())}")
+        return Picture(b"", 1, 1, (), f"damaged: {one_line(error)}")
     image = photo["image"].convert("RGB")
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     buffer = io.BytesIO()
     small.save(buffer, **JPEG)
     boxes = [[edge * scale for edge in box] for box in photo.get("face_boxes") or ()]
-    expressions = [EXPRESSIONS[told.index(max(told))] for told in photo.get("face_expressions") or ()]
+    expressions = [EXPRESSIONS[shares.index(max(shares))] for shares in photo.get("face_expressions") or ()]
     return Picture(buffer.getvalue(), small.width, small.height, boxes, expressions=expressions)

@@ -1,4 +1,4 @@
-"""Predictions of one model or several, on one split or several -> a folder that a person opens.
+"""Predictions of one or several models on one or several splits -> a folder with a report.
 
     report.json             every number below, for programs
     report.html             the page: one file, no network, readable on a phone, light and dark
@@ -6,7 +6,7 @@
     confusion_matrix.png    two figures of the first result for a README, a model card or a slide
     recall.png
 
-`page.py` lays the page out and `card.py` the card; this file decides what is said.
+`page.py` lays the page out and `card.py` the card; this file computes the content.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_report(
         most_mistakes: how many of the most confident mistakes of each result to list.
         ensemble: how one of `predictions` was made of others: see `make_report`.
         dataset: what the card calls the dataset.
-        show: answers image_ids with photos for the page; None: the mistakes are told in words.
+        show: answers image_ids with photos for the page; None: the mistakes are listed in a table.
 
     Returns:
         What report.json holds: see `make_report`.
@@ -198,8 +198,8 @@ def _chosen_on(split: str, ensemble: Mapping[str, Any] | None) -> bool:
 
 def _compared(first: Predictions, second: Predictions, split: str) -> dict[str, Any]:
     """The second's accuracy minus the first's, and so on."""
-    told = compare(first.labels, first.logits, second.logits, groups=_groups(first))
-    return {"split": split, "models": [first.model, second.model], **told}
+    result = compare(first.labels, first.logits, second.logits, groups=_groups(first))
+    return {"split": split, "models": [first.model, second.model], **result}
 
 
 def _agreement(joined: Sequence[Predictions], split: str) -> dict[str, Any]:

@@ -166,7 +166,7 @@ def test_fourteen_models_of_one_archive_with_file_names(run_script, tmp_path, ma
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--weights", 1, 1), "one for each of the 3 members, found 2"),
+        (("--weights", 1, 1), "--weights must be one for each of the 3 members"),
         (("--weights", 1, 1, 1, "--method", "svm"), "nothing for --method svm to find"),
         (("--method", "given"), "--method given needs --weights"),
         (("--method", "average", "--members", "a"), "one checkpoint for each of the 3 members, found 1"),

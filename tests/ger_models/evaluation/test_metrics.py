@@ -15,8 +15,11 @@ from sklearn import metrics as reference
 
 import ger_models.evaluation.metrics as package
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.metrics import compute_metrics
-from ger_models.evaluation.metrics.group_emotion.group_emotion import HEADLINE, GroupEmotion
+from ger_models.evaluation.metrics import METRICS, Metric, compute_metrics
+from ger_models.evaluation.metrics.group_emotion.group_emotion import GroupEmotion
+from ger_models.evaluation.predictions import Predictions
+from ger_models.evaluation.report.card import render_card
+from ger_models.evaluation.report.writing import make_report
 
 NAMES = ("Negative", "Neutral", "Positive")
 FOLDER = Path(package.__file__).parent / "group_emotion"
@@ -147,7 +150,7 @@ def test_every_interval_is_that_of_resampled_rows():
     slow = []
     for rows in np.random.default_rng(1).integers(0, 80, (300, 80)):
         slow.append(compute_metrics(labels[rows], logits[rows], NAMES, bootstrap_samples=0))
-    for name in set(HEADLINE) - {"ece"}:
+    for name in set(METRICS) - {"ece"}:
         edges = np.percentile([each[name] for each in slow], [2.5, 97.5])
         assert figures[f"{name}_interval"] == pytest.approx(edges, abs=0.25 * (edges[1] - edges[0])), name
     for name in ("precision", "f1", "auc"):
@@ -214,7 +217,7 @@ def test_photos_of_one_group_are_drawn_together():
     alone, together = compute_metrics(labels, logits, NAMES), compute_metrics(*five_times, NAMES, groups=videos)
     blind = compute_metrics(*five_times, NAMES)
     assert (alone["groups"], together["groups"], blind["groups"]) == (None, 100, None)
-    for name in HEADLINE:
+    for name in METRICS:
         assert together[name] == pytest.approx(alone[name])
         widths = [np.diff(each[f"{name}_interval"])[0] for each in (alone, together, blind)]
         assert widths[1] == pytest.approx(widths[0], rel=0.15), "five frames of a video say as much as one"
@@ -253,7 +256,7 @@ def test_determinism_and_order():
 def test_without_bootstrap():
     labels, logits = drawn()
     full, quick = compute_metrics(labels, logits, NAMES), compute_metrics(labels, logits, NAMES, bootstrap_samples=0)
-    assert set(full) - set(quick) == {f"{name}_interval" for name in HEADLINE}
+    assert set(full) - set(quick) == {f"{name}_interval" for name in METRICS}
     assert all(full[name] == quick[name] for name in quick if name not in ("per_class", "by_faces"))
     gone = {"precision_interval", "f1_interval", "auc_interval"}
     for name, row in quick["per_class"].items():
@@ -299,3 +302,20 @@ def test_loads_from_its_folder_without_a_network(tmp_path, monkeypatch):
     assert list(figures["per_class"]) == ["0", "1", "2"]
     saved = evaluate.save(tmp_path / "figures.json", **figures)
     assert json.loads(Path(saved).read_text())["accuracy"] == figures["accuracy"]
+
+
+def test_a_metric_is_a_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric that is added has a figure, an interval and a line in the card, without another change."""
+    error = Metric(lambda sums: 1 - sums.hits.sum(axis=-1) / sums.rows, "Error rate", "Share of wrong rows.", -1)
+    monkeypatch.setitem(METRICS, "error_rate", error)
+    figures = compute_metrics([0, 1, 1, 0], np.eye(2)[[0, 1, 0, 0]], ["no", "yes"])
+    assert figures["error_rate"] == 0.25
+    assert figures["error_rate_interval"] == pytest.approx([1 - edge for edge in figures["accuracy_interval"][::-1]])
+    predictions = Predictions(list("abcd"), ["test"] * 4, [0, 1, 1, 0], np.eye(2)[[0, 1, 0, 0]], "m", ["no", "yes"])
+    assert "| Error rate | 25.0% |" in render_card(make_report(predictions, "test"))
+
+
+def test_every_metric_has_a_direction_and_a_sentence() -> None:
+    for name, metric in METRICS.items():
+        assert metric.direction in (-1, 1), name
+        assert metric.description.endswith("."), name

@@ -17,7 +17,8 @@ from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pict
 from ger_datasets.preparation.run import prepare
 from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.ensemble.weighted import read_ensemble, weighted
+from ger_models.evaluation.ensemble.applying import apply
+from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.report.card import add_to_card
 from ger_models.evaluation.report.mistakes import Picture, mistakes_section
@@ -166,38 +167,44 @@ def test_the_triangle_marks_the_chosen_and_the_best(tmp_path: Path) -> None:
 
 def test_weighted_logits() -> None:
     members = models()[1:]
-    together = weighted(members, [2, 1, 1], SPLITS)
+    together = apply(Ensemble("given", weights=[2, 1, 1]), members, SPLITS)
     logits = sum(weight * member.logits for weight, member in zip(WEIGHTS, members, strict=True))
     np.testing.assert_allclose(together.logits, logits, atol=1e-6)
     assert together.image_ids == members[0].image_ids
-    assert weighted(members, [1, 0, 0], ["validation"]).split_names == ["validation"]
-    for weights, words in (([1, 1], "3 .*, found 2"), ([1, -1, 1], "from 0"), ([0, 0, 0], "not all 0")):
+    assert apply(Ensemble("given", weights=[1, 0, 0]), members, ["validation"]).split_names == ["validation"]
+    for weights, words in (([1, 1], "each of the 3"), ([1, -1, 1], "from 0"), ([0, 0, 0], "above 0")):
         with pytest.raises(UserError, match=words):
-            weighted(members, weights, SPLITS)
+            Ensemble("given", weights=weights, members=LANDSCAPE["members"])
 
 
 def test_reading_an_ensemble(tmp_path: Path) -> None:
     path = tmp_path / "ensemble.json"
     path.write_text(json.dumps(LANDSCAPE))
-    assert read_ensemble(path) == LANDSCAPE
+    content = Ensemble.read(path).to_dict()
+    assert {name: content[name] for name in LANDSCAPE} == LANDSCAPE
+    Ensemble.read(path).write(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text()) == content
     lost = json.dumps({**LANDSCAPE, "landscape": {"weights": [[1, 0, 0]], "accuracy": []}})
     for content, words in (
-        ('{"members": ["a"], "weights": ["x"]}', "no weight"),
-        (lost, "landscape that is none"),
-        ('{"members": ["a"], "weights": null}', "no weight"),
-        ('{"members": ["a"], "weights": [NaN]}', "no weight"),
-        ('{"members": "a", "weights": [1]}', "no weight"),
-        ('{"members": ["a"], "weights": [1], "on": "faces"}', "not on logits"),
-        ('{"members": ["a"], "weights": null, "coefficients": [[[1, 2]]], "intercept": [1]}', "no weight"),
-        ('{"members": ["a"], "weights": null, "coefficients": [[[1]], [[1]]], "intercept": [1]}', "no weight"),
-        ('{"members": ["a"], "weights": null, "coefficients": [[["x"]]], "intercept": [1]}', "no weight"),
-        ('{"members": ["a"], "weights": null, "coefficients": [[1]], "intercept": [1]}', "no weight"),
+        ('{"members": ["a"], "weights": ["x"]}', "weights must be numbers"),
+        (lost, "landscape must hold"),
+        ('{"members": ["a"], "weights": null}', "stacking must have"),
+        ('{"members": ["a"], "weights": [NaN]}', "weights must be numbers"),
+        ('{"members": "a", "weights": [1]}', "list of members"),
+        ('{"members": ["a"], "weights": [1], "on": "faces"}', "on must be logits"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[[1, 2]]], "intercept": [1]}', "stacking must have"),
+        (
+            '{"members": ["a"], "weights": null, "coefficients": [[[1]], [[1]]], "intercept": [1]}',
+            "stacking must have",
+        ),
+        ('{"members": ["a"], "weights": null, "coefficients": [[["x"]]], "intercept": [1]}', "stacking must have"),
+        ('{"members": ["a"], "weights": null, "coefficients": [[1]], "intercept": [1]}', "stacking must have"),
         ("[]", "not an ensemble"),
         ("{", "not"),
     ):
         path.write_text(content)
         with pytest.raises(UserError, match=words):
-            read_ensemble(path)
+            Ensemble.read(path)
 
 
 def test_a_submission(run_script: Callable, tmp_path: Path) -> None:
@@ -260,7 +267,7 @@ def test_the_script_on_several_tables(run_script: Callable, tmp_path: Path) -> N
 
     for wrong, words in (
         (("--split", "test", "--ensemble", path), "the ensemble is of faces, scene, other"),
-        (("--split", "test", "--weights", 1), "one weight for each model is needed: 3"),
+        (("--split", "test", "--weights", 1), "one for each of the 3 members"),
         (("--split", "test", "--weights", 1, "--ensemble", path), "not both"),
         ((), "choose one with --split"),
         (("--split", "dev"), "dev"),
