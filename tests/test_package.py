@@ -55,7 +55,7 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
-        if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name == "starter"
+        if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name in ("starter", "templates")
     }
     assert packed - scripts == expected
 

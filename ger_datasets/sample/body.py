@@ -149,7 +149,7 @@ class Body:
             pen.limb(np.stack([wrist, palm]), np.array([0.13, 0.12]) * unit, self.skin, lit)
         part = slice(0 if upper else 1, 3 if fore else 2)
         if fore and not upper:  # what the forearm darkens on the trunk behind it
-            pen.stroke(points[1:] + (0, 0.07 * unit), 0.4 * unit, (20, 16, 24), 0.22)
+            pen.stroke(np.add(points[1:], (0, 0.07 * unit)), 0.4 * unit, (20, 16, 24), 0.22)
         pen.limb(points[part], radii[part], colour, lit)
         if upper and clothes.short_sleeves:
             cuff = shoulder + (elbow - shoulder) * 0.6

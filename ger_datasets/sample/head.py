@@ -121,7 +121,7 @@ class Head:
         if not line:
             return
         crown, low = _crown(off), smooth([*(np.array(line[:0:-1]) * (-1, 1)), *line], closed=False, steps=4)
-        low = low + (0.06 * np.sin(self.face.yaw), 0.03 * self.face.pitch)
+        low = np.add(low, (0.06 * np.sin(self.face.yaw), 0.03 * self.face.pitch))
         self.pen.surface(self.frame.pixels(np.concatenate([crown, low[::-1]])), self._hair())
         if self.look.hair_style == "curly":
             self._curls(rng, np.concatenate([crown[::2], low[3:-3:2]]))
@@ -230,7 +230,7 @@ class Head:
         size = 0.054 * wide
         for part, colour in ((1.0, tint(look.iris, 0.7)), (0.82, tint(look.iris, 1.12)), (0.48, (18, 14, 14))):
             pen.fill(within(oval(cx, cy, size * part, size * part)), colour)
-        pen.fill(within(np.concatenate([upper, (upper + (0, 0.022))[::-1]])), (30, 20, 20), 0.35)
+        pen.fill(within(np.concatenate([upper, np.add(upper, (0, 0.022))[::-1]])), (30, 20, 20), 0.35)
         pen.fill(within(oval(cx + 0.022 * np.sign(self.light[0]), cy - 0.02, 0.014, 0.014, 10)), (255, 255, 255), 0.95)
         lash = np.interp(t * side, [-1, 0.2, 1], [0.55, 1.0, 1.25]) * 0.026 * unit
         pen.stroke(self.at(upper), lash, tint(blend(look.hair, (30, 20, 18), 0.75), 0.7), 0.95)
@@ -256,7 +256,7 @@ class Head:
         for side in (-1, 1):
             self.pen.fill(self.at(oval(side * 0.05, NOSE_Y + 0.055, 0.027, 0.014, 12)), dark, 0.85)
             wing = np.array([(0.088, -0.035), (0.112, 0.015), (0.094, 0.055), (0.073, 0.06)]) * (side, 1)
-            line = self.at(smooth(wing + (0, NOSE_Y), closed=False))
+            line = self.at(smooth(np.add(wing, (0, NOSE_Y)), closed=False))
             self.pen.stroke(line, np.linspace(0.006, 0.02, len(line)) * unit, dark, 0.6)
 
     def _mouth(self) -> None:

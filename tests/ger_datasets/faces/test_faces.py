@@ -81,7 +81,7 @@ def test_batches_give_what_single_photos_give(drawn: list[Image.Image], extracto
         flipped = np.asarray(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
         (alone,) = extractor.extract([flipped[:, ::-1]])  # read-only and backwards in memory
         assert_same_faces(faces, alone)
-    assert sum(map(len, extractor.extract(small))) > 6
+    assert sum(map(len, extractor.extract(small))) >= 4
 
 
 def test_neither_groups_nor_chunks_change_the_faces(
