@@ -103,7 +103,7 @@ def test_every_command_and_example_works(
     for block in blocks(PAGES["README.md"], "python"):
         exec(block, names)
     assert names["logits"].shape == (4, 3)
-    answer = names["tell"]("party.jpg")
+    answer = names["recognise"]("party.jpg")
     assert (tmp_path / "answers" / "team" / "a.jpg").exists()
     assert (tmp_path / "answers.csv").read_text().count("\n") == 3
     assert answer["label"] in ("Negative", "Neutral", "Positive")
