@@ -1,4 +1,4 @@
-"""docs/add_your_own.md: its modules, entry points and commands work as they stand there, with no product file edited."""
+"""docs/add_your_own.md: its modules, entry points and commands work as written, and no product file is edited."""
 
 from __future__ import annotations
 

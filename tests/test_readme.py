@@ -64,6 +64,7 @@ def test_every_file_that_a_readme_names_is_there(page: str) -> None:
     assert ({*PAGES} - {page}) <= links
 
 
+@pytest.mark.slow
 def test_every_command_and_example_works(
     run_script: Callable, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
