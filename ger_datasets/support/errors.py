@@ -1,4 +1,4 @@
-"""The two kinds of trouble a user's input can make, and how what a user's files hold is shown."""
+"""The two errors that a user's input can cause, and text from a user's files made safe to print."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-MOST_CHARACTERS = 1500  # of a message: other libraries repeat whole files in theirs
+MOST_CHARACTERS = 1500  # of a message: messages of other libraries can contain whole files
 
-# Control characters, those that turn the direction of text, and what stands for bytes that are no UTF-8: in a name
-# they could forge lines of a log, move a terminal's cursor, or stop the message from being written at all.
+# Control characters, characters that change the text direction, and surrogates (bytes that are not UTF-8). In a name
+# they could forge lines of a log, move a terminal's cursor, or make the message impossible to write.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escaped(text: str) -> str:
-    """`text` in one line that any file and any terminal can hold: what cannot be shown becomes `\\n` or `\\xNN`."""
+    """`text` in one line that is safe for any file and terminal: unsafe characters become `\\n` or `\\xNN`."""
 
     def escape(match: re.Match[str]) -> str:
         code = ord(match[0])
-        # how Python holds a file name's byte that is no UTF-8
+        # how Python represents a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(match[0])[1:-1]
 
     return _UNSHOWN.sub(escape, text)
 
 
 class OneLine(Exception):
-    """An error whose message is one line, of a length that can be read, whatever went into it."""
+    """An error whose message is one line of limited length."""
 
     def __init__(self, message: object = "") -> None:
         text = escaped(" ".join(line.strip() for line in str(message).splitlines() if line.strip()))
@@ -36,14 +36,14 @@ class OneLine(Exception):
 
 
 class UserError(OneLine):
-    """Something the user can mend. The message says what was wrong, what was found and what to do, in one line.
+    """A user error. The message says in one line what was wrong, what was found and what to do.
 
     Scripts print it without a traceback and exit with 2.
     """
 
 
 class BadPhoto(OneLine):
-    """One photo that cannot be used. The message is the reason, without the file's path; the run goes on."""
+    """One photo that cannot be used. The message is the reason, without the file's path; the run continues."""
 
 
 def listing(names: Iterable[object], most: int = 8) -> str:
@@ -62,10 +62,10 @@ def listing(names: Iterable[object], most: int = 8) -> str:
 
 
 def printable(name: str | Path) -> str:
-    """A file name as one line of text that any file can hold; see `escaped`."""
+    """A file name as one line of text; see `escaped`."""
     return escaped(os.fspath(name))
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks, of at most 300 letters."""
+    """An error's message without line breaks, of at most 300 characters."""
     return " ".join(str(error).split())[:300]

@@ -72,7 +72,7 @@ def _stored(pictures: Mapping[str, Picture]) -> list[tuple[int, Picture, str]]:
 
 
 def _overview_rows(results: Sequence[Mapping[str, Any]], models: Sequence[str], split: int) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for result in results:
         figures, model = result["metrics"], models.index(result["model"])
         link = Markup('<a href="#result-{}-{}" data-row="{}">{}</a>').format(model, split, model, result["model"])
@@ -103,7 +103,8 @@ def _comparison_rows(report: Mapping[str, Any], split: str) -> tuple[list[tuple[
     furthest = max(
         (abs(edge) for pair in pairs for edge in (*pair["difference_interval"], pair["difference"])), default=0
     )
-    first, others = [], []
+    first: list[tuple[str, ...]] = []
+    others: list[tuple[str, ...]] = []
     for pair in pairs:
         (first if report["model"] in pair["models"] else others).append(_comparison(pair, furthest))
     return first, others
@@ -181,7 +182,7 @@ def _scale(accuracy: float, interval: Sequence[float], baselines: Mapping[str, A
 
 
 def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, row in per_class.items():
         known = {"precision": row["predicted"], "recall": row["support"], "f1": row["support"] + row["predicted"]}
         cells = [
@@ -193,7 +194,7 @@ def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, .
 
 
 def _face_rows(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in bins:
         low, high = each["from"], each["to"]
         name = f"{low} and more" if high is None else f"{low}" if low == high else f"{low}–{high}"
