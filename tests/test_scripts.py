@@ -70,6 +70,7 @@ def test_batches_do_not_change_predictions(
     np.testing.assert_allclose(one.logits, many.logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_photos_of_ones_own(run_script: Callable, run_folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "more").mkdir(parents=True)
@@ -176,6 +177,7 @@ def test_wrong_turns_end_in_one_clear_line(
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_the_exit_code_of_a_real_process(tmp_path: Path) -> None:
     command = [
         sys.executable,

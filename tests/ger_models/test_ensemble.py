@@ -306,6 +306,7 @@ print(type(again).__name__, len(of_hub.members))
 """
 
 
+@pytest.mark.slow
 def test_pushed_and_loaded(saved: Callable, tmp_path: Path) -> None:
     names = [saved("a", *scene()), saved("b", *fusion())]
     with HubServer(tmp_path / "hub", token=TOKEN) as hub:

@@ -358,6 +358,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_its_code_works_without_this_package(folders: dict, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     row = {"face_features": torch.randn(2, 256, generator=generator).tolist(), "skeleton": None}

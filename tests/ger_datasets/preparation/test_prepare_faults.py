@@ -31,6 +31,8 @@ from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.inference.scene_features import CheckpointSceneEncoder
 from ger_models.presets import build
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 

@@ -23,6 +23,8 @@ from ger_datasets.prepared import read_prepared
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.hub_connection import told_plainly
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
 

@@ -19,6 +19,8 @@ from ger_datasets.support.errors import UserError
 from ger_models.sharing import uploads
 from ger_models.sharing.uploads import Uploads
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
 PUSHED = {

@@ -25,6 +25,8 @@ from ger_models.training.recipe import Recipe
 from ger_models.training.run_folder import Position, RunFolder
 from ger_models.training.weight_averaging import MovingAverage
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 OPTIONS = ("--epochs", "2", "--batch_size", "4")
 
