@@ -69,8 +69,7 @@ class PixelRow:
         return buffer.getvalue()
 
 
-@dataclass(frozen=True)
-class Vote:
+class Vote(NamedTuple):
     """FERPlus' votes on one face: its split and image file in FER2013 (perhaps empty); the expression with most votes,
     empty where there is none; and the column with most votes, or `tie`."""
 

@@ -6,18 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..support.errors import UserError, listing, printable
+from . import names
 from .download import Download, LabelledFace, Tree
-from .names import (
-    ALIASES,
-    FER2013_ORDER,
-    RAF_DB_ORDER,
-    SPLIT_ALIASES,
-    expression_of,
-    known_names,
-    numbered,
-    person_of,
-    split_of,
-)  # fmt: skip
+from .names import expression_of, numbered, person_of, split_of
 
 NUMBERS = frozenset("01234567")
 
@@ -45,7 +36,7 @@ def read_folders(tree: Tree) -> Download:
         raise UserError(
             f"{printable(tree.root)} holds class folders within split folders and outside of them, such as "
             f"{tree.name(outside[0].parent)}: split folders are named "
-            f"{', '.join(words[0] for words in SPLIT_ALIASES.values())}"
+            f"{', '.join(words[0] for words in names.SPLIT_ALIASES.values())}"
         )
     words = {path: tree.folders(path)[place] for path, place in places.items()}
     order, first, remarks = _numbering(words.values())
@@ -89,9 +80,9 @@ def _refuse_unknown(tree: Tree, photos: Iterable[Path]) -> None:
     loose = {tree.folders(path) for path in tree.photos} - around
     unknown = [words for words in sorted(loose) if _class_place(words) is None and split_of(words[-1]) is None]
     if unknown:
-        names = listing(printable("/".join(words)) for words in unknown)
+        found = listing(printable("/".join(words)) for words in unknown)
         raise UserError(
-            f"unknown class folder {names}: the classes are {known_names()}; or the numbers 0 to 6 "
+            f"unknown class folder {found}: the classes are {names.known_names()}; or the numbers 0 to 6 "
             "(FER2013) or 1 to 7 (RAF-DB)"
         )
 
@@ -102,8 +93,8 @@ def _numbering(words: Iterable[str]) -> tuple[tuple[str, ...], int, list[str]]:
     if {"0", "7"} <= found:
         raise UserError(
             "class folders from 0 to 7 mean other expressions in AffectNet than in FERPlus: rename them to "
-            f"{', '.join(ALIASES)}"
+            f"{', '.join(names.ALIASES)}"
         )
-    order, first, name = (RAF_DB_ORDER, 1, "RAF-DB") if "7" in found else (FER2013_ORDER, 0, "FER2013")
+    order, first, name = (names.RAF_DB_ORDER, 1, "RAF-DB") if "7" in found else (names.FER2013_ORDER, 0, "FER2013")
     remark = f"Numbered class folders were read in {name}'s order: {numbered(order, first)}."
     return order, first, [remark] if found else []
