@@ -135,7 +135,7 @@ def test_the_end_of_a_run_does_not_wait_for_ever(
     pushing.start(run_files)
     assert not pushing.finish(run_files)
     assert time.monotonic() - began < 10
-    assert "was NOT pushed to me/x; the run is whole: the same command with --resume pushes it" in caplog.text
+    assert "was NOT pushed to me/x" in caplog.text
     gate.set()
 
 
