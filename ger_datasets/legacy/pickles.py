@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 _VALUES = (
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
-    "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "STRING", "BINUNICODE8",
+    "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING",
 )  # fmt: skip
 
 
@@ -117,8 +117,8 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
         "NONE": lambda _: push(None),
         "NEWTRUE": lambda _: push(True),
         "NEWFALSE": lambda _: push(False),
-        **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), put),
-        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda index: push(memo[index])),
+        **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), put),
+        **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda index: push(memo[index])),
         "MARK": lambda _: machine.marks.append(len(stack)),
         "TUPLE": lambda _: push(tuple(marked())),
         "EMPTY_TUPLE": lambda _: push(()),
@@ -126,7 +126,6 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
         "TUPLE2": lambda _: push(tuple(popped(2))),
         "TUPLE3": lambda _: push(tuple(popped(3))),
         "EMPTY_LIST": lambda _: push([]),
-        "LIST": lambda _: push(marked()),
         "APPEND": lambda _: append(popped(1)),
         "APPENDS": lambda _: append(marked()),
         "GLOBAL": lambda both: push(meaning.named(*both.split(" "))),
