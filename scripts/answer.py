@@ -7,7 +7,7 @@ python scripts/answer.py party.jpg --model runs/densenet_emotic
 
 from __future__ import annotations
 
-import ger_datasets.support.openmp  # noqa: F401 - before torch
+import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
 import json

@@ -8,7 +8,7 @@ python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --ever
 
 from __future__ import annotations
 
-import ger_datasets.support.openmp  # noqa: F401 - before torch
+import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
 from dataclasses import dataclass, field

@@ -5,7 +5,7 @@ accelerate launch scripts/train.py --model densenet_emotic --dataset ger_dataset
 
 from __future__ import annotations
 
-import ger_datasets.support.openmp  # noqa: F401 - before torch
+import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
 from dataclasses import dataclass, field

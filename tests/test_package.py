@@ -150,7 +150,7 @@ def test_the_command_line_lists_the_scripts_and_runs_them(
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
-        assert "there are answer, convert_checkpoint, demo" in capsys.readouterr().err
+        assert "answer, convert_checkpoint, demo" in capsys.readouterr().err
     assert script("demo") == ROOT / "scripts" / "demo.py"
 
 

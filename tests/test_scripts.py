@@ -245,8 +245,10 @@ def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Pa
 def test_threads_are_told_how_to_wait_before_torch_comes(name: str) -> None:
     tree = ast.parse((ROOT / "scripts" / f"{name}.py").read_text("utf-8"))
     imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert ast.unparse(imports[1]) == "import ger_datasets.support.openmp"  # the first is __future__
-    code = "import os, sys, ger_datasets.support.openmp; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    assert ast.unparse(imports[1]) == "import ger_datasets.support.cpu_cores"  # the first is __future__
+    code = (
+        "import os, sys, ger_datasets.support.cpu_cores; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
     for given, told in ((None, "PASSIVE False"), ("ACTIVE", "ACTIVE False")):
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
         environment |= {"OMP_WAIT_POLICY": given} if given else {}

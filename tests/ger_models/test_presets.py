@@ -400,7 +400,7 @@ def test_presets_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert processor.columns == ["aligned_faces"]
     with pytest.raises(UserError, match="must be a Preset, not a int"):
         preset("wrong")
-    with pytest.raises(UserError, match="cannot be loaded from no:X"):
+    with pytest.raises(UserError, match="cannot be loaded from no_such:X"):
         preset("gone")
     with pytest.raises(UserError, match=r"unknown model .other.: there are .*theirs"):
         preset("other")
