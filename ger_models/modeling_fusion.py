@@ -184,7 +184,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if self.config.join == "both":
             everyone = token_mask.new_ones(len(pooled), 1)
             beside = scene if self.config.project else raw_scene
-            parts = [self.pooled_standardize(pooled[:, None], everyone), self._beside(beside, scene_mask)]
+            parts = [self.pooled_standardize(pooled[:, None], everyone), self.scene_standardize(beside, scene_mask)]
             logits = self.head(torch.cat(parts, 2)[:, 0])
         else:
             logits = self.head(self.norm(pooled))
@@ -232,10 +232,6 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             none = faces.new_zeros(photos, 0, faces.shape[2])
             return none, none, torch.zeros(photos, 0, dtype=torch.bool, device=faces.device)
         return raw, self.scene_projection(self.feature_dropout(raw)), mask
-
-    def _beside(self, scene: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The scene's vector for the head, (photos, 1, width); zero, which is the mean, where there is none."""
-        return self.scene_standardize(scene, mask)
 
     def _with_patches(
         self,

@@ -147,6 +147,19 @@ _FUSION = {"faces": "images", "scene": "image", "join": "both", "feature_dropout
 _WHOLE_PHOTO = {"keep_aspect": False}  # the fusion models saw the whole photo at 224 x 224
 _ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
 
+
+def _fusion(pooling: str, learning_rate: float, source: str) -> Preset:
+    """Aligned faces and the whole photo, at the original's size."""
+    return Preset(
+        "ger_fusion",
+        config={**_FUSION, "pooling": pooling},
+        processor=_WHOLE_PHOTO,
+        imagenet=True,
+        recipe=_sgd(learning_rate, epochs=27, step_epochs=9),
+        source=source,
+    )
+
+
 PRESETS: dict[str, Preset] = {
     "face_aligned": Preset(
         "ger_face",
@@ -184,13 +197,8 @@ PRESETS: dict[str, Preset] = {
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 4: EfficientNet-B6 (Tan and Le 2019) on skeleton images",
     ),
-    "fusion_crossvit": Preset(
-        "ger_fusion",
-        config={**_FUSION, "pooling": "cross_attention"},
-        processor=_WHOLE_PHOTO,
-        imagenet=True,
-        recipe=_sgd(0.001, epochs=27, step_epochs=9),
-        source="the original's model 5: faces and scene through a cross-attention transformer",
+    "fusion_crossvit": _fusion(
+        "cross_attention", 0.001, "the original's model 5: faces and scene through a cross-attention transformer"
     ),
     "densenet": Preset(
         "ger_scene",
@@ -214,29 +222,14 @@ PRESETS: dict[str, Preset] = {
         recipe=_sgd(0.001, epochs=24),
         source=f"{_ATTENTION}: the mean of O-Net's features beside the scene's",
     ),
-    "fusion_attention_scene": Preset(
-        "ger_fusion",
-        config={**_FUSION, "pooling": "attention_scene"},
-        processor=_WHOLE_PHOTO,
-        imagenet=True,
-        recipe=_sgd(0.001, epochs=27, step_epochs=9),
-        source=f"{_ATTENTION}, attention A: the scene's vector asks, the faces answer",
+    "fusion_attention_scene": _fusion(
+        "attention_scene", 0.001, f"{_ATTENTION}, attention A: the scene's vector asks, the faces answer"
     ),
-    "fusion_attention_intermediate": Preset(
-        "ger_fusion",
-        config={**_FUSION, "pooling": "attention_intermediate"},
-        processor=_WHOLE_PHOTO,
-        imagenet=True,
-        recipe=_sgd(0.001, epochs=27, step_epochs=9),
-        source=f"{_ATTENTION}, attention B: scene and faces meet in 64 dimensions",
+    "fusion_attention_intermediate": _fusion(
+        "attention_intermediate", 0.001, f"{_ATTENTION}, attention B: scene and faces meet in 64 dimensions"
     ),
-    "fusion_attention_score": Preset(
-        "ger_fusion",
-        config={**_FUSION, "pooling": "attention_score"},
-        processor=_WHOLE_PHOTO,
-        imagenet=True,
-        recipe=_sgd(0.01, epochs=27, step_epochs=9),
-        source=f"{_ATTENTION}, attention C: each face has a score of its own",
+    "fusion_attention_score": _fusion(
+        "attention_score", 0.01, f"{_ATTENTION}, attention C: each face has a score of its own"
     ),
     "features_crossvit": Preset(
         "ger_fusion",

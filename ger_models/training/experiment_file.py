@@ -17,6 +17,7 @@ import graphlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ger_datasets.support.errors import UserError, listing
@@ -78,7 +79,9 @@ class Run:
             **{option: public_name(str(self.settings[option])) for option in STAGES if option in self.settings},
         }
         differ = [name for name, value in wanted.items() if found.get(name) != value]
-        recipe = effective(preset(self.settings["model"]).recipes, self.settings.get("recipe"), _Fields(self.settings))
+        recipe = effective(
+            preset(self.settings["model"]).recipes, self.settings.get("recipe"), SimpleNamespace(**self.settings)
+        )
         if not self.settings.get("find_batch_size"):
             differ += [f"recipe.{name}" for name, value in vars(recipe).items() if found["recipe"].get(name) != value]
         if differ:
@@ -87,13 +90,6 @@ class Run:
                 f"{self.settings['output_dir']} away to train it again, or correct the file"
             )
         return True
-
-
-class _Fields:
-    """A mapping's items as attributes."""
-
-    def __init__(self, items: dict[str, Any]) -> None:
-        self.__dict__.update(items)
 
 
 def read_graph(path: Path) -> list[Run]:
