@@ -41,8 +41,9 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_models.presets import PRESETS
+from ger_models.training import data_loading, optimization
+from ger_models.training import loop as loop_module
 from ger_models.training.losses import LOSSES
-from ger_models.training.optimization import make_optimizer
 
 TRAIN = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
 LAUNCH = "-m torch.distributed.run --standalone --nproc_per_node"
@@ -88,16 +89,16 @@ class Loop:
 
     def feed(self, batches: Sequence[dict], validation: Sequence[dict]) -> None:
         feeds = iter((batches, validation))
-        self.script.make_loader = lambda *_, **__: DataLoader(next(feeds), batch_size=1, collate_fn=only)
+        data_loading.make_loader = lambda *_, **__: DataLoader(next(feeds), batch_size=1, collate_fn=only)
 
     def before_each(self, name: str, work: Callable[..., None]) -> None:
         """Call `work` with the arguments of the loop's function `name`, before it."""
-        place = self.script if hasattr(self.script, name) else self.script.training
+        place = next(module for module in (optimization, data_loading, loop_module) if hasattr(module, name))
         original = getattr(place, name)
 
-        def both(*arguments: Any) -> Any:
+        def both(*arguments: Any, **options: Any) -> Any:
             work(*arguments)
-            return original(*arguments)
+            return original(*arguments, **options)
 
         setattr(place, name, both)
 
@@ -124,7 +125,7 @@ def made_batches(count: int, photos: int, pixels: int) -> list[dict]:
 
 def loop_overhead(arguments: Arguments, folder: Path) -> dict:
     """Each step of the loop beside a bare one of a twin of its model, on the same batch."""
-    recipe = PRESETS["densenet_emotic"].recipe
+    recipe, make_optimizer = PRESETS["densenet_emotic"].recipe, optimization.make_optimizer
     batches = made_batches(arguments.steps, 8, arguments.pixels)
     loop = Loop(arguments.dataset, folder / "loop", "--epochs", "1")
     loop.feed(batches, batches[:1])
@@ -142,11 +143,11 @@ def loop_overhead(arguments: Arguments, folder: Path) -> dict:
             whole.append(time.perf_counter() - last)
         if len(twin) == 1:
             twin[0].train()
-            twin.append(make_optimizer(twin[0], recipe))
+            twin.append(make_optimizer(twin[0], **vars(recipe)))
         start = time.perf_counter()
         batch = batches[position.batch]
         outputs = twin[0](pixel_values=batch["pixel_values"], labels=batch["labels"])
-        LOSSES[recipe.loss](outputs, batch["labels"], recipe, None).backward()
+        LOSSES[recipe.loss](outputs, batch["labels"], teacher_logits=None, **vars(recipe)).backward()
         twin[1].step()
         twin[1].zero_grad()
         last = time.perf_counter()

@@ -1,4 +1,5 @@
-"""Networks from pixels to features: timm's models, which only this file creates, and the small one for faces."""
+"""What the models share: their base class, and networks from pixels to features (timm's, which only this file creates,
+and the small one for faces)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from .configuration_ger import NO_LABEL
 
 
 def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
@@ -46,11 +50,29 @@ def keep_own_weights(module: nn.Module) -> None:
         part._is_hf_initialized = True  # type: ignore[assignment]  # a flag of transformers'
 
 
-def init_non_persistent_buffers(module: nn.Module) -> None:
-    """Recompute the buffers of a timm layer that no checkpoint holds, where it has any."""
-    recompute = getattr(module, "init_non_persistent_buffers", None)
-    if callable(recompute):
-        recompute()
+class GerPreTrainedModel(PreTrainedModel):
+    """The base class of this package's models.
+
+    A `forward` names its inputs and refuses others with a TypeError; decorated with `can_return_tuple`, it returns a
+    tuple where `return_dict=False`.
+
+    Attributes:
+        has_face_outputs: whether `forward` takes `output_faces`, which adds the outputs for each face.
+    """
+
+    input_modalities = ("image",)
+    has_face_outputs = False
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        recompute = getattr(module, "init_non_persistent_buffers", None)
+        if callable(recompute):  # buffers of timm's layers that no checkpoint holds
+            recompute()
+
+    @staticmethod
+    def classification_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
+        """Cross-entropy of logits (photos, classes) and labels (photos,), -1 for none; None without labels."""
+        return None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
 
 
 class SqueezeExcitation(nn.Module):

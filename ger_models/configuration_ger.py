@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from transformers import PreTrainedConfig
 
@@ -19,24 +19,53 @@ GROUPS = {
     "neutral": "Neutral",
     "happy": "Positive",
 }
+# the network over a face: channels and residual blocks of each stage
+EXPRESSION_WIDTHS, EXPRESSION_BLOCKS = (24, 48, 80, 160, 224), (0, 2, 2, 2, 1)
 ANSWER_COMBINATIONS = ("probabilities", "logarithms")
 
 
-def _check(config: PreTrainedConfig, field: str, least: float, most: float) -> None:
+def _refuse(config: PreTrainedConfig, field: str, rule: str) -> NoReturn:
+    raise ValueError(f"{type(config).__name__}.{field} must be {rule}, not {getattr(config, field)!r}")
+
+
+def _check_int(config: PreTrainedConfig, field: str, least: int, most: int) -> None:
     value = getattr(config, field)
-    if not isinstance(value, (int, float)) or not least <= value <= most:
-        raise ValueError(f"{type(config).__name__}.{field} must be from {least} to {most}, not {value!r}")
+    if type(value) is not int or not least <= value <= most:  # a bool is an int to isinstance
+        _refuse(config, field, f"a whole number from {least} to {most}")
+
+
+def _check_number(config: PreTrainedConfig, field: str, least: float, most: float) -> None:
+    value = getattr(config, field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        _refuse(config, field, f"from {least} to {most}")
+
+
+def _check_bool(config: PreTrainedConfig, field: str) -> None:
+    if not isinstance(getattr(config, field), bool):
+        _refuse(config, field, "true or false")
 
 
 def _check_choice(config: PreTrainedConfig, field: str, choices: tuple[str, ...]) -> None:
-    value = getattr(config, field)
-    if value not in choices:
-        raise ValueError(f"{type(config).__name__}.{field} must be one of {', '.join(choices)}, not {value!r}")
+    if getattr(config, field) not in choices:
+        _refuse(config, field, f"one of {', '.join(choices)}")
 
 
 def _check_backbone(config: PreTrainedConfig) -> None:
     if not isinstance(config.backbone, str) or not config.backbone:
-        raise ValueError(f"{type(config).__name__}.backbone must be the name of a timm model, not {config.backbone!r}")
+        _refuse(config, "backbone", "the name of a timm model")
+
+
+def _check_stages(config: PreTrainedConfig, widths: str, blocks: str) -> None:
+    """The fields `widths` and `blocks` describe an ExpressionNet."""
+    for field, least in ((widths, 8), (blocks, 0)):
+        values = getattr(config, field)
+        numbers = values if isinstance(values, (list, tuple)) else ()
+        if not numbers or any(type(number) is not int or not least <= number <= 1024 for number in numbers):
+            _refuse(config, field, f"a list of whole numbers from {least} to 1024")
+        setattr(config, field, list(values))
+    counts = getattr(config, blocks)
+    if len(getattr(config, widths)) != len(counts) or any(count < 1 for count in counts[1:]):
+        _refuse(config, blocks, f"as many numbers as {widths}, of which only the first may be 0")
 
 
 class GerSceneConfig(PreTrainedConfig):
@@ -54,7 +83,7 @@ class GerSceneConfig(PreTrainedConfig):
         self.dropout = dropout
         super().__init__(**kwargs)
         _check_backbone(self)
-        _check(self, "dropout", 0, 0.95)
+        _check_number(self, "dropout", 0, 0.95)
 
 
 class GerFaceConfig(PreTrainedConfig):
@@ -73,16 +102,17 @@ class GerFaceConfig(PreTrainedConfig):
         self.margin = margin
         self.dropout = dropout
         super().__init__(**kwargs)
-        _check(self, "channels", 1, 1024)
-        _check(self, "margin", 1, 8)
-        _check(self, "dropout", 0, 0.95)
+        _check_int(self, "channels", 1, 1024)
+        _check_int(self, "margin", 1, 8)
+        _check_number(self, "dropout", 0, 0.95)
 
 
 class GerFusionConfig(PreTrainedConfig):
     """Faces and a scene, each brought to tokens, the faces pooled into one vector, and both classified.
 
     Args:
-        faces: where faces come from: `features` (of O-Net, precomputed) or `images` (aligned, through SphereFace-20).
+        faces: where faces come from: `features` (of O-Net, precomputed), `images` (aligned, through SphereFace-20) or
+            `expressions` (grey squares, through the network of GerExpressionConfig without its head).
         scene: where the scene comes from: `none`, `feature` (precomputed) or `image` (the photo, through `backbone`).
         pooling: how faces become one vector: a name in `modeling_fusion.POOLINGS`.
         join: what is classified: `pooled`, the pooled vector alone; `both`, it and the scene's vector, each through
@@ -90,6 +120,10 @@ class GerFusionConfig(PreTrainedConfig):
         backbone: a timm model's name; of use where `scene` is `image`.
         freeze_scene: whether the backbone stays as it is in training, its BatchNorm statistics too.
         project: whether faces and scene are brought to `hidden_size`; if not, `join` takes them as they are.
+        freeze_faces: whether the network over the faces stays as it is in training, its BatchNorm statistics too; of
+            use where `faces` is `images` or `expressions`.
+        face_widths: channels of each stage of the network where `faces` is `expressions`.
+        face_blocks: residual blocks of each of these stages.
         face_channels: of SphereFace's first stage, where `faces` is `images`; 64 is SphereFace-20.
         face_dim: length of one face's precomputed feature; 256 for MTCNN's O-Net.
         scene_dim: length of the precomputed scene feature; 0 where there is none.
@@ -115,6 +149,9 @@ class GerFusionConfig(PreTrainedConfig):
         join: str = "pooled",
         backbone: str = "densenet161",
         freeze_scene: bool = True,
+        freeze_faces: bool = False,
+        face_widths: Sequence[int] = EXPRESSION_WIDTHS,
+        face_blocks: Sequence[int] = EXPRESSION_BLOCKS,
         project: bool = True,
         face_channels: int = 64,
         face_dim: int = 256,
@@ -137,6 +174,9 @@ class GerFusionConfig(PreTrainedConfig):
         self.join = join
         self.backbone = backbone
         self.freeze_scene = freeze_scene
+        self.freeze_faces = freeze_faces
+        self.face_widths = face_widths
+        self.face_blocks = face_blocks
         self.project = project
         self.face_channels = face_channels
         self.face_dim = face_dim
@@ -152,17 +192,22 @@ class GerFusionConfig(PreTrainedConfig):
         self.dropout = dropout
         self.feature_dropout = feature_dropout
         super().__init__(**kwargs)
-        _check_choice(self, "faces", ("features", "images"))
+        _check_choice(self, "faces", ("features", "images", "expressions"))
         _check_choice(self, "scene", ("none", "feature", "image"))
         _check_choice(self, "join", ("pooled", "both"))
         _check_backbone(self)
-        _check(self, "scene_dim", 1 if scene == "feature" else 0, 65536)
+        _check_int(self, "scene_dim", 1 if scene == "feature" else 0, 65536)
         for field in ("face_channels", "face_dim", "hidden_size", "heads", "head_dim", "mlp_dim"):
-            _check(self, field, 1, 65536)
+            _check_int(self, field, 1, 65536)
         for field in ("depth", "face_layers", "scene_layers", "cross_rounds"):
-            _check(self, field, 1, 64)
+            _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
-            _check(self, field, 0, 0.95)
+            _check_number(self, field, 0, 0.95)
+        for field in ("freeze_scene", "freeze_faces", "project"):
+            _check_bool(self, field)
+        _check_stages(self, "face_widths", "face_blocks")
+        if faces == "features" and freeze_faces:
+            raise ValueError("GerFusionConfig.freeze_faces must be false where faces is features, not True")
         if join == "both" and scene == "none":
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":
@@ -198,8 +243,8 @@ class GerExpressionConfig(PreTrainedConfig):
         priors: Mapping[str, float] | None = None,
         combination: str = "probabilities",
         answer_temperature: float = 1.0,
-        widths: Sequence[int] = (24, 48, 80, 160, 224),
-        blocks: Sequence[int] = (0, 2, 2, 2, 1),
+        widths: Sequence[int] = EXPRESSION_WIDTHS,
+        blocks: Sequence[int] = EXPRESSION_BLOCKS,
         dropout: float = 0.3,
         **kwargs: Any,
     ) -> None:
@@ -208,29 +253,15 @@ class GerExpressionConfig(PreTrainedConfig):
         self.priors = None if priors is None else dict(priors)
         self.combination = combination
         self.answer_temperature = answer_temperature
-        self.widths = list(widths)
-        self.blocks = list(blocks)
+        self.widths = widths
+        self.blocks = blocks
         self.dropout = dropout
         super().__init__(**kwargs)
-        self._validate_fields()
-
-    def _validate_fields(self) -> None:
-        def refuse(field: str, rule: str) -> None:
-            raise ValueError(f"GerExpressionConfig.{field} must be {rule}, not {getattr(self, field)!r}")
-
         if not self.expressions or not all(isinstance(name, str) for name in self.expressions):
-            refuse("expressions", "a list of names")
-        if self.combination not in ANSWER_COMBINATIONS:
-            refuse("combination", f"one of {', '.join(ANSWER_COMBINATIONS)}")
-        if isinstance(self.answer_temperature, bool) or not 0 < self.answer_temperature <= 100:
-            refuse("answer_temperature", "above 0 and at most 100")
-        if isinstance(self.dropout, bool) or not 0 <= self.dropout <= 0.95:
-            refuse("dropout", "from 0 to 0.95")
-        for field, least in (("widths", 8), ("blocks", 0)):
-            values = getattr(self, field)
-            if not values or any(type(value) is not int or not least <= value <= 1024 for value in values):
-                refuse(field, f"a list of whole numbers from {least} to 1024")
-        if len(self.widths) != len(self.blocks) or any(count < 1 for count in self.blocks[1:]):
-            refuse("blocks", f"{len(self.widths)} numbers, one for each width, of which only the first may be 0")
+            _refuse(self, "expressions", "a list of names")
+        _check_choice(self, "combination", ANSWER_COMBINATIONS)
+        _check_number(self, "answer_temperature", 0.001, 100)
+        _check_number(self, "dropout", 0, 0.95)
+        _check_stages(self, "widths", "blocks")
         if self.priors is not None and any(not 0 < share <= 1 for share in self.priors.values()):
-            refuse("priors", "shares above 0 and at most 1")
+            _refuse(self, "priors", "shares above 0 and at most 1")

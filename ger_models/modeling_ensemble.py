@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import keep_own_weights
+from .backbones import GerPreTrainedModel, keep_own_weights
 from .configuration_ensemble import GerEnsembleConfig
-from .configuration_ger import NO_LABEL
 from .processing_ensemble import GerEnsembleProcessor
 from .weighting import combine_stacked, combine_weighted
 
@@ -32,7 +30,7 @@ class GerEnsembleOutput(ModelOutput):
     member_logits: torch.Tensor | None = None
 
 
-class GerEnsembleForImageClassification(PreTrainedModel):
+class GerEnsembleForImageClassification(GerPreTrainedModel):
     """The weighted logits, or probabilities, of several models, as one model.
 
     In evaluation, backbones with the same weights compute the features of a photo once. Members of weight 0 are not
@@ -44,7 +42,6 @@ class GerEnsembleForImageClassification(PreTrainedModel):
     """
 
     config_class = GerEnsembleConfig
-    input_modalities = ("image",)
 
     def __init__(self, config: GerEnsembleConfig, members: Sequence[PreTrainedModel] | None = None) -> None:
         super().__init__(config)
@@ -109,11 +106,11 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         )
         return cls(config, members).eval(), processor
 
+    @can_return_tuple
     def forward(
         self,
         labels: torch.Tensor | None = None,
         output_member_logits: bool = False,
-        return_dict: bool | None = None,
         **inputs: Any,
     ) -> GerEnsembleOutput:
         """Classify photos.
@@ -128,6 +125,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
             softmax gives the probabilities back.
 
         Raises:
+            TypeError: an input has another name.
             ValueError: a member's inputs are not there.
         """
         weights = self.config.weights if self.config.stacking is None else [1.0] * len(self.members)
@@ -136,7 +134,7 @@ class GerEnsembleForImageClassification(PreTrainedModel):
         used = [k for k, i in enumerate(asked) if weights[i] > 0]
         logits = self._combined(every[used], [weights[asked[k]] for k in used])
         return GerEnsembleOutput(
-            loss=None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL),
+            loss=self.classification_loss(logits, labels),
             logits=logits,
             member_logits=every if output_member_logits else None,
         )
@@ -222,12 +220,13 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _by_group(inputs: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """`group_0.pixel_values` -> {0: {"pixel_values": ...}}; a name of another kind is none of the members' affair."""
+    """`group_0.pixel_values` -> {0: {"pixel_values": ...}}; TypeError for a name of another kind."""
     groups: dict[int, dict[str, Any]] = {}
     for key, value in inputs.items():
         group, dot, name = key.partition(".")
-        if dot and group.startswith("group_") and group[6:].isdigit():
-            groups.setdefault(int(group[6:]), {})[name] = value
+        if not (dot and group.startswith("group_") and group[6:].isdigit()):
+            raise TypeError(f"forward() got an unexpected keyword argument {key!r}: inputs are called group_i.NAME")
+        groups.setdefault(int(group[6:]), {})[name] = value
     return groups
 
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import ExpressionNet, keep_own_weights
-from .configuration_ger import NO_LABEL, GerExpressionConfig
+from .backbones import ExpressionNet, GerPreTrainedModel, keep_own_weights
+from .configuration_ger import GerExpressionConfig
 from .pooling import unpack
 
 SMALLEST = 1e-6  # probability; keeps logarithms finite
@@ -29,7 +27,7 @@ class GerExpressionOutput(ModelOutput):
     face_expressions: torch.Tensor | None = None
 
 
-class GerExpressionForImageClassification(PreTrainedModel):
+class GerExpressionForImageClassification(GerPreTrainedModel):
     """A residual network over each face, and the mean over the faces of a photo.
 
     Where the labels are the expressions, a photo's logits are the mean of its faces' logits: this is how the network
@@ -40,7 +38,7 @@ class GerExpressionForImageClassification(PreTrainedModel):
 
     config_class = GerExpressionConfig
     main_input_name = "expression_pixels"
-    input_modalities = ("image",)
+    has_face_outputs = True
 
     def __init__(self, config: GerExpressionConfig) -> None:
         super().__init__(config)
@@ -54,14 +52,13 @@ class GerExpressionForImageClassification(PreTrainedModel):
         """Embeddings (faces, width) of faces (faces, 1, 48, 48): what the head sees."""
         return self.net(expression_pixels)
 
+    @can_return_tuple
     def forward(
         self,
         expression_pixels: torch.Tensor,
         face_counts: torch.Tensor,
         labels: torch.Tensor | None = None,
-        output_face_attention: bool = False,
-        output_face_expressions: bool = False,
-        return_dict: bool | None = None,
+        output_faces: bool = False,
     ) -> GerExpressionOutput:
         """Classify photos by the expressions of their faces.
 
@@ -69,8 +66,7 @@ class GerExpressionForImageClassification(PreTrainedModel):
             expression_pixels: (total_faces, 1, 48, 48), the faces of all photos one after the other, grey.
             face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_face_attention: whether to return `face_attention` too.
-            output_face_expressions: whether to return `face_expressions` too.
+            output_faces: whether to return `face_attention` and `face_expressions` too.
 
         Raises:
             ValueError: the labels are neither the expressions nor the groups of the configuration.
@@ -84,16 +80,11 @@ class GerExpressionForImageClassification(PreTrainedModel):
             if self.config.combination == "probabilities":
                 logits = torch.where(face_counts[:, None] > 0, logits.clamp(min=SMALLEST).log(), 0.0)
             logits = logits / self.config.answer_temperature
-        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
-        expressions = mask = None
-        if output_face_attention or output_face_expressions:
+        output = GerExpressionOutput(loss=self.classification_loss(logits, labels), logits=logits)
+        if output_faces:
             expressions, mask = unpack(face_logits.softmax(1), face_counts)
-        return GerExpressionOutput(
-            loss=loss,
-            logits=logits,
-            face_attention=mask / counts if output_face_attention and mask is not None else None,
-            face_expressions=expressions if output_face_expressions else None,
-        )
+            output["face_attention"], output["face_expressions"] = mask / counts, expressions
+        return output
 
     def _label_names(self) -> list[str]:
         return [self.config.id2label[i] for i in range(self.config.num_labels)]

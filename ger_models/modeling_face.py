@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import keep_own_weights
-from .configuration_ger import NO_LABEL, GerFaceConfig
+from .backbones import GerPreTrainedModel, keep_own_weights
+from .configuration_ger import GerFaceConfig
 from .pooling import unpack
 from .sphereface import EMBEDDING, LargeMarginLinear, SphereFace20
 
@@ -29,7 +26,7 @@ class GerFaceOutput(ModelOutput):
     face_attention: torch.Tensor | None = None
 
 
-class GerFaceForImageClassification(PreTrainedModel):
+class GerFaceForImageClassification(GerPreTrainedModel):
     """SphereFace-20 over each aligned face, a linear head, and the mean over the faces that a photo has.
 
     Faces travel packed: only those there are are computed. A photo without faces gets an answer of its own, which
@@ -38,7 +35,7 @@ class GerFaceForImageClassification(PreTrainedModel):
 
     config_class = GerFaceConfig
     main_input_name = "face_pixels"
-    input_modalities = ("image",)
+    has_face_outputs = True
 
     def __init__(self, config: GerFaceConfig) -> None:
         super().__init__(config)
@@ -47,7 +44,7 @@ class GerFaceForImageClassification(PreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.head: nn.Linear
         if config.margin > 1:
-            self.head = LargeMarginLinear(EMBEDDING, config.num_labels, int(config.margin))
+            self.head = LargeMarginLinear(EMBEDDING, config.num_labels, config.margin)
         else:
             self.head = nn.Linear(EMBEDDING, config.num_labels)
         self.no_face_logits = nn.Parameter(torch.zeros(config.num_labels))
@@ -58,14 +55,13 @@ class GerFaceForImageClassification(PreTrainedModel):
         if module is self:
             init.zeros_(module.no_face_logits)
 
+    @can_return_tuple
     def forward(
         self,
         face_pixels: torch.Tensor,
         face_counts: torch.Tensor,
         labels: torch.Tensor | None = None,
-        output_face_logits: bool = False,
-        return_dict: bool | None = None,
-        **kwargs: Any,
+        output_faces: bool = False,
     ) -> GerFaceOutput:
         """Classify photos by their faces.
 
@@ -73,7 +69,7 @@ class GerFaceForImageClassification(PreTrainedModel):
             face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
             face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_face_logits: whether to return `face_logits` and `face_attention` too.
+            output_faces: whether to return `face_logits` and `face_attention` too.
         """
         embeddings = self.dropout(self.net(face_pixels))
         if self.config.margin > 1:
@@ -84,10 +80,9 @@ class GerFaceForImageClassification(PreTrainedModel):
         padded, mask = unpack(per_face, face_counts)
         counts = face_counts[:, None]
         logits = padded.sum(1) / counts.clamp(min=1) + self.no_face_logits * (counts == 0)
-        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
         return GerFaceOutput(
-            loss=loss,
+            loss=self.classification_loss(logits, labels),
             logits=logits,
-            face_logits=padded if output_face_logits else None,
-            face_attention=mask / counts.clamp(min=1) if output_face_logits else None,
+            face_logits=padded if output_faces else None,
+            face_attention=mask / counts.clamp(min=1) if output_faces else None,
         )

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import create_backbone, feature_width, init_non_persistent_buffers, keep_own_weights
-from .configuration_ger import NO_LABEL, GerFusionConfig
+from .backbones import ExpressionNet, GerPreTrainedModel, create_backbone, feature_width, keep_own_weights
+from .configuration_ger import GerFusionConfig
 from .pooling import AveragePooling, CrossAttentionPooling, Pooling, SceneQueryPooling, ScorePooling, unpack
 from .sphereface import EMBEDDING, SphereFace20
 
@@ -66,7 +63,7 @@ class MaskedStandardize(nn.BatchNorm1d):
         return torch.zeros_like(x).masked_scatter(mask[..., None], super().forward(there).to(x.dtype))
 
 
-class GerFusionForImageClassification(PreTrainedModel):
+class GerFusionForImageClassification(GerPreTrainedModel):
     """Faces and, where the model has one, a scene: tokens, a pooling of the faces, and a linear head.
 
     A photo without faces gets an answer from its scene or, where the model looks at photos, from four sampled patches
@@ -79,20 +76,25 @@ class GerFusionForImageClassification(PreTrainedModel):
 
     config_class = GerFusionConfig
     main_input_name = "face_features"
-    input_modalities = ("image",)
+    has_face_outputs = True
 
     def __init__(self, config: GerFusionConfig, pretrained: bool = False) -> None:
         super().__init__(config)
         if config.pooling not in POOLINGS:
             raise ValueError(f"GerFusionConfig.pooling must be one of {', '.join(POOLINGS)}, not {config.pooling!r}")
-        face_width = config.face_dim
-        if config.faces == "images":
-            self.face_net = SphereFace20(config.face_channels)
-            keep_own_weights(self.face_net)
-            face_width = EMBEDDING
-        else:
+        self.face_net: nn.Module
+        if config.faces == "features":
+            face_width = config.face_dim
             # O-Net's features come as they are, with ranges that differ tenfold between dimensions
             self.face_norm = MaskedStandardize(face_width)
+        else:
+            if config.faces == "images":
+                self.face_net, face_width = SphereFace20(config.face_channels), EMBEDDING
+            else:
+                self.face_net = ExpressionNet(config.face_widths, config.face_blocks)
+                face_width = config.face_widths[-1]
+            keep_own_weights(self.face_net)
+            self.face_net.requires_grad_(not config.freeze_faces)
         scene_width = config.scene_dim
         if config.scene == "image":
             self.scene_backbone = create_backbone(config.backbone, pretrained)
@@ -123,23 +125,27 @@ class GerFusionForImageClassification(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        init_non_persistent_buffers(module)
         if isinstance(module, CrossAttentionPooling):
             init.normal_(module.face_class_token, std=0.02)
             init.normal_(module.scene_class_token, std=0.02)
 
     def train(self, mode: bool = True) -> GerFusionForImageClassification:
-        """To training, or out of it; a frozen scene backbone stays out of it."""
+        """To training, or out of it; frozen networks stay out of it."""
         super().train(mode)
+        # frozen weights with moving BatchNorm statistics would not be frozen
         if self.config.scene == "image" and self.config.freeze_scene:
-            self.scene_backbone.eval()  # frozen weights with moving BatchNorm statistics would not be frozen
+            self.scene_backbone.eval()
+        if self.config.faces != "features" and self.config.freeze_faces:
+            self.face_net.eval()
         return self
 
+    @can_return_tuple
     def forward(
         self,
         face_features: torch.Tensor | None = None,
         face_mask: torch.Tensor | None = None,
         face_pixels: torch.Tensor | None = None,
+        expression_pixels: torch.Tensor | None = None,
         face_counts: torch.Tensor | None = None,
         pixel_values: torch.Tensor | None = None,
         scene_feature: torch.Tensor | None = None,
@@ -147,10 +153,8 @@ class GerFusionForImageClassification(PreTrainedModel):
         patch_pixels: torch.Tensor | None = None,
         patch_counts: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        output_face_attention: bool = False,
+        output_faces: bool = False,
         image_features: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
     ) -> GerFusionOutput:
         """Classify photos by their faces and scene; what the configuration does not name may be left out.
 
@@ -158,17 +162,20 @@ class GerFusionForImageClassification(PreTrainedModel):
             face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
             face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
             face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
-            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
+            expression_pixels: (total_faces, 1, 48, 48), as `face_pixels`, but grey.
+            face_counts: (photos,) int64, how many faces each photo has; 0 is allowed.
             pixel_values: (photos, 3, height, width).
             scene_feature: (photos, scene_dim), or None.
             scene_mask: (photos,) bool, True where the photo has a scene feature; None: all have, if any is given.
             patch_pixels: (total_patches, 3, height, width), patches in the place of faces.
             patch_counts: (photos,) int64, how many of them each photo has.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_face_attention: whether to return `face_attention` too.
+            output_faces: whether to return `face_attention` too.
             image_features: (photos, width), the backbone's output for `pixel_values` where it is known already.
         """
-        faces, face_mask = self._face_tokens(face_features, face_mask, face_pixels, face_counts)
+        faces, face_mask = self._face_tokens(
+            face_features, face_mask, {"images": face_pixels, "expressions": expression_pixels}, face_counts
+        )
         if pixel_values is not None and image_features is None and self.config.scene == "image":
             image_features = self.scene_backbone(pixel_values)
         raw_scene, scene, scene_mask = self._scene_tokens(image_features, scene_feature, scene_mask, faces)
@@ -181,25 +188,26 @@ class GerFusionForImageClassification(PreTrainedModel):
             logits = self.head(torch.cat(parts, 2)[:, 0])
         else:
             logits = self.head(self.norm(pooled))
-        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
-        attention = shares[:, : face_mask.shape[1]] * face_mask if output_face_attention else None
-        return GerFusionOutput(loss=loss, logits=logits, face_attention=attention)
+        attention = shares[:, : face_mask.shape[1]] * face_mask if output_faces else None
+        return GerFusionOutput(loss=self.classification_loss(logits, labels), logits=logits, face_attention=attention)
 
     def _face_tokens(
         self,
         features: torch.Tensor | None,
         mask: torch.Tensor | None,
-        pixels: torch.Tensor | None,
+        pixels: dict[str, torch.Tensor | None],
         counts: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(photos, slots, width) and its mask."""
-        if self.config.faces == "images":
-            if pixels is None or counts is None:
-                raise ValueError("this model needs face_pixels and face_counts")
-            return unpack(self.face_projection(self.feature_dropout(self.face_net(pixels))), counts)
-        if features is None or mask is None:
-            raise ValueError("this model needs face_features and face_mask")
-        return self.face_projection(self.feature_dropout(self.face_norm(features, mask))), mask
+        if self.config.faces == "features":
+            if features is None or mask is None:
+                raise ValueError("this model needs face_features and face_mask")
+            return self.face_projection(self.feature_dropout(self.face_norm(features, mask))), mask
+        faces = pixels[self.config.faces]
+        if faces is None or counts is None:
+            name = {"images": "face_pixels", "expressions": "expression_pixels"}[self.config.faces]
+            raise ValueError(f"this model needs {name} and face_counts")
+        return unpack(self.face_projection(self.feature_dropout(self.face_net(faces))), counts)
 
     def _scene_tokens(
         self,

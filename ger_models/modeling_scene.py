@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
-from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutput
+from transformers.utils import can_return_tuple
 
-from .backbones import create_backbone, feature_width, init_non_persistent_buffers, keep_own_weights
-from .configuration_ger import NO_LABEL, GerSceneConfig
+from .backbones import GerPreTrainedModel, create_backbone, feature_width, keep_own_weights
+from .configuration_ger import GerSceneConfig
 
 
-class GerSceneForImageClassification(PreTrainedModel):
+class GerSceneForImageClassification(GerPreTrainedModel):
     """A timm backbone over the photo, dropout, and a linear head.
 
     Args:
@@ -34,21 +31,16 @@ class GerSceneForImageClassification(PreTrainedModel):
         self.head = nn.Linear(feature_width(self.backbone), config.num_labels)
         self.post_init()
 
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        init_non_persistent_buffers(module)
-
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Global features (batch, width) of photos (batch, 3, height, width): what the head sees."""
         return self.backbone(pixel_values)
 
+    @can_return_tuple
     def forward(
         self,
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-        **kwargs: Any,
     ) -> ImageClassifierOutput:
         """Classify photos.
 
@@ -62,5 +54,4 @@ class GerSceneForImageClassification(PreTrainedModel):
         """
         features = self.features(pixel_values) if image_features is None else image_features
         logits = self.head(self.dropout(features))
-        loss = None if labels is None else F.cross_entropy(logits, labels, ignore_index=NO_LABEL)
-        return ImageClassifierOutput(loss=loss, logits=logits)
+        return ImageClassifierOutput(loss=self.classification_loss(logits, labels), logits=logits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import os
@@ -35,7 +34,7 @@ from .configuration_ger import GerExpressionConfig
 from .starter import STARTER
 
 if TYPE_CHECKING:
-    from ger_datasets.faces import FaceExtractor
+    from ger_datasets.faces import FaceDetector
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,6 @@ BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 FACES = ("face_boxes", "face_scores")
-ON_REQUEST = ("output_face_logits", "output_face_attention", "output_face_expressions")  # of those that models know
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
 # columns that do not follow from a photo -> the option of prepare.py that fills them
@@ -59,6 +57,7 @@ class FaceColumns:
         device: where faces are looked for.
         columns: those that are made, see `photo_columns`; None: all of them.
         whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
+        detector: a name in `ger_datasets.detectors.DETECTORS`.
     """
 
     def __init__(
@@ -66,18 +65,19 @@ class FaceColumns:
         device: torch.device | str = "cpu",
         columns: Collection[str] | None = None,
         whole_face: bool = False,
+        detector: str = "mtcnn",
     ) -> None:
-        self.device, self.columns, self.whole_face = device, columns, whole_face
-        self.extractor: FaceExtractor | None = None
+        self.device, self.columns, self.whole_face, self.detector = device, columns, whole_face, detector
+        self.extractor: FaceDetector | None = None
 
     def __call__(self, images: Sequence[Image.Image], whole_face: bool | None = None) -> list[dict[str, Any]]:
-        from ger_datasets.faces import FaceExtractor
-        from ger_datasets.faces.columns import photo_columns
+        from ger_datasets.detectors import DETECTORS
+        from ger_datasets.faces.columns import photo_columns, whole_pictures
 
         if self.extractor is None:
-            self.extractor = FaceExtractor(device=self.device)
+            self.extractor = DETECTORS[self.detector](device=self.device)
         whole_face = self.whole_face if whole_face is None else whole_face
-        found = self.extractor.whole_pictures(images) if whole_face else self.extractor.extract(images)
+        found = whole_pictures(self.extractor, images, self.device) if whole_face else self.extractor.extract(images)
         return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
 
 
@@ -133,8 +133,7 @@ class GroupEmotionPipeline(Pipeline):
             )
         self.model.eval()
         self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
-        known = inspect.signature(self.model.forward).parameters
-        self._requests = {name: True for name in ON_REQUEST if name in known}
+        self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
         self._starter: tuple[Any, Any] | None = None  # tells expressions where the model does not
 
     def _sanitize_parameters(
@@ -238,17 +237,17 @@ class GroupEmotionPipeline(Pipeline):
         except ValueError as error:
             raise UserError(str(error)) from error
         output = self.model(**inputs.to(self.device, self.model.dtype), **self._requests)
-        attention, told = output.get("face_attention"), output.get("face_expressions")  # (photos, faces, ...)
+        attention, shown = output.get("face_attention"), output.get("face_expressions")  # (photos, faces, ...)
         names = getattr(self.model.config, "expressions", [])
-        if told is None and expressions:
-            told, names = self._starter_expressions(rows)
+        if shown is None and expressions:
+            shown, names = self._starter_expressions(rows)
         return [
             {
                 "logits": output.logits[i].float(),
                 "boxes": row.get("face_boxes"),
                 "face_scores": row.get("face_scores"),
                 "attention": None if attention is None else attention[i].float(),
-                "expressions": None if told is None else told[i].float(),
+                "expressions": None if shown is None else shown[i].float(),
                 "expression_names": names,
             }
             for i, row in enumerate(rows)
@@ -260,7 +259,7 @@ class GroupEmotionPipeline(Pipeline):
             model = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
             self._starter = model.eval().to(self.device), AutoImageProcessor.from_pretrained(STARTER)
         model, processor = self._starter
-        output = model(**processor(rows).to(self.device), output_face_expressions=True)
+        output = model(**processor(rows).to(self.device), output_faces=True)
         return output.face_expressions, model.config.expressions
 
     def _completed(
@@ -300,9 +299,9 @@ class GroupEmotionPipeline(Pipeline):
                 for face, share in zip(faces, answered["attention"].tolist(), strict=False):
                     face["attention"] = share
             if answered["expressions"] is not None:
-                for face, told in zip(faces, answered["expressions"].tolist(), strict=False):
-                    if any(told):  # zeros fill up the rows of photos with fewer faces
-                        face["expressions"] = dict(zip(answered["expression_names"], told, strict=True))
+                for face, probabilities in zip(faces, answered["expressions"].tolist(), strict=False):
+                    if any(probabilities):  # zeros fill up the rows of photos with fewer faces
+                        face["expressions"] = dict(zip(answered["expression_names"], probabilities, strict=True))
         least = getattr(self.image_processor, "min_face_score", 0.0)
         count = None if faces is None else sum(score >= least for score in answered["face_scores"])
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE

@@ -1,4 +1,8 @@
-"""The named models: configuration, processor and training recipe, one table. A new model is a row here."""
+"""The named models: configuration, processor and training recipe, one table. A new model is a row here, or an entry
+point `group_emotion.presets` of another package, which names a Preset.
+
+Reading the table imports neither torch nor transformers.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,23 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedConfig, PreTrainedModel
+from ger_datasets.support.errors import UserError, one_line
 
-from ger_datasets.support.errors import UserError
-
-from .auto import MODELS
-from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
-from .processing_ger import GerProcessor
 from .training.recipe import Recipe, modern
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from .processing_ger import GerProcessor
+
+ENTRY_POINTS = "group_emotion.presets"
+
+# what the fusion models read, by the fields `faces` and `scene` of their configuration
+FACE_COLUMNS = {"features": "face_features", "images": "aligned_faces", "expressions": "face_boxes"}
+SCENE_COLUMNS = {"none": (), "feature": ("scene_feature",), "image": ("image",)}
 
 
 @dataclass(frozen=True)
@@ -24,31 +35,84 @@ class Preset:
     """A named model.
 
     Attributes:
-        config_class: its architecture.
-        columns: what it reads of a prepared dataset; those in `optional` only where the dataset has them filled.
-        recipe: how it is trained, if nothing else is said.
+        architecture: `model_type` of its configuration.
+        recipe: how it is trained by default.
         more: other recipes, by name.
         source: where the configuration and the recipe come from.
         config: fields of the configuration that differ from the class's defaults.
-        imagenet: whether training may start from timm's ImageNet weights.
+        photo_column: what a scene model reads: `image` or `skeleton`.
+        uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
+        imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
     """
 
-    config_class: type[PreTrainedConfig]
-    columns: Sequence[str]
+    architecture: str
     recipe: Recipe
     source: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    optional: Sequence[str] = ()
+    photo_column: str = "image"
+    uses_scene_features: bool = False
     imagenet: bool = False
     processor: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Recipe] = field(default_factory=dict)
 
     @property
+    def config_class(self) -> type[PreTrainedConfig]:
+        """The class of its configuration."""
+        from .auto import MODELS
+
+        return next(config for config in MODELS if config.model_type == self.architecture)
+
+    @property
     def recipes(self) -> dict[str, Recipe]:
         """All recipes by name, the default first; `modern` is AdamW, cosine, balanced classes and averaged weights."""
-        rate = 0.0003 if self.imagenet else 0.001
+        rate = 0.0003 if self.starts_from_imagenet() else 0.001
         return {"default": self.recipe, **self.more, "modern": modern(self.recipe, rate)}
+
+    def fields(self, overrides: str = "") -> dict[str, Any]:
+        """The configuration's fields, `overrides` (`field=value,…`) included."""
+        return {**self.config, **(parse_overrides(overrides, self.config_class) if overrides else {})}
+
+    def starts_from_imagenet(self, overrides: str = "") -> bool:
+        """Whether there is a backbone that training may start from timm's ImageNet weights."""
+        if self.architecture != "ger_fusion" or not self.imagenet:
+            return self.imagenet
+        return self.fields(overrides).get("scene") == "image"
+
+    def processor_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """The columns that the processor turns into the model's inputs; they follow from the configuration.
+
+        Raises:
+            UserError: a field that there is not, or a value that it cannot have.
+        """
+        if self.architecture == "ger_fusion":
+            fields = self.fields(overrides)
+            faces, scene = fields.get("faces", "features"), fields.get("scene", "none")
+            for name, value, known in (("faces", faces, FACE_COLUMNS), ("scene", scene, SCENE_COLUMNS)):
+                if not isinstance(value, str) or value not in known:
+                    raise UserError(f"GerFusionConfig.{name} must be one of {', '.join(known)}, not {value!r}")
+            patches = ("sampled_patches",) if (faces, scene) == ("images", "image") else ()
+            return (FACE_COLUMNS[faces], *patches, *SCENE_COLUMNS[scene])
+        others = {"ger_face": "aligned_faces", "ger_expression": "face_boxes"}
+        return (others.get(self.architecture, self.photo_column),)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a prepared dataset that the model reads without overrides."""
+        return self.dataset_columns()
+
+    def dataset_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """The columns of a prepared dataset that the model reads, those that its processor needs beside included."""
+        made = self.processor_columns(overrides)
+        beside = [*(["image"] if "face_boxes" in made else []), *(["face_scores"] if self._leaves_faces_out() else [])]
+        return tuple(dict.fromkeys([*made, *beside]))
+
+    def _leaves_faces_out(self) -> bool:
+        return bool(self.processor.get("min_face_score"))
+
+    def optional_columns(self, overrides: str = "") -> tuple[str, ...]:
+        """Those that it reads of datasets in which they are filled."""
+        return ("scene_feature",) if self.uses_scene_features and "scene" not in self.fields(overrides) else ()
 
 
 def _sgd(learning_rate: float, epochs: int, batch_size: int = 16, step_epochs: int = 7) -> Recipe:
@@ -69,54 +133,59 @@ _SMALL = {
     "mlp_dim": 128,
     "feature_dropout": 0.5,
 }
-_FACES_AND_PHOTO = ("aligned_faces", "sampled_patches", "image")
+_FEATURES_RECIPE = Recipe(
+    "adamw",
+    learning_rate=0.001,
+    epochs=24,
+    batch_size=16,
+    schedule="cosine",
+    warmup=0.1,
+    weight_decay=0.05,
+    max_grad_norm=1.0,
+)
 _FUSION = {"faces": "images", "scene": "image", "join": "both", "feature_dropout": 0.5}
 _WHOLE_PHOTO = {"keep_aspect": False}  # the fusion models saw the whole photo at 224 x 224
 _ATTENTION = "Gupta et al. 2018, arXiv 1807.03380"
 
 PRESETS: dict[str, Preset] = {
     "face_aligned": Preset(
-        GerFaceConfig,
-        columns=("aligned_faces",),
+        "ger_face",
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
     ),
     "densenet_emotic": Preset(
-        GerSceneConfig,
-        columns=("image",),
+        "ger_scene",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
         source="the original's model 1: DenseNet-161 (Huang et al. 2017), trained on EMOTIC, then on GAF 3.0",
     ),
     "resnet_places": Preset(
-        GerSceneConfig,
-        columns=("image",),
+        "ger_scene",
         config={"backbone": "resnet18"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 2: ResNet-18 (He et al. 2016) from Places365 (Zhou et al. 2017)",
     ),
     "densenet_skeleton": Preset(
-        GerSceneConfig,
-        columns=("skeleton",),
+        "ger_scene",
+        photo_column="skeleton",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 3: DenseNet-161 on skeleton images",
     ),
     "efficientnet_skeleton": Preset(
-        GerSceneConfig,
-        columns=("skeleton",),
+        "ger_scene",
+        photo_column="skeleton",
         config={"backbone": "tf_efficientnet_b6", "dropout": 0.5},
         imagenet=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 4: EfficientNet-B6 (Tan and Le 2019) on skeleton images",
     ),
     "fusion_crossvit": Preset(
-        GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
+        "ger_fusion",
         config={**_FUSION, "pooling": "cross_attention"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -124,24 +193,21 @@ PRESETS: dict[str, Preset] = {
         source="the original's model 5: faces and scene through a cross-attention transformer",
     ),
     "densenet": Preset(
-        GerSceneConfig,
-        columns=("image",),
+        "ger_scene",
         config={"backbone": "densenet161"},
         imagenet=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
         source="DenseNet-161 (Huang et al. 2017) from ImageNet alone",
     ),
     "face_aligned_lsoftmax": Preset(
-        GerFaceConfig,
-        columns=("aligned_faces",),
+        "ger_face",
         config={"margin": 4},
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source=f"{_ATTENTION}: SphereFace-20 with the large-margin softmax",
     ),
     "fusion_average": Preset(
-        GerFusionConfig,
-        columns=("face_features", "image"),
+        "ger_fusion",
         config={"faces": "features", "scene": "image", "pooling": "average", "join": "both", "project": False},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -149,8 +215,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}: the mean of O-Net's features beside the scene's",
     ),
     "fusion_attention_scene": Preset(
-        GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_scene"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -158,8 +223,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention A: the scene's vector asks, the faces answer",
     ),
     "fusion_attention_intermediate": Preset(
-        GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_intermediate"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -167,8 +231,7 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention B: scene and faces meet in 64 dimensions",
     ),
     "fusion_attention_score": Preset(
-        GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
+        "ger_fusion",
         config={**_FUSION, "pooling": "attention_score"},
         processor=_WHOLE_PHOTO,
         imagenet=True,
@@ -176,28 +239,26 @@ PRESETS: dict[str, Preset] = {
         source=f"{_ATTENTION}, attention C: each face has a score of its own",
     ),
     "features_crossvit": Preset(
-        GerFusionConfig,
-        columns=("face_features",),
-        optional=("scene_feature",),
+        "ger_fusion",
+        uses_scene_features=True,
+        imagenet=True,
         config=_SMALL,
-        recipe=Recipe(
-            "adamw",
-            learning_rate=0.001,
-            epochs=24,
-            batch_size=16,
-            schedule="cosine",
-            warmup=0.1,
-            weight_decay=0.05,
-            max_grad_norm=1.0,
-        ),
+        recipe=_FEATURES_RECIPE,
         more={"original": _sgd(0.001, epochs=24)},
         # The original's has 40 million weights; this one, of 0.2 million, learns from a few hundred photos.
         source="the original's pretraining stage of model 5, at a width that a few hundred photos can train",
     ),
+    "expressions_crossvit": Preset(
+        "ger_fusion",
+        uses_scene_features=True,
+        imagenet=True,
+        config={**_SMALL, "faces": "expressions"},
+        recipe=_FEATURES_RECIPE,
+        source="features_crossvit over the embeddings of face_expressions instead of O-Net's features",
+    ),
     "face_expressions": Preset(
-        GerExpressionConfig,
-        columns=("face_boxes", "face_scores", "image"),
-        processor={"columns": ["face_boxes"], "max_faces": 200, "min_face_score": 0.9},
+        "ger_expression",
+        processor={"max_faces": 200, "min_face_score": 0.9},
         recipe=Recipe(
             "adamw",
             learning_rate=0.005,
@@ -214,15 +275,13 @@ PRESETS: dict[str, Preset] = {
         source="a small residual network over each face; trained on single faces, it ships with the package",
     ),
     "face_aligned_tiny": Preset(
-        GerFaceConfig,
-        columns=("aligned_faces",),
+        "ger_face",
         config={"channels": 8},
         recipe=modern(_sgd(0.001, epochs=6), learning_rate=0.001),
         source="face_aligned at an eighth of its width: a few hundred photos train it from nothing, on a CPU",
     ),
     "fusion_crossvit_tiny": Preset(
-        GerFusionConfig,
-        columns=_FACES_AND_PHOTO,
+        "ger_fusion",
         config={
             **_SMALL,
             **_FUSION,
@@ -259,9 +318,27 @@ def preset(name: str) -> Preset:
         UserError: no such model; the message lists those there are.
     """
     name = ALIASES.get(name, name)
-    if name not in PRESETS:
-        raise UserError(f"unknown model {name!r}: there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    others = _of_other_packages()
+    if name not in others:
+        raise UserError(f"unknown model {name!r}: there are {', '.join(preset_names())}")
+    try:
+        found = others[name].load()
+    except Exception as error:  # another package's code may raise anything
+        raise UserError(f"the model {name} cannot be loaded from {others[name].value}: {one_line(error)}") from error
+    if not isinstance(found, Preset):
+        raise UserError(f"the model {name}: {others[name].value} must be a Preset, not a {type(found).__name__}")
+    return found
+
+
+def preset_names() -> list[str]:
+    """The names of all presets, those of other packages included; nothing of theirs is imported."""
+    return list(dict.fromkeys([*PRESETS, *_of_other_packages()]))
+
+
+def _of_other_packages() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
@@ -305,18 +382,20 @@ def build(
         UserError: no such preset or field, or a value that the configuration refuses.
         OSError: the ImageNet weights are neither in the cache nor within reach.
     """
+    from .auto import MODELS
+    from .processing_ger import GerProcessor
+
     chosen = preset(name)
-    fields = {**chosen.config, **parse_overrides(overrides, chosen.config_class)}
-    columns = list(chosen.columns)
-    if scene_dim and "scene_feature" in chosen.optional:
-        columns.append("scene_feature")
-        fields |= {"scene": "feature", "scene_dim": scene_dim}
+    fields, columns = chosen.fields(overrides), chosen.processor_columns(overrides)
+    if scene_dim and chosen.optional_columns(overrides):
+        fields["scene"], columns = "feature", (*columns, "scene_feature")
+    if fields.get("scene") == "feature":
+        fields.setdefault("scene_dim", scene_dim)
     labels = dict(enumerate(class_names))
     try:
         config = chosen.config_class(id2label=labels, label2id={name: i for i, name in labels.items()}, **fields)
-        model_class = MODELS[chosen.config_class]
-        model = model_class(config, pretrained=True) if pretrained and chosen.imagenet else model_class(config)
-        settings = {"columns": columns, "scene_dim": fields.get("scene_dim", 0), **chosen.processor}
-        return model, GerProcessor(**settings)
+        imagenet = pretrained and chosen.starts_from_imagenet(overrides)
+        model = MODELS[chosen.config_class](config, **({"pretrained": True} if imagenet else {}))
+        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **chosen.processor)
     except ValueError as error:
         raise UserError(str(error)) from error

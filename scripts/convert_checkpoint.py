@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Arguments:
-    checkpoint: Path = field(metadata={"help": "What torch.save wrote (.pth, .pt, .pth.tar), or .safetensors."})
+    checkpoint: Path = field(metadata={"help": "A file written by torch.save (.pth, .pt, .pth.tar), or .safetensors."})
     preset: str = field(
-        metadata={"help": "The model it becomes, such as densenet_emotic, resnet_places, face_aligned."}
+        metadata={"help": "Preset to convert to, such as densenet_emotic, resnet_places, face_aligned."}
     )
-    output_dir: Path = field(metadata={"help": "A new folder for the checkpoint, its card and conversion.json."})
+    output_dir: Path = field(metadata={"help": "New folder for the checkpoint, its card and conversion.json."})
     class_names: str = field(
-        default="Negative,Neutral,Positive", metadata={"help": "The classes, in the order of the file's classifier."}
+        default="Negative,Neutral,Positive", metadata={"help": "Class names, in the order of the file's classifier."}
     )
 
 

@@ -1,4 +1,4 @@
-"""Export a scene or face model to one file that runs without this package, and check what it computes.
+"""Export a scene or face model to one file that runs without this package, and verify its outputs.
 
 python scripts/export.py --model runs/densenet_emotic --output densenet_emotic.onnx
 """
@@ -15,7 +15,7 @@ from ger_datasets.support.repository_names import public_name
 @dataclass
 class Arguments:
     model: str = field(metadata={"help": "A checkpoint: the output folder of train.py, or a Hub repository."})
-    output: Path = field(metadata={"help": "A file .pt2 (for torch.export.load) or .onnx."})
+    output: Path = field(metadata={"help": "Output file, .pt2 (for torch.export.load) or .onnx."})
 
 
 def main(arguments: Arguments) -> dict:

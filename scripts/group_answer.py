@@ -18,9 +18,9 @@ from ger_datasets.support.repository_names import public_name
 @dataclass
 class Arguments:
     model: str = field(metadata={"help": "Run of train.py --model face_expressions, or a Hub repository."})
-    dataset: str = field(metadata={"help": "The prepared dataset of single faces that it was trained on."})
+    dataset: str = field(metadata={"help": "The prepared dataset of single faces it was trained on."})
     output_dir: Path = field(metadata={"help": "New folder for the checkpoint and group_answer.json."})
-    card: Path | None = field(default=None, metadata={"help": "Text that becomes the checkpoint's README.md."})
+    card: Path | None = field(default=None, metadata={"help": "File that becomes the checkpoint's README.md."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
 

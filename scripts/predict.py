@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models.starter import STARTER_NAME
@@ -59,6 +60,7 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
+    detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
@@ -127,13 +129,16 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_models.pipeline_ger import FaceColumns
 
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
+    other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
     if arguments.photos is not None:
-        faces = FaceColumns(device, wanted, arguments.whole_face)
+        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
         parts, identity = photo_parts(arguments.photos, arguments.batch_size, faces)
-        return Source(parts, f"{identity} whole_face" if arguments.whole_face else identity)
+        identity += " whole_face" if arguments.whole_face else ""
+        return Source(parts, identity + other_detector)
     if arguments.videos is not None:
-        parts, identity = video_parts(arguments.videos, arguments.every, FaceColumns(device, wanted))
-        return Source(parts, f"{identity} every {arguments.every}")
+        faces = FaceColumns(device, wanted, detector=arguments.detector)
+        parts, identity = video_parts(arguments.videos, arguments.every, faces)
+        return Source(parts, f"{identity} every {arguments.every}{other_detector}")
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)

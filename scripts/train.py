@@ -1,4 +1,4 @@
-"""Train a model on a prepared dataset; the best epoch stays, and a run that was stopped goes on with --resume.
+"""Train a model on a prepared dataset. The best epoch is kept, and --resume continues an interrupted run bit-exactly.
 
 accelerate launch scripts/train.py --model densenet_emotic --dataset ger_datasets/gaf3 --output_dir runs/emotic
 """
@@ -11,90 +11,46 @@ import ger_datasets.support.openmp  # noqa: F401 - before torch
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from accelerate.utils import set_seed
-
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
-from ger_models.presets import PRESETS, preset
-from ger_models.training import loop, run_report
+from ger_models import presets
 from ger_models.training import recipe as recipes
-from ger_models.training.data_loading import Collator, killed_workers_told, make_loader, rest_of, set_epoch
-from ger_models.training.losses import LOSSES, Teacher
-from ger_models.training.meter import Stop, Watch
-from ger_models.training.optimization import make_optimizer, rate_at, set_rate
-from ger_models.training.run_folder import RunFolder
-from ger_models.training.weight_averaging import MovingAverage
 
 
 @dataclass(kw_only=True)
-class Arguments(recipes.RecipeOptions):
-    model: str = field(metadata={"help": f"Which model: {', '.join(PRESETS)}."})
-    dataset: str = field(metadata={"help": "Prepared dataset: a folder that prepare.py wrote, or a Hub repository."})
+class Arguments(recipes.RecipeOptions, recipes.RunOptions):
+    model: str = field(metadata={"help": f"Preset: one of {', '.join(presets.preset_names())}."})
     output_dir: Path = field(metadata={"help": "New folder for the checkpoint, its processor, card and metrics.json."})
     recipe: str | None = field(
         default=None, metadata={"help": "default, modern, another of the model's recipes, or a YAML file."}
     )
-    resume: bool = field(default=False, metadata={"help": "Go on with the run in --output_dir, if there is one."})
-    init_from: str | None = field(
-        default=None, metadata={"help": "Run or checkpoint of the same architecture whose weights to begin with."}
-    )
-    scene_from: str | None = field(
-        default=None, metadata={"help": "fusion_*: scene run whose backbone to begin with."}
-    )
-    faces_from: str | None = field(
-        default=None, metadata={"help": "fusion_*: face_aligned run whose network to begin with."}
-    )
-    pooling_from: str | None = field(
-        default=None, metadata={"help": "fusion_*: fusion run whose pooling to begin with."}
-    )
-    teacher: str | None = field(
-        default=None, metadata={"help": "Finished run that the loss distillation learns from, of the same classes."}
-    )
-    initial_weights: str = field(
-        default="auto",
-        metadata={"help": "imagenet, random, or auto: ImageNet where they can be had, else random with a warning."},
-    )
-    config_overrides: str = field(default="", metadata={"help": "Configuration fields, such as backbone=resnet18."})
-    seed: int = field(default=0, metadata={"help": "Of the weights, the order, the augmentation and dropout."})
-    num_workers: int = field(
-        default=0, metadata={"help": "Processes that decode photos, beside each training process."}
-    )
+    resume: bool = field(default=False, metadata={"help": "Resume the run in --output_dir, if there is one."})
+    num_workers: int = field(default=0, metadata={"help": "Processes that decode photos, for each training process."})
     streaming: bool = field(
         default=False,
-        metadata={"help": "Read the shards, from disk or the Hub, as training goes; nothing is copied into a cache."},
+        metadata={"help": "Read the shards during training, from disk or the Hub, without a cache."},
     )
     drop_unlabelled: bool = field(
-        default=False, metadata={"help": "Leave photos without a label out, instead of refusing them."}
+        default=False, metadata={"help": "Leave out photos without a label instead of refusing the dataset."}
     )
     save_steps: int | None = field(
-        default=None, metadata={"help": "Steps between checkpoints, beside the one each epoch."}
+        default=None, metadata={"help": "Steps between checkpoints, in addition to one each epoch."}
     )
-    keep: int = field(default=2, metadata={"help": "How many checkpoints stay, the newest."})
-    best_by: str = field(
-        default="accuracy", metadata={"help": f"What the best epoch is chosen by: {', '.join(loop.SCORES)}."}
-    )
-    patience: int | None = field(
-        default=None, metadata={"help": "Stop after so many epochs that were not better. Default: never."}
-    )
-    max_steps: int | None = field(
-        default=None, metadata={"help": "Stop after so many steps of the optimizer: a quick look."}
-    )
-    limit_train: int | None = field(default=None, metadata={"help": "Train on so many photos: a quick look."})
+    keep: int = field(default=2, metadata={"help": "Number of newest checkpoints to keep."})
+    limit_train: int | None = field(default=None, metadata={"help": "Train on this many photos, for a quick look."})
     find_batch_size: bool = field(
-        default=False, metadata={"help": "Halve the batch until it fits into memory, and add gradients up."}
+        default=False, metadata={"help": "Halve the batch until it fits into memory, and accumulate gradients."}
     )
     profile: bool = field(
-        default=False, metadata={"help": "Measure steps 3 to 7, and write a table and a trace to profile/."}
+        default=False, metadata={"help": "Profile steps 3 to 7, and write a table and a trace to profile/."}
     )
     trackers: list[str] = field(
-        default_factory=list, metadata={"help": "tensorboard, or another of Accelerate's trackers, by name."}
+        default_factory=list, metadata={"help": "tensorboard, or other trackers of Accelerate, by name."}
     )
     push_to_hub: str | None = field(
-        default=None, metadata={"help": "ORG/NAME on the Hub that each epoch's best model goes to."}
+        default=None, metadata={"help": "Hub repository ORG/NAME that the best model is pushed to after each epoch."}
     )
-    public: bool = field(
-        default=False, metadata={"help": "Show the pushed model to everyone; it is private otherwise."}
-    )
+    public: bool = field(default=False, metadata={"help": "Make the pushed model public; it is private otherwise."})
 
     def __post_init__(self) -> None:
         for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
@@ -102,39 +58,56 @@ class Arguments(recipes.RecipeOptions):
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
         for name in ("drop_unlabelled", "limit_train", "find_batch_size"):
             if self.streaming and getattr(self, name):
-                raise UserError(f"--{name} picks photos, which --streaming cannot: leave one of them out")
-        if self.best_by not in loop.SCORES:
-            raise UserError(f"--best_by must be one of {listing(loop.SCORES)}, not {self.best_by!r}")
+                raise UserError(f"--{name} needs random access to photos, unlike --streaming: leave one of them out")
+        if self.best_by not in recipes.SCORES:
+            raise UserError(f"--best_by must be one of {listing(recipes.SCORES)}, not {self.best_by!r}")
 
 
 def main(arguments: Arguments) -> dict | None:
-    chosen = preset(arguments.model)
+    from accelerate.utils import set_seed
+
+    from ger_models.training import loop
+    from ger_models.training.data_loading import Collator, make_loader, report_killed_workers, rest_of, set_epoch
+    from ger_models.training.losses import LOSSES
+    from ger_models.training.meter import Stop, Watch
+    from ger_models.training.optimization import clip_gradients, make_optimizer, rate_at, set_rate
+    from ger_models.training.run_folder import RunFolder
+    from ger_models.training.run_report import Report, describe
+    from ger_models.training.weight_averaging import MovingAverage
+
+    chosen = presets.preset(arguments.model)
     recipe = recipes.effective(chosen.recipes, arguments.recipe, arguments)
-    accelerator = loop.make_accelerator(chosen, recipe, arguments.trackers, arguments.output_dir)
+    accelerator = loop.make_accelerator(
+        chosen.architecture, recipe.gradient_accumulation, arguments.trackers, arguments.output_dir
+    )
     set_seed(arguments.seed)
-    data = loop.load_data(arguments, chosen, accelerator)
-    model, processor, began = loop.build(arguments, data["train"], accelerator)
-    teacher = Teacher(arguments.teacher, data["train"].features["label"].names, accelerator.device)
+    data = loop.load_data(
+        arguments, accelerator, arguments.streaming, arguments.drop_unlabelled, arguments.limit_train
+    )
+    names = data["train"].features["label"].names
+    model, processor, started_from = loop.build(arguments, data["train"], accelerator)
+    teacher = loop.Teacher(arguments.teacher, names, accelerator.device)
     if arguments.find_batch_size:
-        recipe = loop.fitting(recipe, arguments, model, data["train"], processor, accelerator)
-    about_run = run_report.describe(arguments, recipe, data)
+        resumed = arguments.output_dir if arguments.resume else None
+        recipe = loop.fitting(recipe, model, data["train"], processor, accelerator, resumed)
+    about_run = describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
     with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
-        report = run_report.Report(arguments, chosen, about_run, began, folder)
+        report = Report(arguments, about_run, started_from, folder, arguments.push_to_hub, arguments.public)
         model.config.notice = report.run["notice"]
 
         sizes = (recipe.batch_size, arguments.num_workers)
         collator = Collator(processor, arguments.seed, accelerator.device)
         loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
         validation = make_loader(data["validation"], Collator(processor, device=accelerator.device), *sizes)
-        optimizer = make_optimizer(loop.placed(model, accelerator), recipe)
+        optimizer = make_optimizer(loop.placed(model, accelerator), **vars(recipe))
         model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
         average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
         position = loop.starting_position(folder, model, optimizer, average, loader, arguments.resume)
         steps = recipe.epochs * loop.steps_per_epoch(loader, accelerator)
 
         profiled = loop.profiled(arguments.profile, folder.path, accelerator)
-        with killed_workers_told(), Stop() as stop, profiled as profile_step:
+        with report_killed_workers(), Stop() as stop, profiled as profile_step:
             watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
             while not position.finished:
                 model.train()
@@ -144,11 +117,14 @@ def main(arguments: Arguments) -> dict | None:
                     loop.seed_step(arguments.seed, position, accelerator.process_index)
                     with accelerator.accumulate(model):
                         outputs = model(**batch)
-                        loss = LOSSES[recipe.loss](outputs, batch["labels"], recipe, teacher.logits(batch))
+                        loss = LOSSES[recipe.loss](
+                            outputs, batch["labels"], teacher_logits=teacher.logits(batch), **vars(recipe)
+                        )
                         accelerator.backward(loss)
-                        if accelerator.sync_gradients and recipe.max_grad_norm:
-                            accelerator.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-                        set_rate(optimizer, rate_at(recipe, position.step, steps))
+                        if accelerator.sync_gradients:
+                            watch.gradient_norm = clip_gradients(accelerator, model, recipe.max_grad_norm)
+                        watch.learning_rate = rate_at(position.step, steps, **vars(recipe))
+                        set_rate(optimizer, watch.learning_rate)
                         optimizer.step()
                         optimizer.zero_grad()
                     watch.add(loss, outputs.logits, batch["labels"], photos)
@@ -156,7 +132,7 @@ def main(arguments: Arguments) -> dict | None:
                         position.step += 1
                         average.update(position.step)
                         profile_step()
-                        stopping = watch.stopping  # asked once: a signal may come at any moment
+                        stopping = watch.stopping  # read once: a signal may come at any moment
                         if stopping or (arguments.save_steps and position.step % arguments.save_steps == 0):
                             watch.look()
                             folder.save(position, model, optimizer, average)
@@ -167,7 +143,7 @@ def main(arguments: Arguments) -> dict | None:
                 watch.look()
                 with average.in_place():
                     logits, labels = loop.predict(model, validation, accelerator)
-                    if loop.finish_epoch(position, logits, labels, data["train"], arguments, recipe):
+                    if loop.finish_epoch(position, logits, labels, names, arguments, recipe.epochs):
                         loop.save_best(folder, model, processor)
                 folder.save(position, model, optimizer, average)
                 report.epoch(position)

@@ -1,4 +1,4 @@
-"""Train a whole graph of models in order, each after those whose weights it begins with; what is done is skipped.
+"""Train several models in order, each after those whose weights it starts from; finished runs are skipped.
 
 python scripts/train_all.py --config six_models.yaml --dry_run
 """
@@ -27,7 +27,7 @@ TRAIN = Path(__file__).with_name("train.py")
 @dataclass
 class Arguments:
     config: Path = field(metadata={"help": "YAML: output_dir, defaults for all runs, and runs by name."})
-    dry_run: bool = field(default=False, metadata={"help": "Only say what would run, and what it depends on."})
+    dry_run: bool = field(default=False, metadata={"help": "Only print what would run, and what it depends on."})
 
 
 def main(arguments: Arguments) -> dict:
@@ -51,19 +51,19 @@ def main(arguments: Arguments) -> dict:
     figures = {"runs": states, "complete": not wrong and not arguments.dry_run}
     if wrong:
         print(json.dumps(figures), flush=True)
-        logger.error("error: not all runs were trained: %s; run the same command again to go on", ", ".join(wrong))
+        logger.error("error: not all runs were trained: %s; run the same command again to continue", ", ".join(wrong))
         sys.exit(1)
     return figures
 
 
 def command(each: Run) -> list[str]:
-    """What trains it, as a user would."""
+    """The command that trains it."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *each.launch]
     return [*launch, str(TRAIN), *each.options, "--resume"]
 
 
 def train(each: Run) -> bool:
-    """Train it, or go on with it, its progress shown; returns whether it succeeded."""
+    """Train or resume it with visible progress; returns whether it succeeded."""
     with tempfile.TemporaryFile("w+") as stdout:
         return subprocess.run(command(each), stdout=stdout).returncode == 0
 

@@ -25,6 +25,7 @@ def command_after(marker: str) -> str:
     return re.search(rf"<!-- {marker} -->\n```bash\n(.*?)\n```", README, re.S).group(1)
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path: Path) -> None:
     """Built as a release is: the wheel from the unpacked sdist. The wheel brings the scripts along as data."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
@@ -55,7 +56,7 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
-        if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name == "starter"
+        if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name in ("starter", "templates")
     }
     assert packed - scripts == expected
 

@@ -101,6 +101,7 @@ def test_several_models_and_splits_in_one_pass(
                 assert not count or 0 < sum(shares) <= 1.001
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(
     run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_two_processes_give_what_one_gives(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.parquet", "two.parquet"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(
     run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path, small_parts: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -180,6 +182,7 @@ def test_another_model_takes_up_nothing(
     same(read_predictions(table), read_predictions(tmp_path / "again.parquet"))
 
 
+@pytest.mark.slow
 def test_a_folder_of_photos_whose_faces_are_looked_for_once(
     run_script: Callable, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +242,7 @@ def test_pictures_of_a_stopped_run_are_ours(
     assert code == 0, log
 
 
+@pytest.mark.slow
 def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     write_cuts(folder / "party.mp4", [40, 90], 130)

@@ -70,6 +70,7 @@ def test_batches_do_not_change_predictions(
     np.testing.assert_allclose(one.logits, many.logits, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_photos_of_ones_own(run_script: Callable, run_folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     (photos / "more").mkdir(parents=True)
@@ -132,6 +133,7 @@ def test_preparing_by_the_command_line(run_script: Callable, raw_folder: Path, t
         ("prepare --dataset gaf3 --source RAW --output OUT --limit x", ["invalid int value: 'x'"]),
         ("prepare --dataset gaf3", ["required", "--source"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --device tpu9x", ["--device must be auto"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --detector eyes", ["face detector 'eyes'", "mtcnn"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --split_by video", ["gaf3 has no option split_by"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --skeletons NOWHERE", ["NOWHERE"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --legacy NOWHERE", ["NOWHERE"]),
@@ -175,6 +177,7 @@ def test_wrong_turns_end_in_one_clear_line(
     assert "Traceback" not in log
 
 
+@pytest.mark.slow
 def test_the_exit_code_of_a_real_process(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -21,7 +21,7 @@ from ger_datasets.loading.splits import load_splits
 from ger_datasets.schema import CLASS_NAMES
 from ger_models.presets import build, preset
 from ger_models.processing_ger import GerProcessor
-from ger_models.training import loop
+from ger_models.training import data_loading, loop
 from ger_models.training.data_loading import Collator
 from ger_models.training.optimization import make_optimizer
 
@@ -49,7 +49,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
     Args:
         words: options beside those for the model, the dataset and the output.
         before_step: called with train.py's own seed and position before each batch.
-        replaced: what takes the place of functions that train.py has imported.
+        replaced: what takes the place of functions of `data_loading`, which train.py imports when it runs.
     """
 
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -68,7 +68,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
         patches.enter_context(mock.patch.dict(os.environ, settings))
         patches.enter_context(mock.patch.object(loop, "seed_step", both))
         for name, function in replaced.items():
-            patches.enter_context(mock.patch.object(script, name, function))
+            patches.enter_context(mock.patch.object(data_loading, name, function))
         patches.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         with contextlib.suppress(Enough):
             return script.main(parsed)
@@ -120,7 +120,7 @@ def bare_steps(part: Part, model: tuple[str, str], batch: dict[str, Any], varian
         network = network.to(memory_format=torch.channels_last)
         inputs = {name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
                   for name, value in inputs.items()}  # fmt: skip
-    optimizer = make_optimizer(network, preset(model[0]).recipe)
+    optimizer = make_optimizer(network, **vars(preset(model[0]).recipe))
     if way.get("unfused"):
         for group in optimizer.param_groups:
             group["fused"] = None

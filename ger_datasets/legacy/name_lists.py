@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import codecs
 import csv
-import pickletools
+import io
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from ..photos.reading import SUFFIXES
 from ..support.errors import UserError
+from .pickles import Meaning, interpret
 
 MAX_BYTES = 64 * 2**20
-
-_NAME = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING"}
-_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
-_GET = {"GET", "BINGET", "LONG_BINGET"}
-_LIST = {"PROTO", "FRAME", "MARK", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "STOP"}
 
 
 def read_name_list(path: Path) -> list[str]:
@@ -73,36 +69,20 @@ def _names_photo(name: str) -> bool:
 
 
 def _pickled_names(path: Path, content: bytes) -> list[str]:
-    """The strings of a pickled list.
-
-    The pickle is never executed: its opcodes are read one by one, and any that a list of strings has no use for (a
-    class, a call, a number, a nested object, ...) refuses the whole file.
-    """
+    """The strings of a pickled list; UserError if the pickle holds anything else."""
     refusal = f"{path.name} is not a pickled list of file names, and nothing in it was executed"
-    names: list[str] = []
-    remembered: dict[int, str | None] = {}
-    latest: str | None = None  # the string on top of the stack; None while the list lies there
-    lists = 0
+
+    def refused(instruction: str) -> UserError:
+        found = f"it holds the instruction {instruction}" if instruction else "it is too long"
+        return UserError(f"{refusal}: {found}; make the list anew from its source")
+
+    def refuse(*_: object) -> NoReturn:
+        raise UserError(f"{refusal}: it holds a class or a function; make the list anew from its source")
+
     try:
-        argument: Any
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name in _NAME:
-                latest = argument
-                names.append(latest)
-            elif opcode.name in _GET and (known := remembered.get(argument)) is not None:
-                latest = known
-                names.append(latest)
-            elif opcode.name in _PUT or opcode.name == "MEMOIZE":
-                remembered[len(remembered) if argument is None else argument] = latest
-            elif opcode.name in _LIST:
-                lists += opcode.name in ("EMPTY_LIST", "LIST")
-                latest = None
-            else:
-                raise UserError(
-                    f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
-                )
-    except ValueError as error:
-        raise UserError(f"{refusal}: {' '.join(str(error).split())}; make the list anew from its source") from error
-    if lists != 1:
-        raise UserError(f"{refusal}: it holds {lists} lists instead of one; make the list anew from its source")
+        names = interpret(io.BytesIO(content), Meaning(refuse, refuse, refuse, refused, MAX_BYTES))
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"{refusal}: it is damaged; make the list anew from its source") from error
+    if type(names) is not list or not all(type(name) is str for name in names):
+        raise UserError(f"{refusal}: it holds other values than names; make the list anew from its source")
     return names

@@ -15,7 +15,7 @@ import numpy as np
 from ..support.errors import BadPhoto
 from .pickles import Machine, Meaning, interpret
 
-MAX_INSTRUCTIONS = 1_000_000  # a run of pixels counts as one; a thousand faces take some 30,000
+MAX_INSTRUCTIONS = 1_000_000  # a run of pixels counts as one; a thousand faces take about 30,000
 MAX_VALUES = 30_000_000  # in runs of pixels: one face of 10 million, stored number by number
 MAX_SIDE = 100_000  # of any axis
 MAX_AXES = 8
@@ -29,7 +29,7 @@ class _Name(enum.Enum):
     DTYPE = enum.auto()
 
 
-# All that a pickled array names; NumPy 2 renamed `core` to `_core`.
+# Every name that a pickled array contains; NumPy 2 renamed `core` to `_core`.
 _NAMES = {
     ("numpy.core.multiarray", "_reconstruct"): _Name.RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _Name.RECONSTRUCT,
@@ -55,16 +55,16 @@ class _Array:
 
 
 def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
-    """The array in `content`: numbers, or objects of which each is an array of numbers.
+    """The array in `content`: an array of numbers, or of objects that are arrays of numbers.
 
-    `pickle` is not used: an unpickler, even one that admits NumPy's classes alone, hands NumPy's `__setstate__` states
-    that it trusts. Here the opcodes are read one by one (`pickles.py`), and the numbers are taken from their bytes.
-    Protocols 2 to 4 are read, those that `np.savez` has used. An array of Python numbers (which is what
-    `np.array(faces, dtype=object)` makes of one face, or of faces of one size) is returned as an array of numbers.
-    Where `strings`, one of strings is read too.
+    `pickle` is not used: even an unpickler that allows only NumPy's classes passes states to NumPy's `__setstate__`,
+    which trusts them. Here the opcodes are interpreted (`pickles.py`), and the numbers are read from their bytes.
+    Protocols 2 to 4 are read, which `np.savez` has used. An array of Python numbers (the result of
+    `np.array(faces, dtype=object)` for one face, or for faces of one size) is returned as an array of numbers.
+    With `strings`, an array of strings is read too.
 
     Raises:
-        BadPhoto: no pickled array, damaged, or more than one.
+        BadPhoto: the content is not one pickled array, or is damaged.
     """
     try:
         return _finished(_interpreted(content), objects=True, strings=strings)
@@ -75,12 +75,12 @@ def read_pickled_array(content: bytes, strings: bool = False) -> np.ndarray:
 
 
 def _interpreted(content: bytes) -> Any:
-    """What the pickle leaves on its stack."""
+    """The value of the pickle."""
     stream, values = io.BytesIO(content), 0
 
     def pixels(machine: Machine, first: int) -> None:
         nonlocal values
-        # the opcodes are read on from wherever the stream stands: a run of pixels is taken at once, 50 times faster
+        # reading continues at the stream's position: taking a run of pixels at once is 50 times faster
         run = _ONE_BYTE_RUN.match(content, stream.tell())
         machine.stack.append(first)
         if run:
@@ -102,7 +102,7 @@ def _refused(instruction: str) -> BadPhoto:
 
 def _named(module: Any, name: Any) -> _Name:
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise ValueError("a name that is no text")  # and is not shown: lists of lists of ... could be endless
+        raise ValueError("a name that is not text")  # not shown: nested lists could be endless
     if (module, name) not in _NAMES:
         shown = f"{module[:40]}.{name[:40]}".encode("ascii", "backslashreplace").decode()
         raise BadPhoto(f"the pickle asks for {shown!r}: no array of faces, and {_NOTHING_RAN}")
@@ -110,7 +110,7 @@ def _named(module: Any, name: Any) -> _Name:
 
 
 def _reduced(function: Any, arguments: Any) -> _Array | _Dtype:
-    """What `function(*arguments)` stands for. The only calls there are: a new array and a new dtype."""
+    """What `function(*arguments)` stands for. Only two calls are allowed: a new array and a new dtype."""
     if isinstance(arguments, tuple) and len(arguments) == 3:
         if function is _Name.RECONSTRUCT and arguments[0] is _Name.NDARRAY:
             return _Array()
@@ -132,7 +132,7 @@ def _build(built: Any, state: Any) -> None:
         if byte_order in ("|", "<", ">", "=") and subarray is names is fields is None:
             built.byte_order = byte_order
             return
-    raise ValueError("a state that no array has")
+    raise ValueError("an invalid array state")
 
 
 def _is_shape(shape: Any) -> bool:
@@ -144,7 +144,7 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _finished(array: Any, objects: bool, strings: bool = False) -> np.ndarray:
-    """The NumPy array that `array` describes; one of objects, or strings, only where they are admitted."""
+    """The NumPy array that `array` describes; objects and strings only if allowed."""
     if not isinstance(array, _Array) or array.dtype is None:
         raise BadPhoto(f"the pickle is no array of numbers, and {_NOTHING_RAN}")
     order: Literal["F", "C"] = "F" if array.fortran_order else "C"

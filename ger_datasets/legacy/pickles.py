@@ -1,7 +1,7 @@
-"""Pickles read opcode by opcode: what they hold is put together, and nothing is imported, called or built.
+"""Pickles read opcode by opcode: their values are rebuilt, and nothing is imported, called or unpickled.
 
-`pickle` is not used. The opcodes that data is made of are interpreted here, of protocols 2 to 4; what names, calls and
-states stand for, the caller says, and whatever else stands there refuses the whole.
+This is the only interpreter of pickles, and `pickle` is not used. It knows the opcodes of plain data. The caller
+defines what names, calls and states stand for; any other opcode refuses the whole pickle.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any, BinaryIO
 
 _VALUES = (
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINBYTES",
-    "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING",
+    "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "STRING", "BINUNICODE8",
 )  # fmt: skip
 
 
 @dataclass
 class Machine:
-    """What the opcodes work on.
+    """The state of the interpreter.
 
     Attributes:
         stack: the values so far.
-        marks: where on the stack a MARK was.
+        marks: positions of MARKs on the stack.
         memo: values that are used again; a dict, so that a large index takes no memory.
     """
 
@@ -33,24 +33,24 @@ class Machine:
     memo: dict[int, Any] = field(default_factory=dict)
 
     def popped(self, count: int) -> list[Any]:
-        """The last `count` values, taken off the stack.
+        """Remove the last `count` values from the stack and return them.
 
         Raises:
-            ValueError: there are less.
+            ValueError: there are fewer.
         """
         start = len(self.stack) - count
         if not 0 <= start <= len(self.stack):
-            raise ValueError("the stack holds less than is taken from it")
+            raise ValueError("the stack holds too few values")
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
     def marked(self) -> list[Any]:
-        """The values since the last mark, taken off the stack."""
+        """Remove the values since the last mark from the stack and return them."""
         return self.popped(len(self.stack) - self.marks.pop())
 
 
-Step = Callable[[Machine, Any], None]  # does an opcode with its argument
+Step = Callable[[Machine, Any], None]  # executes an opcode with its argument
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Meaning:
     """What a pickle may hold.
 
     Attributes:
-        named: what the class or function of a module (first) and a name (second) stands for; refuses all others.
-        called: what a call of what is `named` with these arguments stands for.
-        built: gives what `called` returned its state.
-        refused: the error for an opcode that is not known, by its name, or, for "", for a pickle that is too large.
-        most_instructions: so many are read; each adds one value at the most.
-        steps: opcodes that are done otherwise than here, or in addition. One that adds many values bounds them itself.
+        named: (module, name) -> what stands for this class or function; raises for a name that is not allowed.
+        called: (what `named` returned, arguments) -> what stands for the result of the call.
+        built: (what `called` returned, state) sets its state.
+        refused: the error for an unknown opcode, by its name; for the name "", the error for too many opcodes.
+        most_instructions: maximum number of opcodes; each adds at most one value.
+        steps: opcodes that are executed differently, or in addition. One that adds many values limits them itself.
     """
 
     named: Callable[[Any, Any], Any]
@@ -75,10 +75,10 @@ class Meaning:
 
 
 def interpret(stream: BinaryIO, meaning: Meaning) -> Any:
-    """What the pickle at the stream's position leaves; the stream is left behind its end.
+    """The value of the pickle at the stream's position; the stream is then at the pickle's end.
 
     Raises:
-        ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError: it is damaged.
+        ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError: the pickle is damaged.
         Exception: what `meaning` raises.
     """
     machine, most = Machine(), meaning.most_instructions
@@ -91,7 +91,7 @@ def interpret(stream: BinaryIO, meaning: Meaning) -> Any:
             raise meaning.refused(opcode.name)
         step(argument)
     if len(machine.stack) != 1 or machine.marks:
-        raise ValueError("one value is left by a whole pickle")
+        raise ValueError("a whole pickle leaves one value")
     return machine.stack[0]
 
 
@@ -101,7 +101,7 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
 
     def append(items: list[Any]) -> None:
         if type(stack[-1]) is not list:
-            raise ValueError("APPEND to what is no list")
+            raise ValueError("APPEND to something other than a list")
         stack[-1].extend(items)
 
     def put(index: int | None) -> None:
@@ -117,8 +117,8 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
         "NONE": lambda _: push(None),
         "NEWTRUE": lambda _: push(True),
         "NEWFALSE": lambda _: push(False),
-        **dict.fromkeys(("BINPUT", "LONG_BINPUT", "MEMOIZE"), put),
-        **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda index: push(memo[index])),
+        **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), put),
+        **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda index: push(memo[index])),
         "MARK": lambda _: machine.marks.append(len(stack)),
         "TUPLE": lambda _: push(tuple(marked())),
         "EMPTY_TUPLE": lambda _: push(()),
@@ -126,6 +126,7 @@ def _steps(machine: Machine, meaning: Meaning) -> dict[str, Callable[[Any], None
         "TUPLE2": lambda _: push(tuple(popped(2))),
         "TUPLE3": lambda _: push(tuple(popped(3))),
         "EMPTY_LIST": lambda _: push([]),
+        "LIST": lambda _: push(marked()),
         "APPEND": lambda _: append(popped(1)),
         "APPENDS": lambda _: append(marked()),
         "GLOBAL": lambda both: push(meaning.named(*both.split(" "))),

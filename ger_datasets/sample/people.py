@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from . import hair
 from .body import JOINTS, POSES, TELLING_POSES, Body, Build, Clothes
-from .head import IRISES, SKINS, Expression, Head, Look, express
+from .head import STYLES, Expression, Head, Look, express
 from .pen import Colour, Frame, Pen, colour_of
 
-HAIRS: tuple[Colour, ...] = ((28, 22, 22), (46, 32, 26), (74, 48, 32), (104, 68, 40), (142, 98, 56), (196, 156, 96),
-                             (134, 60, 34))  # fmt: skip
-GREYS: tuple[Colour, ...] = ((150, 148, 146), (190, 188, 186), (222, 220, 216), (112, 110, 110))
-SHORT_STYLES = ("buzz", "short", "short", "side", "side", "curly", "afro", "bald", "cap")
-LONG_STYLES = ("bob", "parted bob", "long", "long", "wavy", "long fringe", "ponytail", "bun", "curly", "afro", "scarf")
-TOPS = ("tee", "tee", "sweater", "shirt", "jacket", "stripes", "hoodie")
+SKINS: tuple[Colour, ...] = (
+    (246, 208, 180), (240, 196, 162), (233, 186, 148), (219, 166, 126), (198, 142, 104),
+    (172, 117, 82), (143, 94, 66), (117, 76, 54), (97, 64, 47),
+)  # fmt: skip
+HAIRS: tuple[Colour, ...] = ((28, 22, 22), (46, 32, 26), (74, 48, 32), (142, 98, 56), (196, 156, 96), (134, 60, 34))
+GREYS: tuple[Colour, ...] = ((150, 148, 146), (190, 188, 186), (222, 220, 216))
+IRISES: tuple[Colour, ...] = ((84, 54, 32), (62, 40, 26), (70, 104, 128), (84, 110, 72))
+TROUSERS: tuple[Colour, ...] = ((52, 66, 98), (40, 42, 50), (88, 78, 66), (70, 74, 82), (120, 108, 90))
 
 
 @dataclass
@@ -60,41 +61,14 @@ def _any_colour(rng: np.random.Generator) -> Colour:
     return colour_of(255 * c for c in rgb)
 
 
-def _look(rng: np.random.Generator, age: str, long_hair: bool) -> Look:
-    skin = SKINS[rng.integers(len(SKINS))]
-    skin = colour_of(np.clip(c * k, 0, 255) for c, k in zip(skin, rng.uniform(0.96, 1.04, 3), strict=True))
+def _look(rng: np.random.Generator, child: bool) -> Look:
+    skin = colour_of(np.clip(np.array(SKINS[rng.integers(len(SKINS))]) * rng.uniform(0.96, 1.04, 3), 0, 255))
     dark = sum(skin) < 420
-    hairs = GREYS if age == "old" and rng.random() < 0.85 else HAIRS[: 3 if dark else len(HAIRS)]
-    styles = LONG_STYLES if long_hair else SHORT_STYLES
-    style = str(rng.choice(styles))
-    if age == "child" and style in ("bald", "scarf"):
-        style = "short"
-    beard = ""
-    if age != "child" and not long_hair and rng.random() < 0.5:
-        beard = str(rng.choice(["stubble", "stubble", "moustache", "full", "full"]))
-    lips = colour_of(a * b for a, b in zip(skin, (0.84, 0.62, 0.62), strict=True))
-    if long_hair and age != "child" and rng.random() < 0.5:
-        lips = ((176, 52, 62), (190, 84, 92), (150, 44, 70))[rng.integers(3)]
-    frames = ((28, 26, 28), (70, 44, 30), (110, 30, 36), (120, 122, 128))
+    hairs = HAIRS[: 3 if dark else len(HAIRS)] if child or rng.random() < 0.83 else GREYS
+    lips = (176, 52, 62) if not child and rng.random() < 0.25 else colour_of(np.array(skin) * (0.84, 0.62, 0.62))
     return Look(
-        age=age, skin=skin, hair=hairs[rng.integers(len(hairs))], hair_style=style,
-        iris=IRISES[rng.integers(2 if dark else len(IRISES))], lips=lips,
-        jaw=rng.uniform(1.75, 2.1) if long_hair or age == "child" else rng.uniform(1.95, 2.4),
-        brow=rng.uniform(0.7, 1.0) if long_hair or age == "child" else rng.uniform(0.95, 1.35),
-        nose=rng.uniform(0.9, 1.2), beard=beard,
-        glasses=frames[rng.integers(4)] if rng.random() < (0.4 if age == "old" else 0.15) else None,
-        cloth=_any_colour(rng),
-    )  # fmt: skip
-
-
-def _clothes(rng: np.random.Generator, feminine: bool) -> Clothes:
-    top = "dress" if feminine and rng.random() < 0.25 else str(rng.choice(TOPS))
-    bottom = str(rng.choice(["trousers", "skirt"] if feminine else ["trousers", "trousers", "trousers", "shorts"]))
-    denim = ((52, 66, 98), (40, 42, 50), (88, 78, 66), (70, 74, 82), (120, 108, 90))
-    return Clothes(
-        top=top, colour=_any_colour(rng), second=(232, 230, 226) if rng.random() < 0.6 else _any_colour(rng),
-        bottom=bottom, bottom_colour=denim[rng.integers(len(denim))],
-        tie=_any_colour(rng) if rng.random() < 0.6 and not feminine else None,
+        child, skin, hairs[rng.integers(len(hairs))], list(STYLES)[rng.integers(len(STYLES) - child)],
+        IRISES[rng.integers(2 if dark else len(IRISES))], lips, rng.uniform(1.75, 2.4), rng.uniform(0.7, 1.35),
     )  # fmt: skip
 
 
@@ -112,11 +86,9 @@ def random_person(
     Args:
         centre: the head's centre, photo pixels.
         head_pixels: the head's width.
-        child: draw a child; others are adults, one in five old.
-        telling: choose among postures that give the mood away, for photos without faces.
+        child: draw a child.
+        telling: choose among postures that show the mood, for photos without faces.
     """
-    age = "child" if child else ("old" if rng.random() < 0.2 else "adult")
-    long_hair = bool(rng.random() < 0.5)
     poses = (TELLING_POSES if telling else POSES)[mood]
     arms = str(rng.choice(list(poses), p=list(poses.values())))
     tilt = rng.normal(0, 0.07)
@@ -124,18 +96,17 @@ def random_person(
     if arms == "slumped":  # the head sinks between the shoulders
         y += 0.1 * head_pixels
         tilt += rng.choice([-1, 1]) * rng.uniform(0.05, 0.16)
-    build = Build(
-        shoulder=rng.uniform(0.72, 0.8)
+    build = (
+        Build(rng.uniform(0.72, 0.8), 0.45, rng.uniform(0.62, 0.75))
         if child
-        else rng.uniform(0.86, 0.97)
-        if long_hair
-        else rng.uniform(0.98, 1.14),
-        hip=0.45 if child else rng.uniform(0.5, 0.6),
-        height=rng.uniform(0.62, 0.75) if child else rng.uniform(0.95, 1.05),
+        else Build(rng.uniform(0.86, 1.14), rng.uniform(0.5, 0.6), rng.uniform(0.95, 1.05))
     )
+    stripes = _any_colour(rng) if rng.random() < 0.15 else None
+    trousers = TROUSERS[rng.integers(len(TROUSERS))]
+    clothes = Clothes(_any_colour(rng), stripes, bool(rng.random() < 0.35), trousers)
     return Person(
         mood=mood, facing=facing, frame=Frame((x, y), head_pixels, float(np.clip(tilt, -0.28, 0.28))),
-        look=_look(rng, age, long_hair), expression=express(rng, mood), clothes=_clothes(rng, long_hair),
+        look=_look(rng, child), expression=express(rng, mood), clothes=clothes,
         build=build, arms=arms, bend=tuple(rng.uniform(-5, 5, 4)),
     )  # fmt: skip
 
@@ -180,18 +151,16 @@ def draw_person(photo: Image.Image, person: Person, light: np.ndarray, rng: np.r
         pen = Pen(body_box, 2)
         head = Head(pen, frame, person.look, person.expression, light)
         if person.facing:
-            hair.draw_behind(head)
+            head.draw_behind()
         body.draw(pen, light)
         painted.append((body_box, _lay(photo, pen, 0.45)))
     if head_box:
         pen = Pen(head_box, 3 if unit < 64 else 2)
         head = Head(pen, frame, person.look, person.expression, light)
         if person.facing:
-            head.draw()
-            hair.draw_front(head, rng)
+            head.draw(rng)
         else:
-            head.draw_back()
-            hair.draw_from_behind(head, rng)
+            head.draw_back(rng)
         painted.append((head_box, _lay(photo, pen, 0.0)))
         outline = head.outline()
         named.update(_head_joints(person, head))

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary handle on a temporary file beside `path`, which takes its place when the block ends without an error.
+    """A binary handle on a temporary file beside `path`; it replaces `path` when the block ends without error.
 
-    Missing parent folders are made. After an error the old file, if any, is untouched and nothing is left behind.
+    Missing parent folders are created. After an error an existing file is unchanged and no temporary file remains.
 
     Raises:
         UserError: the file cannot be written.
@@ -36,6 +36,6 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """`content` as UTF-8 under `path`, whole or not at all; raises as `replacing`."""
+    """Write `content` as UTF-8 to `path` atomically; raises as `replacing`."""
     with replacing(path) as file:
         file.write(content.encode())

@@ -1,4 +1,4 @@
-"""The words of `--device` -> the device of this process."""
+"""The value of `--device` -> the device of this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .errors import UserError
 
 
 def choose_device(text: str, state: PartialState) -> str:
-    """`auto` and `cuda` -> the device of this process: the processes of one machine share its GPUs out.
+    """`auto` and `cuda` -> the device of this process: the processes of one machine are distributed over its GPUs.
 
     Raises:
         UserError: there is no such device, or no GPU on this machine.

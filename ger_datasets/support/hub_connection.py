@@ -1,7 +1,7 @@
-"""The way to the Hub and back: what passes is waited for, never without end, and what stays is told in one line.
+"""Reading from and writing to the Hub: temporary failures are retried, lasting ones become a UserError in one line.
 
-huggingface_hub itself tries most requests again, but not all, and waits for an answer for ever. Nothing here is ever
-shown with a token.
+huggingface_hub retries most requests itself, but not all of them, and it waits for an answer without a time limit.
+No message holds a token.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import constants, get_token, set_client_factory
+from huggingface_hub import constants, get_session, get_token, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils._http import default_client_factory
 
 from .errors import UserError
 
@@ -24,31 +23,29 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-SILENT_SECONDS = 120.0  # without a byte, or a sign that one was taken, before a connection counts as failed
-LONGEST_WAIT = 300  # seconds between two tries, whatever the Hub asks for: as long as its own limits last
-WAITS = (1.0, 4.0)  # seconds before what failed as a whole is done again
-TRYING_SECONDS = 30.0  # that have passed before it is not: huggingface_hub has tried long enough itself
-BUSY = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may pass
+SILENT_SECONDS = 120.0  # without a byte sent or received, after which a connection counts as failed
+LONGEST_WAIT = 300  # seconds between two attempts, whatever the Hub asks for: its own rate limits last that long
+WAITS = (1.0, 4.0)  # seconds before a whole piece of work that failed is repeated
+TRYING_SECONDS = 30.0  # after which it is not repeated: huggingface_hub has then retried long enough itself
+BUSY = (408, 429, 500, 502, 503, 504)  # HTTP statuses of temporary failures
 
 # What reading and pushing fail with: other libraries wrap the Hub's errors into these
 FAILURES = (UserError, HTTPError, OSError, RuntimeError, ValueError)
 
 
 def bound_waiting() -> None:
-    """From now on no connection of huggingface_hub is waited for without end."""
-    set_client_factory(_client)
+    """From now on every connection of huggingface_hub has a time limit, and so has every wait the Hub asks for."""
+    standard = get_session()
+    hooks = {**standard.event_hooks, "response": [_shorten_wait]}
 
+    def client() -> Any:
+        return type(standard)(event_hooks=hooks, follow_redirects=True, timeout=SILENT_SECONDS)
 
-def _client() -> Any:
-    client = default_client_factory()
-    client.timeout = SILENT_SECONDS
-    hooks = client.event_hooks
-    client.event_hooks = {**hooks, "response": [*hooks.get("response", ()), _shorten_wait]}
-    return client
+    set_client_factory(client)
 
 
 def _shorten_wait(response: Any) -> None:
-    """What an answer asks to wait, not more than `LONGEST_WAIT`."""
+    """Limit the wait that an answer asks for to `LONGEST_WAIT`."""
     headers = response.headers
     if headers.get("retry-after", "").isdecimal() and int(headers["retry-after"]) > LONGEST_WAIT:
         headers["retry-after"] = str(LONGEST_WAIT)
@@ -59,7 +56,7 @@ def _shorten_wait(response: Any) -> None:
 
 
 def patiently(work: Callable[[], Result]) -> Result:
-    """`work()`, done again after a while where the Hub was busy or the connection failed; raises its last error."""
+    """`work()`, repeated after a while where the Hub was busy or the connection failed; raises its last error."""
     began = time.monotonic()
     for wait in WAITS:
         try:
@@ -74,7 +71,7 @@ def patiently(work: Callable[[], Result]) -> Result:
 
 
 def read_from_hub(name: str, work: Callable[[], Result]) -> Result:
-    """`work()`, which reads the folder or the repository `name`; done again as by `patiently`.
+    """`work()`, which reads the folder or the repository `name`; repeated as by `patiently`.
 
     Raises:
         UserError: the Hub is busy or fails, or the connection does.
@@ -84,25 +81,25 @@ def read_from_hub(name: str, work: Callable[[], Result]) -> Result:
     try:
         return patiently(work)
     except FAILURES as error:
-        told = _told(name, error)
-        if told is None:
+        unreadable = _unreadable(name, error)
+        if unreadable is None:
             raise
-        raise told from None  # the chain may hold headers
+        raise unreadable from None  # the chain may hold headers
 
 
 def rows_from_hub(name: str, rows: Iterable[Result]) -> Iterator[Result]:
-    """`rows`, which are read from `name` as they are asked for; raises as `read_from_hub`."""
+    """`rows`, which are read from `name` lazily; raises as `read_from_hub`."""
     try:
         yield from rows
     except FAILURES as error:
-        told = _told(name, error)
-        if told is None:
+        unreadable = _unreadable(name, error)
+        if unreadable is None:
             raise
-        raise told from None
+        raise unreadable from None
 
 
-def _told(name: str, error: BaseException) -> UserError | None:
-    """What kept `name` from being read, if it was a busy Hub or the connection."""
+def _unreadable(name: str, error: BaseException) -> UserError | None:
+    """The UserError for `name`, if a busy Hub or the connection kept it from being read."""
     failure = passing(error)
     if failure is None:
         return None
@@ -116,7 +113,7 @@ def _told(name: str, error: BaseException) -> UserError | None:
 
 
 def passing(error: BaseException) -> BaseException | None:
-    """What of `error` and all that led to it is a fault of the connection or a busy Hub; None if nothing."""
+    """The first of `error` and its causes that is a connection failure or a busy Hub; None if there is none."""
     for each in _chain(error):
         if isinstance(each, OfflineModeIsEnabled):
             return None
@@ -129,7 +126,7 @@ def passing(error: BaseException) -> BaseException | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """`error` and what it was raised from or after, also where that is not to be shown."""
+    """`error` and every error it was raised from or after, suppressed ones too."""
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -141,13 +138,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _answered(error: BaseException) -> str:
-    """What the Hub answered, if it did."""
+    """The Hub's status in words; empty if it did not answer."""
     return f"the Hub fails ({error.response.status_code})" if isinstance(error, HfHubHTTPError) else ""
 
 
 @contextlib.contextmanager
 def told_plainly(repo: str, endpoint: str) -> Iterator[None]:
-    """What goes wrong in writing to the Hub as a UserError, without the token."""
+    """Failures in writing to the Hub become a UserError, without the token."""
     try:
         yield
     except UserError:
@@ -177,7 +174,7 @@ def _reason(error: BaseException, repo: str, endpoint: str) -> str:
 
 
 def _answer(error: HfHubHTTPError, repo: str) -> str:
-    """What the Hub's answer means and what to do."""
+    """What the Hub's answer means, and what to do."""
     status = error.response.status_code
     if status == 401:
         have = "does not accept the token" if get_token() else "asks for a token"
@@ -199,6 +196,6 @@ def line(error: BaseException) -> str:
 
 
 def without_token(message: str) -> str:
-    """`message` in one line, with dots in the token's place."""
+    """`message` in one line, with dots instead of the token."""
     token = get_token()
     return " ".join((message.replace(token, "...") if token else message).split())

@@ -1,9 +1,8 @@
-"""Imported before torch: OpenMP's threads give their core away while they wait for each other.
+"""Imported before torch: waiting OpenMP threads release their core.
 
-By default they go on asking. Where the cores are shared, with the workers that decode photos or with other programs,
-the thread that is waited for then cannot run: predicting with a small model becomes slower (docs/results.md).
-OMP_WAIT_POLICY (OpenMP 5.0, section 6.7) is read when OpenMP is loaded, so that it must be set before; what the user
-has set stays.
+By default they spin. If other processes share the cores, such as the workers that decode photos, spinning keeps the
+awaited thread from running, and predicting with a small model becomes slower (docs/results.md). OpenMP reads
+OMP_WAIT_POLICY (OpenMP 5.0, section 6.7) when it is loaded, so it must be set before. A user's own setting is kept.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Names of datasets and models, each a folder on this machine or a repository on the Hub."""
+"""Names of datasets and models: a local folder or a repository on the Hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def is_missing_folder(name: str) -> bool:
-    """Whether `name` can only mean a folder on this machine, and there is none: the Hub need not be asked."""
+    """Whether `name` can only be a local folder, and that folder does not exist: the Hub is not asked."""
     if Path(name).is_dir():
         return False
     repository = name.count("/") == 1 and not name.startswith((".", "/", "~", "ger_datasets/"))
@@ -14,7 +14,7 @@ def is_missing_folder(name: str) -> bool:
 
 
 def public_name(path: str) -> str:
-    """What a dataset or model is called in files that travel: its repository, or its folder's name, not the path.
+    """The name of a dataset or model in files that are shared: its repository, or its folder's name without the path.
 
     >>> public_name("team/gaf3")
     'team/gaf3'

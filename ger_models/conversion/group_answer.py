@@ -180,6 +180,6 @@ def face_probabilities(
         if not bool((batch["face_counts"] == 1).all()):
             at = start + int((batch["face_counts"] != 1).nonzero()[0])
             raise UserError(f"row {at} has {int(batch['face_counts'][at - start])} faces: expected one face a row")
-        output = model(**batch.to(device), output_face_expressions=True)
+        output = model(**batch.to(device), output_faces=True)
         made.append(output.face_expressions[:, 0].float().cpu().numpy())
     return np.concatenate(made)

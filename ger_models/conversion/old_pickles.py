@@ -1,4 +1,4 @@
-"""The pickles inside PyTorch's checkpoints, read opcode by opcode without unpickling anything."""
+"""The pickles in PyTorch's checkpoints, interpreted opcode by opcode without unpickling."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import nn
 from ger_datasets.legacy.pickles import Machine, Meaning, Step, interpret
 from ger_datasets.support.errors import UserError
 
-MAX_INSTRUCTIONS = 3_000_000  # a whole DenseNet-161 takes some 70,000
-MAX_NAMES = 20_000  # of modules and weights in one model; EfficientNet-B6 has some 2,000
+MAX_INSTRUCTIONS = 3_000_000  # DenseNet-161 takes about 70,000
+MAX_NAMES = 20_000  # of modules and weights in one model; EfficientNet-B6 has about 2,000
 MAX_PREFIX = 300  # characters of a module's full name
 MAX_AXES = 8
 
@@ -25,7 +25,7 @@ NOTHING_RAN = "nothing in it was executed"
 
 @dataclass
 class Storage:
-    """A run of numbers in the file: `numel` of `dtype`, from number `start` of the storage `key`."""
+    """Consecutive numbers in the file: `numel` of `dtype`, starting at number `start` of the storage `key`."""
 
     key: str
     dtype: torch.dtype
@@ -45,14 +45,14 @@ class StoredTensor:
 
 @dataclass
 class StoredModule:
-    """What a pickled `nn.Module` holds; its class is a name, and never made."""
+    """The content of a pickled `nn.Module`; its class is only a name and is never instantiated."""
 
     name: str
     state: dict[Any, Any] = field(default_factory=dict)
 
 
 class _Ignored:
-    """Stands for a value that is no weight, such as the coefficients of a margin or a device."""
+    """Stands for a value that is not a weight, such as a device or the coefficients of a margin."""
 
 
 class _Call(enum.Enum):
@@ -68,7 +68,7 @@ class _ModuleClass:
     name: str
 
 
-# All that checkpoints name, besides classes of modules and of storages. A name beside these refuses the file.
+# Every name in checkpoints, except the classes of modules and storages. Any other name refuses the file.
 _CALLS = {
     "torch._utils._rebuild_tensor": _Call.TENSOR,
     "torch._utils._rebuild_tensor_v2": _Call.TENSOR,
@@ -129,17 +129,17 @@ _MODULES = {
 
 
 def read_pickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
-    """What the pickle at the stream's position describes; the stream is left behind its end.
+    """The value of the pickle at the stream's position; the stream is then at the pickle's end.
 
-    `pickle` is not used. The opcodes are read one by one (`ger_datasets/legacy/pickles.py`), and the names they hold
-    are compared with a list: nothing is imported or called. Protocols 2 to 4 are read.
+    `pickle` is not used. The opcodes are interpreted (`ger_datasets/legacy/pickles.py`), and names are compared with a
+    list: nothing is imported or called. Protocols 2 to 4 are read.
 
     Args:
-        storages: every storage that is met is added here under its key.
+        storages: every storage found is added here under its key.
 
     Returns:
-        numbers, strings, lists, tuples and dicts, with StoredTensor, StoredModule and Storage among them; whatever
-        else is on the list of names stands there as an object without content.
+        numbers, strings, lists, tuples and dicts, including StoredTensor, StoredModule and Storage; other allowed
+        names become objects without content.
 
     Raises:
         UserError: a name that is not on the list, an instruction that checkpoints do not use, or damage. The message
@@ -207,7 +207,7 @@ def _called(function: Any, arguments: Any) -> Any:
     return _made(function, arguments, new=False)
 
 
-# what checkpoints hold besides what `pickles.py` reads; a set of names is only looked up in, as a list is
+# opcodes of checkpoints that `pickles.py` does not know; a set of names becomes a list, which is only searched
 _STEPS: dict[str, Step] = {
     "EMPTY_SET": lambda machine, _: machine.stack.append([]),
     "ADDITEMS": _add_items,
@@ -236,7 +236,7 @@ def _named(module: Any, name: Any) -> Any:
 
 
 def _made(function: Any, arguments: Any, new: bool) -> Any:
-    """What `function(*arguments)`, or a new object of the class `function`, stands for."""
+    """What stands for `function(*arguments)` or for a new object of the class `function`."""
     arguments = _kind(arguments, tuple)
     if isinstance(function, _ModuleClass) and new and not arguments:
         return StoredModule(function.name)
@@ -254,15 +254,15 @@ def _made(function: Any, arguments: Any, new: bool) -> Any:
         return _kind(arguments[0], list) if arguments else []
     if function is _Call.IGNORED:
         return _Ignored()
-    raise ValueError("a call that no checkpoint makes")
+    raise ValueError("an unknown call")
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> StoredTensor:
-    """A view, once it is sure that it lies inside its storage and holds no number twice."""
+    """A view; checked to be inside its storage and to hold no number twice."""
     storage, size, stride = _kind(storage, Storage), _kind(size, tuple), _kind(stride, tuple)
     counts = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > MAX_AXES or any(not _is_count(n) for n in counts):
-        raise ValueError("a shape that no tensor has")
+        raise ValueError("an invalid shape")
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if math.prod(size) > storage.numel or (math.prod(size) and last >= storage.numel):
         raise UserError(f"a tensor of {size} reaches beyond its {storage.numel:,} numbers: the file is damaged")
@@ -274,7 +274,7 @@ def _is_count(n: Any) -> bool:
 
 
 def _persistent(identity: Any) -> Any:
-    """A storage, or, before torch 1.6, a module's class beside its source code, which is not looked at."""
+    """A storage, or, before torch 1.6, a module's class with its source code, which is ignored."""
     kind, *rest = _kind(identity, tuple)
     if kind == "module" and len(rest) == 3 and isinstance(rest[0], _ModuleClass):
         return rest[0]
@@ -284,23 +284,23 @@ def _persistent(identity: Any) -> Any:
     view = rest[4] if len(rest) == 5 else None
     start, count = (0, numel) if view is None else (view[1], view[2])
     if any(not _is_count(n) for n in (numel, start, count)) or start + count > numel:
-        raise ValueError("a storage of no size")
+        raise ValueError("an invalid storage size")
     return Storage(_kind(key, str), _kind(dtype, torch.dtype), count, start)
 
 
 def _build(built: Any, state: Any) -> None:
-    """Give a module its state; that of anything else holds no weights."""
+    """Set the state of a module; the states of other objects hold no weights."""
     if isinstance(built, StoredModule):
         built.state = _kind(state, dict)
     elif not isinstance(built, (_Ignored, dict)):
-        raise ValueError("a state for what has none")
+        raise ValueError("a state for an object without state")
 
 
 def flattened(module: StoredModule) -> dict[str, StoredTensor]:
     """The parameters and persistent buffers of a module, named as its `state_dict()` names them.
 
     Raises:
-        UserError: the modules are too many, as when one holds itself, or hold what no module holds.
+        UserError: there are too many modules, as when one contains itself, or a module's content is invalid.
     """
     tensors: dict[str, StoredTensor] = {}
     waiting, seen = [("", module)], 0
@@ -310,7 +310,7 @@ def flattened(module: StoredModule) -> dict[str, StoredTensor]:
             seen += 1
             if seen + len(waiting) + len(tensors) > MAX_NAMES or len(prefix) > MAX_PREFIX:
                 raise UserError(
-                    f"it has more than {MAX_NAMES:,} modules and weights, or one that holds itself: damaged"
+                    f"it has more than {MAX_NAMES:,} modules and weights, or a module that contains itself: damaged"
                 )
             state = _kind(stored, StoredModule).state
             passing = state.get("_non_persistent_buffers_set") or ()
@@ -321,5 +321,5 @@ def flattened(module: StoredModule) -> dict[str, StoredTensor]:
             children = (state.get("_modules") or {}).items()
             waiting += [(f"{prefix}{_kind(name, str)}.", child) for name, child in children if child is not None]
     except (AttributeError, TypeError) as error:
-        raise UserError(f"a pickled {module.name} holds what no module holds: damaged, and {NOTHING_RAN}") from error
+        raise UserError(f"a pickled {module.name} has invalid content: damaged, and {NOTHING_RAN}") from error
     return tensors

@@ -84,7 +84,7 @@ class Members:
         ]
 
     def _answers(self, model: PreTrainedModel, inputs: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> Answers:
-        output = model(**inputs, output_face_attention=True)
+        output = model(**inputs, **({"output_faces": True} if model.has_face_outputs else {}))
         shares = output.get("face_attention")  # (rows, faces), padded
         if shares is not None:
             shares = [

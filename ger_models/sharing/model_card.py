@@ -1,4 +1,4 @@
-"""The model card: YAML for the Hub, then what the model is, what it learned from and how well it does."""
+"""The model card: YAML for the Hub, then the model, its training and its results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from huggingface_hub import ModelCardData
 from ..presets import Preset
 
 USE = """\
-## What it says, and what it does not
+## Intended use and limitations
 
 It predicts which emotion a *group* in a photo is **perceived** to show, as annotators would label it. It does not know
 what anybody feels. It is meant for research on group photos and for sorting one's own pictures. It is not meant for
-judging single people, nor for decisions about them; in the European Union, emotion recognition in workplaces and
+judging individuals, nor for decisions about them; in the European Union, emotion recognition in workplaces and
 schools has been prohibited since February 2025 (Regulation 2024/1689, Article 5).
 
 Photos differ from the training data in culture, age, dress and camera, and so will the errors.
@@ -34,19 +34,23 @@ logits = model(**processor([row])).logits  # row: of a dataset that scripts/prep
 """
 
 
-def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
+def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: str | None = None) -> str:
     """The text of README.md for a trained model.
 
     Args:
         name: the preset's name.
         preset: the preset.
         run: what `metrics.json` holds.
+        repository: where the model is pushed to, `ORG/NAME`; None: nowhere.
     """
+    sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
         license=run["license"],
         library_name="transformers",
         pipeline_tag="image-classification",
         tags=["group-level emotion recognition", name],
+        datasets=[run["dataset"]] if "/" in run["dataset"] else None,  # a folder on a machine is not on the Hub
+        base_model=[source for source in sources if "/" in source] or None,
         **({"notice": run["notice"]} if run["notice"] else {}),
     )
     validation = run["validation"]
@@ -63,24 +67,24 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any]) -> str:
         f"> **{run['notice']}**" if run["notice"] else "",
         f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
         f"- Source: {preset.source}.\n"
-        f"- Licence: {run['license']}, as the data it learned from.\n"
-        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos; weights began as: "
+        f"- Licence: {run['license']}, that of its training data.\n"
+        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos; initial weights: "
         f"{_beginning(run)}.\n"
         f"- Recipe: {recipe}; seed {run['seed']}.\n"
         f"- Best epoch: {run['best_epoch']} of {run['epochs']}, chosen by {run['best_by']} on the validation split.\n"
         f"- Hardware: {run['hardware']}, precision {run['mixed_precision']}, {run['seconds']} s.\n"
         f"- Versions: {versions}.",
-        "## Figures\n\n"
+        "## Results\n\n"
         f"On the validation split, which also chose the epoch: accuracy {validation['accuracy']:.3f} "
-        f"(95 % interval {interval}). Judge it on a split that chose nothing.\n\n"
+        f"(95 % interval {interval}). For an unbiased estimate use another split.\n\n"
         f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
-        HOW.strip(),
+        HOW.strip().replace("THIS_FOLDER", repository or "THIS_FOLDER"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _beginning(run: Mapping[str, Any]) -> str:
-    """imagenet or random, and what was taken from other runs."""
+    """imagenet or random, and which weights of other runs."""
     taken = [f"{took['from']} ({option}, {took['loaded']} weights)" for option, took in run["stages"].items()]
     return ", then from ".join([run["initial_weights"], *taken])

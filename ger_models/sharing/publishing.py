@@ -1,4 +1,4 @@
-"""A checkpoint that works without this package: the files of its classes travel with it.
+"""A checkpoint that works without this package: it includes the code of its classes.
 
     AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=...)
 
@@ -26,8 +26,8 @@ def save_with_code(model: PreTrainedModel, processor: BaseImageProcessor, folder
     """
     if isinstance(model.config, GerEnsembleConfig):
         raise UserError(
-            "an ensemble builds its members by their names, which only this package knows: save it with "
-            "save_pretrained; who loads it imports ger_models"
+            "an ensemble builds its members by names that only this package knows: save it with "
+            "save_pretrained, and import ger_models before loading it"
         )
     autos = {
         type(model.config): "AutoConfig",

@@ -1,4 +1,4 @@
-"""A run's model to the Hub, while training goes on."""
+"""Pushes a run's model to the Hub during training."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ger_datasets.support.hub_push import push_files
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 3600.0  # that the end of a run waits for a push
+PATIENCE_SECONDS = 3600.0  # how long the end of a run waits for a push
 
 
 class Uploads:
-    """Pushes what a run has so far, in threads of their own. A push that fails is a warning; the run goes on.
+    """Pushes the current state of a run in background threads. A failed push is a warning; the run continues.
 
-    Training never waits for them, and its end not for ever; a process that is told to end waits for no more than the
-    file that is on its way.
+    Training never waits for a push, and its end waits for `PATIENCE_SECONDS` at most; a terminated process waits only
+    for the file in transfer.
 
     Args:
-        repo: `ORG/NAME`; made if it does not exist.
-        names: of the run's files that are pushed, those that there are.
-        private: what the repository is, or is made.
+        repo: `ORG/NAME`; created if it does not exist.
+        names: the run's files to push, where they exist.
+        private: whether the repository is private.
     """
 
     def __init__(self, repo: str, names: Sequence[str], private: bool = True) -> None:
@@ -35,7 +35,7 @@ class Uploads:
         self.running: _Push | None = None
 
     def start(self, run: Path) -> None:
-        """Push the run's files as they are now, unless an earlier push is still on its way."""
+        """Push the run's files as they are now, unless an earlier push is still running."""
         if self.running is None or not self.running.is_alive():
             self.running = self._begin(run)
 
@@ -51,14 +51,16 @@ class Uploads:
         arrived = last is not None and last.arrived
         if not arrived:
             logger.warning(
-                "%s was NOT pushed to %s; the run is whole: the same command with --resume pushes it", run, self.repo
+                "%s was NOT pushed to %s; run the same command with --resume to push it",
+                run,
+                self.repo,
             )
         return arrived
 
     def _begin(self, run: Path) -> _Push | None:
         try:
             snapshot = _snapshot(run, self.names)
-        except OSError as error:  # a full disk, say: the next checkpoint will tell whether it matters
+        except OSError as error:  # such as a full disk, which the next checkpoint reports
             logger.warning("a push failed: %s cannot be written: %s", run, error.strerror or error)
             return None
         push = _Push(self.repo, self.private, snapshot)
@@ -74,7 +76,7 @@ class _Push(threading.Thread):
     """
 
     def __init__(self, repo: str, private: bool, snapshot: tempfile.TemporaryDirectory) -> None:
-        super().__init__(name="upload", daemon=True)  # a process that ends leaves it behind
+        super().__init__(name="upload", daemon=True)  # the process need not wait for it
         self.repo, self.private, self.snapshot, self.arrived = repo, private, snapshot, False
 
     def run(self) -> None:
@@ -91,7 +93,7 @@ class _Push(threading.Thread):
 
 
 def _snapshot(run: Path, names: Sequence[str]) -> tempfile.TemporaryDirectory:
-    """A folder beside the run's files that holds them as they are: later ones replace, and do not change, a file.
+    """A folder in the run with hard links to its files, which later epochs replace but do not change.
 
     It is deleted when the process ends, at the latest.
     """

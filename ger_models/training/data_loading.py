@@ -67,7 +67,7 @@ class Collator:
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
         if self.train_seed is not None:
-            batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is no number
+            batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is NaN
         if get_worker_info() is not None:
             return Travelling(batch, self.processor, self.for_gpu)
         return _made(batch, self.processor, self.for_gpu)
@@ -162,14 +162,14 @@ def make_loader(
         sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, as many faces in every batch.
 
     Raises:
-        UserError: no such sampling, or the rows do not tell what it needs.
+        UserError: no such sampling, or the rows lack what it needs.
     """
     if sampling not in ORDERS:
         raise UserError(f"unknown sampling {sampling!r}: there are {listing(ORDERS)}")
     rows: Any  # a dataset by its ways
     if isinstance(split, Stream):
         if seed is not None and sampling != "shuffle":
-            raise UserError(f"the sampling {sampling!r} needs all rows at hand: leave --streaming out, or shuffle")
+            raise UserError(f"the sampling {sampling!r} needs random access: leave --streaming out, or use shuffle")
         rows = Handed(split)
         order: dict[str, Any] = {"batch_sampler": StreamBatches(split, batch_size, seed, collator)}
     else:
@@ -195,10 +195,9 @@ def make_loader(
 
 
 @contextlib.contextmanager
-def killed_workers_told() -> Iterator[None]:
-    """A loader's worker process that is killed within the block, as the kernel does for want of memory: a UserError.
-
-    PyTorch says so wherever the main process is at that moment.
+def report_killed_workers() -> Iterator[None]:
+    """Report a loader's worker process that is killed within the block (as the kernel does when memory runs out) as a
+    UserError; PyTorch raises wherever the main process is at that moment.
     """
     try:
         yield
@@ -206,8 +205,8 @@ def killed_workers_told() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            "a worker process that decodes photos was killed, perhaps for want of memory: go on with --resume, and "
-            "fewer --num_workers; the last whole checkpoint is kept"
+            "a worker process that decodes photos was killed, perhaps because memory ran out: continue with --resume "
+            "and fewer --num_workers; the last complete checkpoint is kept"
         ) from error
 
 
@@ -230,7 +229,7 @@ def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
     """
     column = next((column for column in FACES if column in processor.columns), None)
     if column is None:
-        raise UserError("the sampling 'lengths' evens out the faces of a batch, and this model reads none")
+        raise UserError("the sampling 'lengths' needs faces, and this model reads none")
     lists = split.with_format("arrow").select_columns([column])[:][column]
     counts = [np.diff(chunk.offsets.to_numpy()) for chunk in lists.chunks]
     return np.minimum(np.concatenate(counts), processor.max_faces)

@@ -1,4 +1,4 @@
-"""A YAML file that names runs -> the runs in an order in which each comes after those that it begins with.
+"""A YAML file of runs -> the runs, each after those whose weights it starts from.
 
     output_dir: runs
     defaults: {dataset: ger_datasets/gaf3, num_workers: 4}
@@ -37,7 +37,7 @@ class Run:
 
     Attributes:
         settings: train.py's options and their values, with folders in place of other runs' names.
-        needs: names of the runs whose weights it begins with.
+        needs: names of the runs whose weights it starts from.
         launch: options of `accelerate launch`.
     """
 
@@ -58,17 +58,17 @@ class Run:
         """Whether its folder holds the finished run.
 
         Raises:
-            UserError: it holds a finished run of another model, dataset, seed, beginning or recipe.
+            UserError: it holds a finished run with another model, dataset, seed, initial weights or recipe.
         """
         try:
-            told = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
+            found = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{METRICS} of the run {self.name} cannot be read: {error}") from error
-        if not isinstance(told, dict) or (told.get("finished") and not isinstance(told.get("recipe"), dict)):
-            raise UserError(f"{METRICS} of the run {self.name} is none that train.py wrote: move it away")
-        if not told.get("finished"):
+        if not isinstance(found, dict) or (found.get("finished") and not isinstance(found.get("recipe"), dict)):
+            raise UserError(f"{METRICS} of the run {self.name} was not written by train.py: move it away")
+        if not found.get("finished"):
             return False
         wanted = {
             "model": self.settings["model"],
@@ -77,14 +77,14 @@ class Run:
             "config_overrides": self.settings.get("config_overrides", ""),
             **{option: public_name(str(self.settings[option])) for option in STAGES if option in self.settings},
         }
-        differ = [name for name, value in wanted.items() if told.get(name) != value]
+        differ = [name for name, value in wanted.items() if found.get(name) != value]
         recipe = effective(preset(self.settings["model"]).recipes, self.settings.get("recipe"), _Fields(self.settings))
         if not self.settings.get("find_batch_size"):
-            differ += [f"recipe.{name}" for name, value in vars(recipe).items() if told["recipe"].get(name) != value]
+            differ += [f"recipe.{name}" for name, value in vars(recipe).items() if found["recipe"].get(name) != value]
         if differ:
             raise UserError(
-                f"by its {METRICS} the run {self.name} was trained with another {listing(differ)}: move "
-                f"{self.settings['output_dir']} away to train it anew, or set the file right"
+                f"{METRICS} of the run {self.name} has another {listing(differ)}: move "
+                f"{self.settings['output_dir']} away to train it again, or correct the file"
             )
         return True
 
@@ -100,7 +100,7 @@ def read_graph(path: Path) -> list[Run]:
     """The runs of a file, in order.
 
     Raises:
-        UserError: the file is no such file, a run has no model or dataset, or runs wait for each other.
+        UserError: the file is invalid, a run has no model or dataset, or runs depend on each other in a circle.
     """
     content = read_yaml(path)
     unknown = [key for key in content if key not in _KEYS]
@@ -119,14 +119,14 @@ def read_graph(path: Path) -> list[Run]:
     needs: dict[str, tuple[str, ...]] = {}
     for name, own in runs.items():
         if not isinstance(name, str) or Path(name).name != name or "\0" in name:
-            raise UserError(f"a run in {path} is called {name!r}, which is no name of a folder")
+            raise UserError(f"a run in {path} is called {name!r}, which cannot be a folder's name")
         if not isinstance(own, dict):
             raise UserError(f"the run {name} in {path} must have options, found {own!r}")
         merged = {**defaults, **own}
         for option, value in merged.items():
             values = value if isinstance(value, list) else [value]
             if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
-                raise UserError(f"{option} of the run {name} in {path} must be a word, a number or a list of them")
+                raise UserError(f"{option} of the run {name} in {path} must be text, a number or a list of them")
         missing = [option for option in ("model", "dataset") if option not in merged]
         if missing:
             raise UserError(f"the run {name} in {path} has no {listing(missing)}")
@@ -143,5 +143,5 @@ def read_graph(path: Path) -> list[Run]:
     try:
         order = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
-        raise UserError(f"runs in {path} wait for each other: {' -> '.join(error.args[1])}") from error
+        raise UserError(f"runs in {path} depend on each other in a circle: {' -> '.join(error.args[1])}") from error
     return [Run(name, settings[name], needs[name], tuple(map(str, launch))) for name in order]

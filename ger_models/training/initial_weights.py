@@ -1,8 +1,9 @@
-"""Weights of one run into the model of the next: the stages in which the models are trained."""
+"""Initial weights from other runs: the stages in which the models are trained."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
-from ..configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
+from ..configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig
 from ..inference.checkpoints import checkpoint_place, read_config
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
+ANSWER_FIELDS = ("groups", "priors", "combination", "answer_temperature")  # of GerExpressionConfig
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,19 @@ class Graft:
     """What a fusion model takes from another model.
 
     Attributes:
-        source: the configuration of the model that has it.
-        parts: the beginning of a weight's name there -> here. All weights here that begin so must be had.
-        may_differ: parts that are taken where they have the same shapes, and left out otherwise.
+        source: the configuration of the model that has it, or, by the fusion model's `faces`, several.
+        parts: name prefix in the source -> name prefix in the fusion model, all of whose weights must be found.
+        may_differ: prefixes whose weights are left out where their shapes differ.
     """
 
-    source: type[PreTrainedConfig]
+    source: type[PreTrainedConfig] | Mapping[str, type[PreTrainedConfig]]
     parts: dict[str, str]
     may_differ: tuple[str, ...] = ()
 
 
 GRAFTS = {
     "scene_from": Graft(GerSceneConfig, {"backbone.": "scene_backbone."}),
-    "faces_from": Graft(GerFaceConfig, {"net.": "face_net."}),
+    "faces_from": Graft({"images": GerFaceConfig, "expressions": GerExpressionConfig}, {"net.": "face_net."}),
     "pooling_from": Graft(
         GerFusionConfig,
         {name: name for name in ("pooling.", "face_projection.", "scene_projection.", "norm.")},
@@ -58,13 +60,13 @@ STAGES = ("init_from", *GRAFTS, "teacher")
 def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
     """Give `model` all weights of a run or checkpoint of the same architecture.
 
-    Its head is taken too where it tells the same classes apart in the same order; otherwise the new one stays.
+    Its head is loaded too if it has the same classes in the same order; otherwise the new head stays.
 
     Args:
         checkpoint: a folder, or a repository on the Hub.
 
     Returns:
-        `from`, `loaded` (how many weights), and `left_out`: name -> why.
+        `from`, `loaded` (how many weights), and `left_out`: name -> reason.
 
     Raises:
         UserError: no such checkpoint, or one of another architecture.
@@ -73,15 +75,18 @@ def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
     if type(config) is not type(model.config):
         raise UserError(
             f"{checkpoint} is a {config.model_type} and the model to train a {model.config.model_type}: --init_from "
-            f"goes on with the same architecture; {', '.join(f'--{name}' for name in GRAFTS)} take parts"
+            f"needs the same architecture; {', '.join(f'--{name}' for name in GRAFTS)} take parts"
         )
     left_out = {}
     there, here = list(config.id2label.values()), list(model.config.id2label.values())
     if there != here:
-        reason = f"it tells {listing(there)} apart, and the dataset has {listing(here)}"
+        reason = f"its classes are {listing(there)}, the dataset's {listing(here)}"
         left_out = {name: reason for name in weights if _is_head(name)}
     taken = {name: tensor for name, tensor in weights.items() if name not in left_out}
     _fill(model, taken, checkpoint, lambda name: not _is_head(name) or there == here)
+    if isinstance(config, GerExpressionConfig):  # how the faces' expressions become the group's answer
+        for name in ANSWER_FIELDS:
+            setattr(model.config, name, getattr(config, name))
     return _report(checkpoint, len(taken), left_out)
 
 
@@ -92,10 +97,15 @@ def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any
     """
     wanted = GRAFTS[option]
     if not isinstance(model.config, GerFusionConfig):
-        raise UserError(f"--{option} is for the fusion models; a {model.config.model_type} goes on with --init_from")
+        raise UserError(f"--{option} is for the fusion models; use --init_from for a {model.config.model_type}")
     config, weights = _read(checkpoint)
-    if not isinstance(config, wanted.source):
-        raise UserError(f"--{option} takes a {wanted.source.model_type}, and {checkpoint} is a {config.model_type}")
+    source = wanted.source
+    if isinstance(source, Mapping):
+        if model.config.faces not in source:
+            raise UserError(f"--{option}: the model to train has no weights {listing(wanted.parts.values())}")
+        source = source[model.config.faces]
+    if not isinstance(config, source):
+        raise UserError(f"--{option} takes a {source.model_type} here, and {checkpoint} is a {config.model_type}")
     own, needed = model.state_dict(), set()
     taken: dict[str, torch.Tensor] = {}
     left_out: dict[str, str] = {}
@@ -103,25 +113,25 @@ def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any
         part = {here + n.removeprefix(there): t for n, t in weights.items() if n.startswith(there)}
         fits = all(name in own and own[name].shape == tensor.shape for name, tensor in part.items())
         if here in wanted.may_differ and not fits:
-            left_out |= dict.fromkeys(part, "it has another shape here")
+            left_out |= dict.fromkeys(part, "its shape differs")
             continue
         taken |= part
         if here not in wanted.may_differ:
             needed |= {name for name in own if name.startswith(here)}
     if not needed:
-        raise UserError(f"--{option}: the model to train has no {listing(wanted.parts.values())} to be filled")
+        raise UserError(f"--{option}: the model to train has no weights {listing(wanted.parts.values())}")
     _fill(model, taken, checkpoint, lambda name: name in needed)
     others = [name for name in weights if not name.startswith(tuple(wanted.parts))]
-    return _report(checkpoint, len(taken), {**left_out, **dict.fromkeys(others, "the model has no use for it")})
+    return _report(checkpoint, len(taken), {**left_out, **dict.fromkeys(others, "not part of the model")})
 
 
 def _is_head(name: str) -> bool:
-    """Whether a weight's shape goes by the number of classes."""
+    """Whether a weight's shape depends on the number of classes."""
     return name.split(".")[0] in ("head", "no_face_logits")
 
 
 def _fill(model: PreTrainedModel, weights: dict[str, torch.Tensor], checkpoint: str, needed: Any) -> None:
-    """Load `weights`; UserError if one has no place or another shape, or one that is `needed` is missing."""
+    """Load `weights`; UserError if one is unknown or has another shape, or a `needed` one is missing."""
     own = model.state_dict()
     astray = [name for name in weights if name not in own]
     weights = dict(sorted(weights.items()))
@@ -133,11 +143,11 @@ def _fill(model: PreTrainedModel, weights: dict[str, torch.Tensor], checkpoint: 
     missing = [name for name in own if name not in weights and needed(name) and own[name].is_floating_point()]
     if not weights or astray or misfits or missing:
         trouble = [
-            f"{len(astray)} weights have no place ({listing(astray, 3)})" if astray else "",
+            f"{len(astray)} weights are unknown ({listing(astray, 3)})" if astray else "",
             f"{len(misfits)} do not fit ({listing(misfits, 2)})" if misfits else "",
             f"{len(missing)} are missing ({listing(missing, 3)})" if missing else "",
         ]
-        reasons = "; ".join(filter(None, trouble)) or "it holds none of them"
+        reasons = "; ".join(filter(None, trouble)) or "it has none of the weights"
         raise UserError(
             f"{checkpoint} does not fit the model to train: {reasons}; give both the same preset and "
             "--config_overrides"

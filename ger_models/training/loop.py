@@ -1,4 +1,4 @@
-"""The parts of training that do not fit on train.py's one screen."""
+"""The named calls of train.py: what a reader of its training step can skip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import dataclasses
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +29,35 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
-from ..configuration_ger import GerSceneConfig
 from ..evaluation.metrics import compute_metrics
-from ..presets import Preset, preset
+from ..inference.checkpoints import load_checkpoint
 from ..presets import build as build_preset
+from ..presets import preset
 from ..processing_ger import GerProcessor
 from .data_loading import Collator
 from .dataset_checks import check_trainable, scene_dim
 from .initial_weights import GRAFTS, continue_from, graft
 from .optimization import make_optimizer
-from .recipe import Recipe
+from .recipe import SCORES, Recipe, RunOptions
 from .run_folder import RUN, Position, RunFolder
 from .weight_averaging import MovingAverage
 
 logger = logging.getLogger(__name__)
 
-# What the best epoch may be chosen by: whether more is better
-SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
 
-
-def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], output: Path) -> Accelerator:
+def make_accelerator(
+    architecture: str, gradient_accumulation: int, trackers: Sequence[str], output: Path
+) -> Accelerator:
     """The accelerator that everything goes through.
 
+    Args:
+        architecture: the configuration's `model_type`.
+        gradient_accumulation: batches per optimizer step.
+        trackers: names of Accelerate's trackers.
+        output: where trackers that write files write them.
+
     Raises:
-        UserError: a tracker that there is not, or that is not installed.
+        UserError: an unknown tracker, or one that is not installed.
     """
     available = {tracker.value if hasattr(tracker, "value") else str(tracker) for tracker in get_available_trackers()}
     for name in trackers:
@@ -60,32 +65,42 @@ def make_accelerator(chosen: Preset, recipe: Recipe, trackers: Sequence[str], ou
             raise UserError(f"unknown tracker {name!r}: there are {listing(LOGGER_TYPE_TO_CLASS, 20)}")
         if name not in available:
             raise UserError(f"the tracker {name} is not installed: pip install {name}, or leave --trackers out")
-    disable_progress_bar()  # transformers' own, of writing one file
+    disable_progress_bar()  # of transformers, for writing one file
     accelerator = Accelerator(
-        gradient_accumulation_steps=recipe.gradient_accumulation,
+        gradient_accumulation_steps=gradient_accumulation,
         log_with=list(trackers) or None,
         project_dir=str(output),
-        # a batch without a face, or without a faceless photo, leaves a part of the face and fusion models unused
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=chosen.config_class is not GerSceneConfig)
-        ],
+        # batches without faces, or without faceless photos, leave a part of the face and fusion models unused
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=architecture != "ger_scene")],
     )
     if accelerator.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
-        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch computes convolutions anyway
+        torch.set_float32_matmul_precision("high")  # TF32, as PyTorch's convolutions use by default
     return accelerator
 
 
-def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[str, Any]:
-    """The splits `train` and `validation` as train.py's arguments want them: only the columns that the model reads.
+def load_data(
+    options: RunOptions,
+    accelerator: Accelerator,
+    streaming: bool = False,
+    drop_unlabelled: bool = False,
+    limit_train: int | None = None,
+) -> dict[str, Any]:
+    """The splits `train` and `validation` of the dataset, with only the columns that the model reads.
+
+    Args:
+        options: of the run: dataset, model and its configuration.
+        streaming: read shards during training instead of filling a cache.
+        drop_unlabelled: leave photos without a label out instead of refusing them.
+        limit_train: most training photos, evenly spaced.
 
     Raises:
         UserError: the dataset cannot train the model.
     """
-    dataset, limit_train = arguments.dataset, arguments.limit_train
-    data = load_splits(
-        dataset, (*chosen.columns, *chosen.optional), ("train", "validation"), accelerator, arguments.streaming
-    )
-    if arguments.drop_unlabelled:
+    dataset, chosen = options.dataset, preset(options.model)
+    columns = chosen.dataset_columns(options.config_overrides)
+    optional = chosen.optional_columns(options.config_overrides)
+    data = load_splits(dataset, (*columns, *optional), ("train", "validation"), accelerator, streaming)
+    if drop_unlabelled:
         for name, split in data.items():
             labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
             if not len(labelled):
@@ -95,7 +110,7 @@ def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[
                     "%d photos in the split %r have no label and are left out", len(split) - len(labelled), name
                 )
                 data[name] = split.select(labelled)
-    check_trainable(dataset, data, chosen.columns)
+    check_trainable(dataset, data, columns)
     if limit_train is not None and limit_train < len(data["train"]):
         kept = np.linspace(0, len(data["train"]) - 1, max(limit_train, 1)).round().astype(int)
         data["train"] = data["train"].select(kept)
@@ -103,65 +118,68 @@ def load_data(arguments: Any, chosen: Preset, accelerator: Accelerator) -> dict[
 
 
 def build(
-    arguments: Any, train: Dataset | Stream, accelerator: Accelerator
+    options: RunOptions, train: Dataset | Stream, accelerator: Accelerator
 ) -> tuple[PreTrainedModel, GerProcessor, dict]:
-    """The model and processor that train.py's arguments ask for, and what its weights began as.
+    """The model and processor of a run, and what its weights started from.
 
     Raises:
-        UserError: the preset or its configuration is refused, the ImageNet weights that were asked for are out of
-            reach, or a checkpoint to begin from does not fit.
+        UserError: the preset or its configuration is refused, the requested ImageNet weights are not
+            available, or a checkpoint to start from does not fit.
     """
-    wanted = arguments.initial_weights
+    wanted, name, overrides = options.initial_weights, options.model, options.config_overrides
     if wanted not in ("auto", "imagenet", "random"):
         raise UserError(f"unknown initial weights {wanted!r}: there are auto, imagenet, random")
-    chosen = preset(arguments.model)
-    if wanted == "imagenet" and not chosen.imagenet:
-        raise UserError(f"{arguments.model} has no ImageNet weights to start from: leave --initial_weights out")
+    imagenet = preset(name).starts_from_imagenet(overrides)
+    if wanted == "imagenet" and not imagenet:
+        raise UserError(f"{name} has no ImageNet weights to start from: leave --initial_weights out")
     names = train.features["label"].names
-    given = {option: getattr(arguments, option, None) for option in ("init_from", *GRAFTS)}
+    given = {option: getattr(options, option) for option in ("init_from", *GRAFTS)}
     stages = {option: checkpoint for option, checkpoint in given.items() if checkpoint}
-    brought = "init_from" in stages or "scene_from" in stages  # what ImageNet's weights would be overwritten by
+    overwritten = "init_from" in stages or "scene_from" in stages  # ImageNet's weights would be
 
     def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
-        return build_preset(arguments.model, names, scene_dim(train), arguments.config_overrides, pretrained)
+        return build_preset(name, names, scene_dim(train), overrides, pretrained)
 
     model = None
-    began: dict[str, Any] = {"weights": "random"}
-    if chosen.imagenet and wanted != "random" and not brought:
+    started_from: dict[str, Any] = {"weights": "random"}
+    if imagenet and wanted != "random" and not overwritten:
         logger.info("looking for ImageNet weights in the cache and on the Hub")
         try:
             with accelerator.main_process_first():
                 model, processor = patiently(lambda: made(pretrained=True))
-                began = {"weights": "imagenet"}
+                started_from = {"weights": "imagenet"}
         except (OSError, RuntimeError, HTTPError) as error:  # RuntimeError: timm has none for this backbone
-            reason = f"no ImageNet weights for {arguments.model} ({one_line(error)})"
+            reason = f"no ImageNet weights for {name} ({one_line(error)})"
             if wanted == "imagenet":
-                raise UserError(f"{reason}: connect, fill the Hub cache, or use --initial_weights random") from error
-            logger.warning("%s: starting from RANDOM weights, which takes far more photos to train", reason)
+                raise UserError(f"{reason}: fill the Hub cache, or use --initial_weights random") from error
+            logger.warning("%s: starting from RANDOM weights, which need far more photos to train", reason)
     if model is None:
         model, processor = made(pretrained=False)
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
-        began[option] = took
-    return model, processor, began
+        started_from[option] = took
+    return model, processor, started_from
 
 
 def fitting(
     recipe: Recipe,
-    arguments: Any,
     model: PreTrainedModel,
     train: Dataset,
     processor: GerProcessor,
     accelerator: Accelerator,
+    resumed: Path | None = None,
 ) -> Recipe:
     """`recipe` with the largest batch size, of its own, its half, a quarter, ..., whose steps fit into memory.
 
-    The gradients of as many batches are added up as make the recipe's batch, so that the training stays the same.
+    Gradients are accumulated up to the recipe's batch, so that the training stays the same.
+
+    Args:
+        resumed: the folder of a run whose batch size is taken, if there is one.
 
     Raises:
         UserError: not even one photo fits.
     """
-    if arguments.resume and (found := _recipe_of(arguments.output_dir)):
+    if resumed is not None and (found := _recipe_of(resumed)):
         accelerator.gradient_accumulation_steps = found.gradient_accumulation
         return dataclasses.replace(
             recipe, batch_size=found.batch_size, gradient_accumulation=found.gradient_accumulation
@@ -176,11 +194,11 @@ def fitting(
         return tried
 
     def step(batch_size: int) -> None:
-        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not learn from this
-        optimizer = make_optimizer(trial, recipe)
+        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not be trained here
+        optimizer = make_optimizer(trial, **vars(recipe))
         rows = [train[at % len(train)] for at in range(batch_size)]
         batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
-        for _ in range(2):  # the second has the optimizer's state too
+        for _ in range(2):  # the second step includes the optimizer's state
             with accelerator.autocast():
                 loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
             loss.backward()
@@ -208,9 +226,9 @@ def _recipe_of(output: Path) -> Recipe | None:
 
 
 def placed(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
-    """`model` on the process's device, where accelerate does not split it over several.
+    """`model` on the process's device, unless accelerate shards it.
 
-    So the optimizer can be told what the parameters are on before accelerate prepares both.
+    So the optimizer knows the device before accelerate prepares both.
     """
     whole = accelerator.distributed_type in (DistributedType.NO, DistributedType.MULTI_GPU)
     return model.to(accelerator.device) if whole else model
@@ -224,16 +242,16 @@ def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
 def starting_position(
     folder: RunFolder, model: Any, optimizer: Any, average: MovingAverage, loader: Any, resume: bool
 ) -> Position:
-    """The beginning, or where the newest whole checkpoint of `folder` left off, whose state everything is given."""
+    """The start, or the position of the newest complete checkpoint of `folder`, whose state is loaded."""
     accelerator = folder.accelerator
     position = folder.load(model, optimizer, average) if resume else None
     if position is None:
         if resume:
-            logger.info("no checkpoint in %s to go on from: starting at the beginning", folder.path)
+            logger.info("no checkpoint in %s to resume from: starting at the beginning", folder.path)
         return Position(processes=accelerator.num_processes)
     if position.processes != accelerator.num_processes:
         logger.warning(
-            "the run went on %d processes and goes on with %d: it continues, but not bit for bit as it would have",
+            "the run was started with %d processes and resumes with %d: not bit-exactly",
             position.processes, accelerator.num_processes,
         )  # fmt: skip
         done = position.batch * position.processes // accelerator.num_processes
@@ -246,14 +264,14 @@ def starting_position(
 
 
 def seed_step(seed: int, position: Position, process: int) -> None:
-    """Make dropout depend on the seed, the epoch, the batch and the process alone: no state of it need be kept."""
+    """Make dropout depend on seed, epoch, batch and process alone, so that checkpoints need no random state."""
     words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
     number = int(words[0]) << 31 ^ int(words[1])
     accelerator = torch.accelerator.current_accelerator()
     if accelerator is not None and accelerator.type != "cuda":
         torch.manual_seed(number)
         return
-    # torch.manual_seed writes the call stack down for devices that are not in use, reading every file's date anew
+    # torch.manual_seed would record the call stack for unused devices, which is slow
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(number)
@@ -274,22 +292,26 @@ def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) 
 
 
 def finish_epoch(
-    position: Position, logits: np.ndarray, labels: np.ndarray, train: Dataset | Stream, arguments: Any, recipe: Recipe
+    position: Position,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    options: RunOptions,
+    epochs: int,
 ) -> bool:
-    """Take the validation split's figures into the history, and move on to the next epoch or to the end.
+    """Add the validation split's figures to the history, and move on to the next epoch or to the end.
 
     Args:
         position: where the run stands; it is changed.
         logits: (rows, classes) of the validation split.
         labels: (rows,) of it.
-        train: the training split, whose features name the classes.
-        arguments: the script's.
-        recipe: how the model is trained.
+        names: of the classes.
+        options: of the run: what chooses the best epoch, and what ends the run early.
+        epochs: the recipe's.
 
     Returns:
-        whether this epoch is the best yet.
+        whether this epoch is the best so far.
     """
-    names = train.features["label"].names
     figures = compute_metrics(labels, logits, names, bootstrap_samples=0)
     position.history.append(
         {
@@ -301,18 +323,18 @@ def finish_epoch(
             **{f"validation_{name}": figures[name] for name in SCORES},
         }
     )
-    sign, by = (1 if SCORES[arguments.best_by] else -1), arguments.best_by
+    sign, by = (1 if SCORES[options.best_by] else -1), options.best_by
     best = position.best
     better = best is None or sign * figures[by] > sign * best["validation"][by]
     if best is None or better:
-        # intervals take as long as many a small model's epoch: only the best one's are kept, so only it gets them
+        # intervals can take as long as a small model's epoch: computed for the best epoch only
         best = {"epoch": position.epoch, "validation": compute_metrics(labels, logits, names)}
         position.best = best
     waited = position.epoch - best["epoch"]
-    if position.epoch >= recipe.epochs or (arguments.max_steps and position.step >= arguments.max_steps):
+    if position.epoch >= epochs or (options.max_steps and position.step >= options.max_steps):
         position.finished = True
-    elif arguments.patience and waited >= arguments.patience:
-        logger.info("stopping early: no better epoch in %d", waited)
+    elif options.patience and waited >= options.patience:
+        logger.info("stopping early: no improvement in %d epochs", waited)
         position.finished = True
     else:
         position.next_epoch()
@@ -335,7 +357,7 @@ def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor
 
 @contextlib.contextmanager
 def profiled(wanted: bool, output: Path, accelerator: Accelerator) -> Iterator[Callable[[], None]]:
-    """What to call after each step; if `wanted`, steps 3 to 7 are measured and written to `output`/profile."""
+    """A function to call after each step; if `wanted`, steps 3 to 7 are profiled and written to `output`/profile."""
     if not wanted:
         yield lambda: None
         return
@@ -350,3 +372,35 @@ def profiled(wanted: bool, output: Path, accelerator: Accelerator) -> Iterator[C
     schedule = torch.profiler.schedule(wait=1, warmup=1, active=5, repeat=1)
     with torch.profiler.profile(schedule=schedule, on_trace_ready=write, acc_events=True) as profiler:
         yield profiler.step
+
+
+class Teacher:
+    """A trained model whose logits another one learns from; it sees the same augmented batches.
+
+    Args:
+        checkpoint: a run of train.py, or a Hub repository. None: there is no teacher, and logits are None.
+        class_names: the classes that the other one learns.
+        device: where it computes.
+
+    Raises:
+        UserError: no such checkpoint, or one of other classes.
+    """
+
+    def __init__(self, checkpoint: str | None, class_names: Sequence[str], device: torch.device) -> None:
+        self.model = None
+        if checkpoint is not None:
+            model = load_checkpoint(checkpoint)[0]
+            there = [model.config.id2label[i] for i in range(model.config.num_labels)]
+            if there != list(class_names):
+                raise UserError(
+                    f"the teacher {checkpoint} has the classes {listing(there)}, and the dataset has "
+                    f"{listing(class_names)}: they must agree"
+                )
+            self.model = model.requires_grad_(False).to(device)
+
+    @torch.no_grad()
+    def logits(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
+        """(rows, classes) of a training batch, or None."""
+        if self.model is None:
+            return None
+        return self.model(**{name: value for name, value in batch.items() if name != "labels"}).logits

@@ -1,89 +1,64 @@
-"""Losses: what training minimises, one table. A new loss is a function here and a row of LOSSES."""
+"""Losses: what training minimises, one table. A new loss is a function here and a row of LOSSES.
+
+A loss takes the model's outputs, labels (rows,) and, by keyword, what it needs of the recipe's fields and of
+`teacher_logits` (rows, classes), which are None without a teacher; it returns a scalar.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch.nn import functional as F
+from ger_datasets.support.errors import UserError
 
-from ger_datasets.support.errors import UserError, listing
-
-from ..configuration_ger import NO_LABEL
-from ..inference.checkpoints import load_checkpoint
-from .recipe import Recipe
-
-# A model's outputs, labels (rows,), the recipe, and the teacher's logits (rows, classes) or None -> a scalar
-Loss = Callable[[Mapping[str, Any], torch.Tensor, Recipe, torch.Tensor | None], torch.Tensor]
+if TYPE_CHECKING:  # the table is read for --help, where torch would cost seconds
+    import torch
 
 
-def model_loss(
-    outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
-) -> torch.Tensor:
-    """The loss that the model itself returns: cross-entropy, with a margin where the model has one.
-
-    The logits (rows, classes) are not used.
-    """
+def model_loss(outputs: Mapping[str, Any], labels: torch.Tensor, **_: object) -> torch.Tensor:
+    """The loss that the model itself returns, a scalar (): cross-entropy, with a margin where the model has one."""
     return outputs["loss"]
 
 
 def cross_entropy(
-    outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
+    outputs: Mapping[str, Any], labels: torch.Tensor, label_smoothing: float, **_: object
 ) -> torch.Tensor:
     """Cross-entropy of the logits (rows, classes) with smoothed labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    from torch.nn import functional as F
+
+    from ..configuration_ger import NO_LABEL
+
     logits = outputs["logits"].float()
-    return F.cross_entropy(logits, labels, ignore_index=NO_LABEL, label_smoothing=recipe.label_smoothing)
+    return F.cross_entropy(logits, labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing)
 
 
 def distillation(
-    outputs: Mapping[str, Any], labels: torch.Tensor, recipe: Recipe, teacher_logits: torch.Tensor | None
+    outputs: Mapping[str, Any],
+    labels: torch.Tensor,
+    label_smoothing: float,
+    teacher_logits: torch.Tensor | None,
+    teacher_weight: float,
+    teacher_temperature: float,
+    **_: object,
 ) -> torch.Tensor:
-    """Cross-entropy beside the divergence from a teacher's softened probabilities (Hinton et al. 2015, arXiv
-    1503.02531), both of logits (rows, classes); rows without a label learn from the teacher alone.
+    """Cross-entropy and the divergence from a teacher's softened probabilities (Hinton et al. 2015, arXiv 1503.02531);
+    rows without a label learn from the teacher alone.
 
     Raises:
         UserError: there is no teacher.
     """
+    from torch.nn import functional as F
+
     if teacher_logits is None:
         raise UserError("the loss distillation needs --teacher, a finished run of the same classes")
-    temperature = recipe.teacher_temperature
-    student = (outputs["logits"].float() / temperature).log_softmax(1)
-    soft = F.kl_div(student, (teacher_logits.float() / temperature).softmax(1), reduction="batchmean")
-    hard = cross_entropy(outputs, labels, recipe, None)
-    return (1 - recipe.teacher_weight) * hard + recipe.teacher_weight * temperature**2 * soft
+    student = (outputs["logits"].float() / teacher_temperature).log_softmax(1)
+    soft = F.kl_div(student, (teacher_logits.float() / teacher_temperature).softmax(1), reduction="batchmean")
+    hard = cross_entropy(outputs, labels, label_smoothing)
+    return (1 - teacher_weight) * hard + teacher_weight * teacher_temperature**2 * soft
 
 
-LOSSES: dict[str, Loss] = {"model": model_loss, "cross_entropy": cross_entropy, "distillation": distillation}
-
-
-class Teacher:
-    """A trained model whose logits another one learns from; it sees the same augmented batches.
-
-    Args:
-        checkpoint: a run of train.py, or a Hub repository. None: there is no teacher, and logits are None.
-        class_names: the classes that the other one learns.
-        device: where it computes.
-
-    Raises:
-        UserError: no such checkpoint, or one of other classes.
-    """
-
-    def __init__(self, checkpoint: str | None, class_names: Sequence[str], device: torch.device) -> None:
-        self.model = None
-        if checkpoint is not None:
-            model = load_checkpoint(checkpoint)[0]
-            there = [model.config.id2label[i] for i in range(model.config.num_labels)]
-            if there != list(class_names):
-                raise UserError(
-                    f"the teacher {checkpoint} knows the classes {listing(there)}, and the dataset has "
-                    f"{listing(class_names)}: they must agree"
-                )
-            self.model = model.requires_grad_(False).to(device)
-
-    @torch.no_grad()
-    def logits(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
-        """(rows, classes) of a training batch, or None."""
-        if self.model is None:
-            return None
-        return self.model(**{name: value for name, value in batch.items() if name != "labels"}).logits
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "model": model_loss,
+    "cross_entropy": cross_entropy,
+    "distillation": distillation,
+}

@@ -1,4 +1,4 @@
-"""What a training run shows while it goes on, and how it is told to stop."""
+"""What a training run shows during training, and how it stops on a signal."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ LOOK_EVERY = 10  # batches; on an accelerator each look waits for it
 
 
 class Stop:
-    """Within the block, Ctrl-C and SIGTERM are remembered instead of ending the process; a second one ends it.
+    """Within the block, Ctrl-C and SIGTERM are recorded instead of ending the process; a second one ends it.
 
     Attributes:
-        signal: the number of the one that came, or 0.
+        signal: the number of the signal received, or 0.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Stop:
             signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a loader's worker, which was forked: Ctrl-C is for its parent to handle
+        if os.getpid() != self._process:  # a forked loader worker: its parent handles Ctrl-C
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return
@@ -60,16 +60,20 @@ class Stop:
 
 
 class Watch:
-    """Counts losses and right answers without waiting for the accelerator at every step.
+    """Sums up losses and correct answers without waiting for the accelerator at every step.
 
-    Results stay where they were computed and are looked at every few batches, those of all processes together: then a
-    loss that is no number stops the run and names the photos of its batch, the progress bar and the trackers are told,
-    and the processes agree on whether to stop.
+    Results stay on the device and are read every few batches, for all processes together: then a NaN loss stops the
+    run and names the photos of its batch, the progress bar and the trackers are updated, and the processes agree on
+    whether to stop.
 
     Args:
-        position: its sums grow.
+        position: its sums are updated.
         batches: in the whole run, for the bar; None: unknown.
-        every: batches between two looks; None: each on one CPU process, where looking costs nothing.
+        every: batches between two reads; None: 1 for one CPU process, else `LOOK_EVERY`.
+
+    Attributes:
+        learning_rate: of the latest step; the training loop sets it.
+        gradient_norm: before clipping, of the latest step; a tensor on the device, which the training loop sets.
     """
 
     def __init__(
@@ -83,12 +87,14 @@ class Watch:
         self.agreed = False
         self.since = self.before = time.monotonic()
         self.seen, self.rate = 0, 0.0
+        self.learning_rate, self.norm = 0.0, math.nan
+        self.gradient_norm: torch.Tensor | None = None
         done = position.batch + sum(entry["batches"] for entry in position.history)
         hidden = position.finished or not accelerator.is_main_process
         self.bar = tqdm(total=batches, initial=done, unit="batch", disable=hidden)
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, photos: Sequence[str]) -> None:
-        """Take in a batch's loss, logits (rows, classes) and labels (rows,), and the image_ids of its photos."""
+        """Add a batch's loss, logits (rows, classes) and labels (rows,), and the image_ids of its photos."""
         right = (logits.detach().argmax(1) == labels).sum()
         self.waiting.append((loss.detach().float(), right, len(labels)))
         self.photos.append(photos)
@@ -99,14 +105,14 @@ class Watch:
 
     @property
     def stopping(self) -> bool:
-        """Whether a signal came, in any process; many processes agree when they look."""
+        """Whether any process received a signal; several processes agree when they read."""
         return self.agreed if self.accelerator.num_processes > 1 else bool(self.stop.signal)
 
     def look(self) -> None:
-        """Wait for what was added, and take it into the position.
+        """Read what was added, and update the position.
 
         Raises:
-            UserError: a loss is no number.
+            UserError: a loss is NaN or infinite.
         """
         if self.waiting:
             losses, rights, rows = zip(*self.waiting, strict=True)
@@ -115,8 +121,11 @@ class Watch:
             flag = torch.full((3, 1), float(self.stop.signal), device=sums.device)
             gathered = self.accelerator.gather(torch.cat([sums, flag], 1)[None]).cpu()  # (processes, 3, batches + 1)
             self.waiting, photos, self.photos = [], self.photos, []
+            if self.gradient_norm is not None:
+                norm = self.gradient_norm  # of FSDP's sharded gradients a DTensor
+                self.norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
             self._stop_together(int(gathered[:, 0, -1].max()))
-            self._refuse_what_is_no_number(gathered[:, 0, :-1], photos)
+            self._refuse_nan(gathered[:, 0, :-1], photos)
             for at in range(len(photos)):
                 for loss, right, count in gathered[:, :, at].tolist():
                     self.position.loss_sum += loss
@@ -129,7 +138,7 @@ class Watch:
         if number and self.accelerator.num_processes > 1:
             self.agreed, self.stop.signal = True, number
 
-    def _refuse_what_is_no_number(self, losses: torch.Tensor, photos: Sequence[Sequence[str]]) -> None:
+    def _refuse_nan(self, losses: torch.Tensor, photos: Sequence[Sequence[str]]) -> None:
         """losses: (processes, batches)."""
         bad = (~losses.isfinite()).nonzero()
         if not len(bad):
@@ -142,7 +151,7 @@ class Watch:
         value = next(loss for loss in losses[:, at].tolist() if not math.isfinite(loss))
         raise UserError(
             f"the loss became {value} in epoch {self.position.epoch}, batch {batch}, whose photos are "
-            f"{listing(ids, 64)}: look at them, or try a lower --learning_rate; checkpoints and the best epoch so far "
+            f"{listing(ids, 64)}: check them, or try a lower --learning_rate; checkpoints and the best epoch so far "
             "are kept"
         )
 
@@ -157,13 +166,15 @@ class Watch:
         self.bar.set_postfix(self.shown(), refresh=False)
 
     def _log(self) -> None:
-        """The epoch's figures so far, to the trackers; at most twice a second."""
+        """Send the epoch's figures so far to the trackers; at most twice a second."""
         position = self.position
         self.accelerator.log(
             {
                 "train/loss": position.loss_sum / max(position.batches, 1),
                 "train/accuracy": position.right / max(position.rows, 1),
                 "train/images_per_second": self.rate,
+                "train/learning_rate": self.learning_rate,
+                "train/gradient_norm": self.norm,
             },
             step=position.step,
         )
@@ -176,6 +187,8 @@ class Watch:
             "loss": f"{position.loss_sum / max(position.batches, 1):.3f}",
             "accuracy": f"{position.right / max(position.rows, 1):.3f}",
             "images/s": f"{self.rate:.1f}",
+            "lr": f"{self.learning_rate:.2g}",
+            "grad": f"{self.norm:.2g}",
         }
         if position.history:
             figures["validation"] = f"{position.history[-1]['validation_accuracy']:.3f}"

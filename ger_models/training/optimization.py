@@ -1,23 +1,30 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers and learning-rate schedules, one table each; their functions take the recipe's fields by keyword."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-from torch.optim import Optimizer
-
-from .recipe import Recipe
-
-
-def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    return torch.optim.SGD(groups, recipe.learning_rate, momentum=recipe.momentum, fused=_fused(groups))
+if TYPE_CHECKING:  # the tables are read for --help, where torch would cost seconds
+    import torch
+    from accelerate import Accelerator
+    from torch import nn
+    from torch.optim import Optimizer
 
 
-def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> Optimizer:
-    return torch.optim.AdamW(groups, recipe.learning_rate, fused=_fused(groups))
+def sgd(groups: list[dict[str, Any]], learning_rate: float, momentum: float, **_: object) -> Optimizer:
+    """Stochastic gradient descent with momentum."""
+    from torch.optim import SGD
+
+    return SGD(groups, learning_rate, momentum=momentum, fused=_fused(groups))
+
+
+def adamw(groups: list[dict[str, Any]], learning_rate: float, **_: object) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+    from torch.optim import AdamW
+
+    return AdamW(groups, learning_rate, fused=_fused(groups))
 
 
 def _fused(groups: list[dict[str, Any]]) -> bool | None:
@@ -26,33 +33,59 @@ def _fused(groups: list[dict[str, Any]]) -> bool | None:
     return all(p.is_cuda and p.is_floating_point() for p in parameters) or None
 
 
-def _step(recipe: Recipe, progress: float) -> float:
-    return 0.1 ** (math.floor(progress * recipe.epochs + 1e-9) // recipe.step_epochs)
+def step(progress: float, epochs: int, step_epochs: int, **_: object) -> float:
+    """The learning rate's factor: divided by 10 every `step_epochs` epochs."""
+    return 0.1 ** (math.floor(progress * epochs + 1e-9) // step_epochs)
 
 
-def _cosine(recipe: Recipe, progress: float) -> float:
+def cosine(progress: float, **_: object) -> float:
+    """The learning rate's factor: half a cosine from 1 to 0 (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
     return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1))
 
 
-OPTIMIZERS = {"sgd": _sgd, "adamw": _adamw}
-SCHEDULES = {"step": _step, "cosine": _cosine}
+# Parameter groups -> an optimizer
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adamw": adamw}
+# Progress of the training, 0 to 1 -> the learning rate's factor
+SCHEDULES: dict[str, Callable[..., float]] = {"step": step, "cosine": cosine}
 
 
-def make_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over what `model` trains; only weights of two and more dimensions decay."""
+def make_optimizer(model: nn.Module, optimizer: str, weight_decay: float, **fields: Any) -> Optimizer:
+    """An optimizer of the table over the trainable weights of `model`; only weights of two and more dimensions decay.
+
+    Args:
+        optimizer: its name.
+        weight_decay: of those weights.
+        fields: the recipe's other fields.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return OPTIMIZERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)
+    return OPTIMIZERS[optimizer]([group for group in groups if group["params"]], **fields)
 
 
-def rate_at(recipe: Recipe, step: int, steps: int) -> float:
-    """The learning rate of step `step`, counted from 0, of `steps`: it depends on nothing else."""
-    warmup = recipe.warmup * steps
-    rise = min((step + 1) / warmup, 1.0) if warmup > 1 else 1.0
-    return recipe.learning_rate * min(rise, SCHEDULES[recipe.schedule](recipe, step / steps))
+def rate_at(at: int, steps: int, learning_rate: float, schedule: str, warmup: float, **fields: Any) -> float:
+    """The learning rate of step `at`, counted from 0, of `steps`: it depends on nothing but the recipe.
+
+    Args:
+        learning_rate: the highest.
+        schedule: a name in the table.
+        warmup: share of the steps in which the rate rises to its highest.
+        fields: the recipe's other fields.
+    """
+    rising = warmup * steps
+    rise = min((at + 1) / rising, 1.0) if rising > 1 else 1.0
+    return learning_rate * min(rise, SCHEDULES[schedule](at / steps, **fields))
+
+
+def clip_gradients(accelerator: Accelerator, model: nn.Module, limit: float) -> torch.Tensor:
+    """Clip the gradients to the norm `limit`, unless it is 0.
+
+    Returns:
+        their norm before, a tensor () on the device: nothing waits for it here.
+    """
+    return accelerator.clip_grad_norm_(model.parameters(), limit or math.inf)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -1,4 +1,4 @@
-"""How a model is trained: read from the model's preset, a file, and the command line, each overriding the former."""
+"""How a model is trained: read from its preset, a file, and the command line, each overriding the one before."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ import yaml
 
 from ger_datasets.support.errors import UserError, listing
 
-CHOICES = {
-    "optimizer": ("sgd", "adamw"),
-    "schedule": ("step", "cosine"),
-    "loss": ("model", "cross_entropy", "distillation"),
-    "sampling": ("shuffle", "balanced", "lengths"),
+from .losses import LOSSES
+from .optimization import OPTIMIZERS, SCHEDULES
+from .sampling_orders import ORDERS
+
+# field: the table that holds its values
+TABLES: dict[str, Mapping[str, Any]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "loss": LOSSES,
+    "sampling": ORDERS,
 }
+# what the best epoch may be chosen by: whether more is better
+SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
 MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
 # field: least value, most value, whether the least is allowed itself
 _LIMITS = {
@@ -48,37 +55,40 @@ class Recipe:
     """How a model is trained. Every field is an option of train.py, and a line of a recipe file.
 
     Raises:
-        UserError: a value that makes no sense; the message names the field, the limit and the value.
+        UserError: an invalid value; the message names the field, the limit and the value.
     """
 
-    optimizer: str = _about("sgd or adamw.")
-    learning_rate: float = _about("At its highest.")
-    epochs: int = _about("Times that every photo is seen.")
+    optimizer: str = _about(f"One of {', '.join(OPTIMIZERS)}.")
+    learning_rate: float = _about("Highest learning rate.")
+    epochs: int = _about("Number of epochs.")
     batch_size: int = _about("Photos per process and forward pass.")
-    schedule: str = _about("step: the rate is divided by 10 every step_epochs; cosine: it falls to 0.", default="step")
-    step_epochs: int = _about("Epochs between two divisions of the rate, where the schedule is step.", default=7)
-    warmup: float = _about("Share of the steps in which the rate rises to its highest.", default=0.0)
-    momentum: float = _about("Of sgd.", default=0.9)
-    weight_decay: float = _about("Of the weights; biases and normalisation layers are left alone.", default=0.0)
-    max_grad_norm: float = _about("Gradients are clipped to this norm; 0 leaves them alone.", default=0.0)
+    schedule: str = _about(
+        f"One of {', '.join(SCHEDULES)}. step divides the rate by 10 every step_epochs; cosine lowers it to 0.",
+        default="step",
+    )
+    step_epochs: int = _about("Epochs between two divisions of the learning rate, for the schedule step.", default=7)
+    warmup: float = _about("Share of the steps in which the learning rate rises to its highest.", default=0.0)
+    momentum: float = _about("SGD momentum.", default=0.9)
+    weight_decay: float = _about("Weight decay; biases and normalisation layers are exempt.", default=0.0)
+    max_grad_norm: float = _about("Gradients are clipped to this norm; 0: no clipping.", default=0.0)
     loss: str = _about(
-        "model: the model's own; cross_entropy: with smoothed labels; distillation: cross_entropy and a teacher's "
+        f"One of {', '.join(LOSSES)}. model is the model's own; distillation combines cross_entropy with a teacher's "
         "probabilities.",
         default="model",
     )
-    label_smoothing: float = _about(
-        "Share of the label that is spread over all classes; not for the loss model.", default=0.0
-    )
-    teacher_weight: float = _about("Share of the teacher in the loss distillation.", default=0.7)
-    teacher_temperature: float = _about("Softens the probabilities in the loss distillation.", default=2.0)
+    label_smoothing: float = _about("Label smoothing, for the losses cross_entropy and distillation.", default=0.0)
+    teacher_weight: float = _about("Weight of the teacher in the loss distillation.", default=0.7)
+    teacher_temperature: float = _about("Softmax temperature in the loss distillation.", default=2.0)
     sampling: str = _about(
-        "shuffle; balanced: every class alike; lengths: photos of like face counts together.", default="shuffle"
+        f"One of {', '.join(ORDERS)}. balanced draws every class equally often; lengths gives every batch about as "
+        "many faces.",
+        default="shuffle",
     )
-    ema: float = _about("Decay of the weights' moving average, which is what is kept; 0: no average.", default=0.0)
-    gradient_accumulation: int = _about("Batches per step of the optimizer.", default=1)
+    ema: float = _about("Decay of the moving average of the weights, which is saved; 0: no average.", default=0.0)
+    gradient_accumulation: int = _about("Batches per optimizer step.", default=1)
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
+        for name, choices in TABLES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
         for name, (least, most, allowed) in _LIMITS.items():
@@ -88,7 +98,7 @@ class Recipe:
                 bound = "more than 0" if least in (0, 1) and most == math.inf and (least or not allowed) else None
                 raise UserError(f"{name} must be {bound or f'from {least} to {most}'}, not {value}")
         if self.loss == "model" and self.label_smoothing:
-            raise UserError("label_smoothing is a part of the loss cross_entropy: choose that loss, or leave it at 0")
+            raise UserError("label_smoothing is a parameter of the loss cross_entropy: choose it, or set 0")
 
 
 RecipeOptions = dataclasses.make_dataclass(
@@ -102,8 +112,35 @@ RecipeOptions = dataclasses.make_dataclass(
 )
 
 
+@dataclass(kw_only=True)
+class RunOptions:
+    """Options of train.py that, with the recipe, identify a run: `--resume` refuses a run in which they differ."""
+
+    model: str = _about("Preset name, such as densenet_emotic; an unknown name lists all.")
+    dataset: str = _about("Prepared dataset: a folder written by prepare.py, or a Hub repository.")
+    config_overrides: str = _about("Configuration fields, such as backbone=resnet18.", default="")
+    initial_weights: str = _about(
+        "imagenet, random, or auto: ImageNet weights if available, else random with a warning.", default="auto"
+    )
+    init_from: str | None = _about(
+        "Run or checkpoint of the same architecture whose weights to start from.", default=None
+    )
+    scene_from: str | None = _about("Fusion models: scene run whose backbone to start from.", default=None)
+    faces_from: str | None = _about(
+        "Fusion models: face_aligned or face_expressions run, or starter, whose network to start from.", default=None
+    )
+    pooling_from: str | None = _about("Fusion models: fusion run whose pooling to start from.", default=None)
+    teacher: str | None = _about(
+        "Finished run with the same classes that the loss distillation learns from.", default=None
+    )
+    seed: int = _about("Random seed for weights, order, augmentation and dropout.", default=0)
+    best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(SCORES)}.", default="accuracy")
+    patience: int | None = _about("Stop after this many epochs without improvement. Default: never.", default=None)
+    max_steps: int | None = _about("Stop after this many optimizer steps, for a quick look.", default=None)
+
+
 def modern(recipe: Recipe, learning_rate: float) -> Recipe:
-    """A recipe of today for a model whose original recipe is `recipe`; it keeps its epochs and batches."""
+    """A modern recipe with the epochs and batch size of `recipe`."""
     return Recipe(
         "adamw",
         learning_rate=learning_rate,
@@ -121,15 +158,15 @@ def modern(recipe: Recipe, learning_rate: float) -> Recipe:
 
 
 def effective(recipes: Mapping[str, Recipe], wanted: str | None, options: Any = None) -> Recipe:
-    """The recipe that is trained with.
+    """The recipe to train with.
 
     Args:
-        recipes: a model's own, by name; the first is the default.
-        wanted: one of their names, or a YAML file that overrides fields of the first; None: the first.
+        recipes: a model's recipes by name; the first is the default.
+        wanted: one of their names, or a YAML file that overrides fields of the default; None: the default.
         options: has the fields of `RecipeOptions`; those that are not None override the rest.
 
     Raises:
-        UserError: no such recipe or file, a field that there is not, or a value that makes no sense.
+        UserError: an unknown recipe, file or field, or an invalid value.
     """
     first = next(iter(recipes.values()))
     if wanted is None:
@@ -148,15 +185,15 @@ def effective(recipes: Mapping[str, Recipe], wanted: str | None, options: Any = 
 
 
 def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
-    """`recipe` with `fields`, of which `where` tells the user the source.
+    """`recipe` with `fields`; error messages name their source as `where`.
 
     Raises:
-        UserError: a field that there is not, or a value of another kind.
+        UserError: an unknown field, or a value of another type.
     """
     kinds = typing.get_type_hints(Recipe)
     unknown = [name for name in fields if name not in kinds]
     if unknown:
-        raise UserError(f"{where} has {listing(unknown)}, which no recipe has: there are {listing(kinds, 99)}")
+        raise UserError(f"{where} has {listing(unknown)}, which are no fields of a recipe: {listing(kinds, 99)}")
     values = {}
     for name, value in fields.items():
         kind = kinds[name]
@@ -173,7 +210,7 @@ def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
         raise UserError(f"{where}: {error}") from error
 
 
-_KINDS = {int: "a whole number", float: "a number", str: "a word"}
+_KINDS = {int: "a whole number", float: "a number", str: "text"}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -187,18 +224,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply") from error
     except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of odd dates and numbers
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        found = type(content).__name__ if not isinstance(content, dict) else "names that are no words"
+        found = type(content).__name__ if not isinstance(content, dict) else "non-string keys"
         raise UserError(f"{path} must hold NAME: VALUE lines, found {found}")
     if _written_out(content, {}) > MOST_VALUES:
-        raise UserError(
-            f"{path} holds itself, or aliases of aliases: write it out, with {MOST_VALUES:,} values at most"
-        )
+        raise UserError(f"{path} expands to more than {MOST_VALUES:,} values: write it without nested aliases")
     return content
 
 

@@ -47,19 +47,19 @@ RUN, RECIPE, METRICS, CHECKPOINTS, WHOLE = "run.json", "recipe.yaml", "metrics.j
 
 @dataclass
 class Position:
-    """Where a run stands; all of it is JSON.
+    """The progress of a run, JSON.
 
     Attributes:
-        epoch: that is under way, from 1.
-        batch: batches of it that each process has finished.
-        step: steps that the optimizer has made in the whole run.
-        loss_sum, batches, right, rows: of the epoch so far, over all processes: the sum of its batches' losses, how
-            many batches, rows told right and rows.
+        epoch: the current epoch, from 1.
+        batch: its batches that each process has finished.
+        step: optimizer steps of the whole run.
+        loss_sum, batches, right, rows: of the epoch so far, over all processes: sum of the batches' losses, number of
+            batches, correctly classified rows, and rows.
         history: one entry for each finished epoch.
         best: the entry of the best epoch, with all its validation figures.
-        processes: how many trained it.
-        seconds: that training took, validation included.
-        finished: whether the run is at its end.
+        processes: number of processes.
+        seconds: duration of the training, validation included.
+        finished: whether the run has ended.
     """
 
     epoch: int = 1
@@ -76,7 +76,7 @@ class Position:
     finished: bool = False
 
     def next_epoch(self) -> None:
-        """To the first batch of the next epoch, with nothing counted yet."""
+        """Move to the first batch of the next epoch, and reset the sums."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum, self.batches, self.right, self.rows = 0.0, 0, 0, 0
 
@@ -87,7 +87,7 @@ class RunFolder:
     Args:
         path: on a file system that all processes share.
         accelerator: only its main process writes, except for what is sharded.
-        keep: how many checkpoints stay; the newest.
+        keep: how many of the newest checkpoints are kept.
     """
 
     def __init__(self, path: Path, accelerator: Accelerator, keep: int = 2) -> None:
@@ -96,24 +96,24 @@ class RunFolder:
 
     @contextlib.contextmanager
     def begin(self, run: Mapping[str, Any], recipe: str, resume: bool) -> Iterator[None]:
-        """Make the folder for a new run, or find the same run in it; while the block lasts, nobody else trains there.
+        """Create the folder for a new run, or find the same run in it, and lock it within the block.
 
         Args:
-            run: what the run is, JSON.
+            run: what identifies the run, JSON.
             recipe: the text of its recipe.yaml.
-            resume: whether to go on with the run in the folder, if there is one.
+            resume: whether to continue the run in the folder, if there is one.
 
         Raises:
-            UserError: the folder holds something else, or another run; the message names what differs. Or another
-                process trains there, or it cannot be made.
+            UserError: the folder holds something else, or another run (the message names the differences), another
+                process trains there, or it cannot be created.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file: choose another --output_dir")
         lock = alone(self.path / LOCK, f"training into {self.path}")
         with lock if self.accelerator.is_main_process else contextlib.nullcontext():
             taken = self._refuse_foreign(run, resume)
-            self.accelerator.wait_for_everyone()  # before the first process writes there, all have looked
-            if self.accelerator.is_main_process and taken:  # what a run that was killed left unfinished
+            self.accelerator.wait_for_everyone()  # before the main process writes, all have checked
+            if self.accelerator.is_main_process and taken:  # unfinished files of a killed run
                 for pattern in (".push_*", UNFINISHED, f"{CHECKPOINTS}/.*.tmp"):
                     for path in self.path.glob(pattern):
                         shutil.rmtree(path, ignore_errors=True)
@@ -123,12 +123,12 @@ class RunFolder:
             yield
 
     def _refuse_foreign(self, run: Mapping[str, Any], resume: bool) -> bool:
-        """Whether the same run is there already; UserError if something else is."""
+        """Whether the folder already holds the same run; UserError if it holds something else."""
         taken = self.path.exists() and any(path.name != LOCK for path in self.path.iterdir())
         described = self.path / RUN
         if taken and not (resume and described.exists()):
-            way = "--resume goes on with it; or " if described.exists() else ""
-            raise UserError(f"{self.path} is not empty: {way}choose another --output_dir, or move what is there away")
+            way = "--resume continues it; or " if described.exists() else ""
+            raise UserError(f"{self.path} is not empty: {way}choose another --output_dir, or move its content away")
         if taken:
             self._refuse_another(run)
         return taken
@@ -137,7 +137,7 @@ class RunFolder:
         try:
             before = _flat(json.loads((self.path / RUN).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.path / RUN} cannot be read, so what ran there is unknown") from error
+            raise UserError(f"{self.path / RUN} cannot be read, so the run in this folder is unknown") from error
         now = _flat(json.loads(json.dumps(run)))
         changes = [
             f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
@@ -151,15 +151,15 @@ class RunFolder:
             )
 
     def save(self, position: Position, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> None:
-        """Write a checkpoint, then drop the oldest beyond `keep`. All processes call it.
+        """Write a checkpoint, then delete the oldest beyond `keep`. All processes call it.
 
         Raises:
-            UserError: the disk is full, or the folder cannot be written; earlier checkpoints stay whole.
+            UserError: the disk is full, or the folder is not writable; earlier checkpoints stay intact.
         """
         parent = self.path / CHECKPOINTS
         name = f"checkpoint_{1 + max((_number(path) for path in self._all()), default=0):06d}"
         made, final = parent / f".{name}.tmp", parent / name
-        self.accelerator.wait_for_everyone()  # all have counted what there is
+        self.accelerator.wait_for_everyone()  # all have counted the checkpoints
         with self.writing(made):
             if self.accelerator.is_main_process:
                 shutil.rmtree(made, ignore_errors=True)
@@ -188,17 +188,17 @@ class RunFolder:
                 to_disk(parent)
         if self.accelerator.is_main_process:
             for old in self._all()[: -self.keep]:
-                (old / WHOLE).unlink(missing_ok=True)  # from here on it is passed over, however far deleting comes
+                (old / WHOLE).unlink(missing_ok=True)  # skipped from here on, even if deleting is interrupted
                 shutil.rmtree(old, ignore_errors=True)
         self.accelerator.wait_for_everyone()
 
     def load(self, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> Position | None:
-        """Give all of them the state of the newest whole checkpoint; None where there is none.
+        """Load the state of the newest complete checkpoint; None if there is none.
 
-        One that is half written or damaged is passed over, with a warning.
+        Incomplete or damaged ones are skipped, with a warning.
 
         Raises:
-            UserError: the checkpoint is whole but of another kind of training, such as of FSDP.
+            UserError: the checkpoint was written by another kind of training, such as FSDP.
         """
         found = 0
         if self.accelerator.is_main_process:
@@ -207,7 +207,7 @@ class RunFolder:
                 if not fault:
                     found = _number(path)
                     break
-                logger.warning("passing over the checkpoint %s: %s", path.name, fault)
+                logger.warning("skipping the checkpoint %s: %s", path.name, fault)
         found = int(broadcast(torch.tensor([found], device=self.accelerator.device)).item())
         if not found:
             return None
@@ -224,9 +224,9 @@ class RunFolder:
         except Exception as error:  # of another's files torch and safetensors make a dozen kinds
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
-                f"{path} is whole but not as train.py wrote it ({reason}): move it away to go on at the one before"
+                f"{path} is complete but invalid ({reason}): move it away to resume from the one before"
             ) from error
-        logger.info("going on from %s: epoch %d, step %d", path.name, position.epoch, position.step)
+        logger.info("resuming from %s: epoch %d, step %d", path.name, position.epoch, position.step)
         return position
 
     def _load_state(
@@ -238,7 +238,7 @@ class RunFolder:
             if average.decay and position.processes == self.accelerator.num_processes:
                 average.load(load_file(averages))
             elif average.decay:
-                logger.warning("the moving average starts anew: it was sharded over %d processes", position.processes)
+                logger.warning("the moving average restarts: it was sharded over %d processes", position.processes)
                 average.restart()
         else:
             self.accelerator.unwrap_model(model).load_state_dict(load_file(path / "model.safetensors"))
@@ -250,12 +250,12 @@ class RunFolder:
                 average.load(load_file(path / "average.safetensors"))
 
     def _all(self) -> list[Path]:
-        """Every checkpoint, whole or not, the oldest first."""
+        """Every checkpoint, complete or not, the oldest first."""
         return sorted((self.path / CHECKPOINTS).glob("checkpoint_*"), key=_number)
 
     @contextlib.contextmanager
     def writing(self, made: Path) -> Iterator[None]:
-        """What goes wrong with the disk as a UserError; the unfinished folder `made` is taken away."""
+        """Report disk errors as a UserError, and remove the unfinished folder `made`."""
         try:
             yield
         except DISK_ERRORS as error:
@@ -265,12 +265,12 @@ class RunFolder:
             shutil.rmtree(made, ignore_errors=True)
             free = shutil.disk_usage(self.path).free / 1e6
             raise UserError(
-                f"a checkpoint cannot be written to {self.path}: {reason} ({free:,.0f} MB free); what was whole there "
-                "is whole: make room and go on with --resume"
+                f"a checkpoint cannot be written to {self.path}: {reason} ({free:,.0f} MB free); complete "
+                "checkpoints are kept: free some space and continue with --resume"
             ) from error
 
     def put_model(self, write: Callable[[Path], None]) -> None:
-        """What `write` writes into an empty folder takes its place in the run's, file by file. Main process only."""
+        """Replace the run's files, one by one, by those that `write` writes. Main process only."""
         with self.writing(self.path / UNFINISHED):
             put_files(self.path, write)
 
@@ -281,7 +281,7 @@ def _number(path: Path) -> int:
 
 
 def _position(path: Path) -> Position:
-    """What stands in position.json; UserError if it is none."""
+    """The content of position.json; UserError if it is invalid."""
     try:
         position = Position(**json.loads(path.read_text(encoding="utf-8")))
         counts = (position.epoch, position.batch, position.step, position.batches, position.right, position.rows)
@@ -291,10 +291,10 @@ def _position(path: Path) -> Position:
         right = right and all(isinstance(entry, dict) for entry in position.history)
         right = right and (position.best is None or isinstance(position.best["validation"], dict))
         if not right or type(position.finished) is not bool:
-            raise ValueError("its values are none of a run")
+            raise ValueError("contains invalid values")
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is not as train.py wrote it ({reason}): move {path.parent.name} away") from error
+        raise UserError(f"{path} is invalid ({reason}): move {path.parent.name} away") from error
     return position
 
 
@@ -320,7 +320,7 @@ def _checksum(path: Path) -> int:
 
 
 def _seal(folder: Path) -> None:
-    """Write the sizes and checksums of all files in `folder`, when they are on the disk."""
+    """Write the sizes and checksums of all files in `folder`, once they are on the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         to_disk(path)
@@ -331,7 +331,7 @@ def _seal(folder: Path) -> None:
 
 
 def _fault(folder: Path) -> str:
-    """Why the checkpoint in `folder` is not whole; empty if it is."""
+    """Why the checkpoint in `folder` is incomplete; empty if it is complete."""
     try:
         sums = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
         for name, (size, checksum) in sums.items():
@@ -341,5 +341,5 @@ def _fault(folder: Path) -> str:
             if path.stat().st_size != size or _checksum(path) != checksum:
                 return f"{name} is damaged"
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        return f"it is half written ({' '.join(str(error).split())[:100]})"
+        return f"it is incomplete ({' '.join(str(error).split())[:100]})"
     return ""

@@ -1,4 +1,5 @@
-"""What a training run is and tells: to trackers and the Hub as it goes; metrics.json, curves and card at its end."""
+"""What identifies a training run, and what it reports: trackers and the Hub during training; metrics.json, curves and
+the card at its end."""
 
 from __future__ import annotations
 
@@ -21,12 +22,11 @@ from ger_datasets.support.atomic_files import replacing, write_text
 from ger_datasets.support.repository_names import public_name
 
 from ..evaluation.report.training_curves import plot_curves
-from ..presets import Preset
+from ..presets import preset
 from ..sharing.model_card import model_card
 from ..sharing.uploads import Uploads
 from .initial_weights import STAGES
-from .loop import SCORES
-from .recipe import Recipe
+from .recipe import SCORES, Recipe, RunOptions
 from .run_folder import METRICS, RECIPE, Position, RunFolder
 
 logger = logging.getLogger(__name__)
@@ -35,29 +35,22 @@ PUSHED = ("config.json", "model.safetensors", "preprocessor_config.json", METRIC
 VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "datasets", "numpy")
 
 
-def describe(arguments: Any, recipe: Recipe, data: Mapping[str, Dataset]) -> dict[str, Any]:
-    """What a run is: two runs that differ in it are not the same run."""
-    stages = {option: getattr(arguments, option) for option in STAGES}
+def describe(options: RunOptions, recipe: Recipe, data: Mapping[str, Dataset]) -> dict[str, Any]:
+    """What identifies a run, JSON: runs that differ in it are different runs."""
+    values = {about.name: getattr(options, about.name) for about in dataclasses.fields(RunOptions)}
+    values |= {option: values[option] and public_name(values[option]) for option in ("dataset", *STAGES)}
     return {
-        "model": arguments.model,
-        "config_overrides": arguments.config_overrides,
-        "dataset": public_name(arguments.dataset),
-        "revision": dataset_revision(arguments.dataset),
+        **values,
+        "revision": dataset_revision(options.dataset),
         "class_names": list(data["train"].features["label"].names),
         "train_photos": len(data["train"]),
         "validation_photos": len(data["validation"]),
         "recipe": dataclasses.asdict(recipe),
-        "initial_weights": arguments.initial_weights,
-        **{option: checkpoint and public_name(checkpoint) for option, checkpoint in stages.items()},
-        "seed": arguments.seed,
-        "best_by": arguments.best_by,
-        "patience": arguments.patience,
-        "max_steps": arguments.max_steps,
     }
 
 
 def _hardware(accelerator: Accelerator) -> str:
-    """What it ran on, in words; no name of the machine."""
+    """The hardware, without the name of the machine."""
     if accelerator.device.type == "cuda":
         kind = torch.cuda.get_device_name(accelerator.device)
     else:
@@ -66,26 +59,36 @@ def _hardware(accelerator: Accelerator) -> str:
 
 
 class Report:
-    """What a run tells: trackers as it goes, pushes after its epochs, and its files and figures at the end.
+    """Reports a run: to trackers during training, to the Hub after epochs, and as files and figures at the end.
 
     Args:
+        options: of the run.
         run: what `describe` returned.
-        began: what `build` told of the weights that it began with.
+        started_from: what `build` returned about the initial weights.
+        folder: the run's.
+        push_to_hub: repository that the best model is pushed to; None: nothing is pushed.
+        public: whether that repository is made public.
 
     Attributes:
         run: what is known of the run before it starts.
     """
 
     def __init__(
-        self, arguments: Any, chosen: Preset, run: Mapping[str, Any], began: Mapping[str, Any], folder: RunFolder
+        self,
+        options: RunOptions,
+        run: Mapping[str, Any],
+        started_from: Mapping[str, Any],
+        folder: RunFolder,
+        push_to_hub: str | None = None,
+        public: bool = False,
     ) -> None:
-        self.arguments, self.chosen, self.folder = arguments, chosen, folder
+        self.options, self.folder, self.repository = options, folder, push_to_hub
         self.accelerator = folder.accelerator
-        card = read_card(arguments.dataset)
+        card = read_card(options.dataset)
         self.run = {
             **run,
-            "initial_weights": began["weights"],
-            "stages": {option: took for option, took in began.items() if option != "weights"},
+            "initial_weights": started_from["weights"],
+            "stages": {option: took for option, took in started_from.items() if option != "weights"},
             "license": str(card.get("license", "other")),
             "notice": str(card.get("notice", "")),
             "processes": self.accelerator.num_processes,
@@ -94,8 +97,8 @@ class Report:
             "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
         }
         self.accelerator.init_trackers("runs", config=dict(run["recipe"]))
-        main = self.accelerator.is_main_process and arguments.push_to_hub
-        self.uploads = Uploads(arguments.push_to_hub, PUSHED, private=not arguments.public) if main else None
+        pushes = push_to_hub is not None and self.accelerator.is_main_process
+        self.uploads = Uploads(str(push_to_hub), PUSHED, private=not public) if pushes else None
 
     def epoch(self, position: Position) -> None:
         """After each epoch's checkpoint."""
@@ -110,11 +113,11 @@ class Report:
             self.uploads.start(self.folder.path)
 
     def end(self, position: Position) -> dict[str, Any]:
-        """Write what a finished run leaves, push it, and return its figures."""
+        """Write the files of a finished run, push them, and return its figures."""
         content = self._write(position)
         logger.info(
-            "wrote %s: validation %s %.3f in epoch %d", self.folder.path, self.arguments.best_by,
-            content["validation"][self.arguments.best_by], content["best_epoch"],
+            "wrote %s: validation %s %.3f in epoch %d", self.folder.path, self.options.best_by,
+            content["validation"][self.options.best_by], content["best_epoch"],
         )  # fmt: skip
         pushed = {} if self.uploads is None else {"pushed": self.uploads.finish(self.folder.path)}
         figures = {name: value for name, value in content.items() if name not in ("history", "validation", "versions")}
@@ -137,6 +140,6 @@ class Report:
         output, name = self.folder.path, self.run["model"]
         with replacing(output / "curves.png") as file:
             file.write(plot_curves(position.history, content["best_epoch"], name, self.run["notice"]))
-        write_text(output / "README.md", model_card(name, self.chosen, content))
+        write_text(output / "README.md", model_card(name, preset(name), content, self.repository))
         write_text(output / METRICS, json.dumps(content, indent=1) + "\n")
         return content

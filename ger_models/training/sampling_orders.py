@@ -1,7 +1,7 @@
-"""In which order the rows of an epoch come: functions of the seed and the epoch alone.
+"""The order of the rows in an epoch, one table: functions of the seed and the epoch alone.
 
 An order is a list of keys. Key `row + draw * rows` asks for that row; `draw` counts how often the epoch has had it
-before, so that a photo that comes twice is augmented in two ways.
+before, so that a photo that is drawn twice is augmented differently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Seque
     """As many draws as there are rows, every class that occurs equally often (give or take one).
 
     Within a class no row is drawn again before all have been. A row that is drawn a second time has its number plus
-    `rows` as its key, so that it is augmented otherwise.
+    `rows` as its key, so that it is augmented differently.
 
     >>> keys = balanced(np.random.default_rng(0), rows=4, batch_size=2, labels=[0, 0, 0, 1])
     >>> sorted(int(key) for key in keys if key % 4 == 3)
@@ -43,7 +43,7 @@ def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Seque
 def even_lengths(
     rng: np.random.Generator, rows: int, batch_size: int, lengths: Sequence[int], **_: object
 ) -> np.ndarray:
-    """Every row once, (rows,), the faces dealt out to the batches like cards: the longest rows one to each, and so on.
+    """Every row once, (rows,), the faces dealt out to the batches like cards, the longest rows first.
 
     Every other round goes backwards. The rows of the last batch, where it is not full, are drawn beforehand.
     """

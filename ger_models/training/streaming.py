@@ -1,4 +1,4 @@
-"""A stream -> batches, in an order of each epoch's own, on any number of processes."""
+"""A stream -> batches, in a new order each epoch, for any number of processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StreamBatches(Sampler[list[Mapping[str, Any]]]):
     So the order does not depend on the workers, and batches that are skipped are not decoded.
 
     In training each process reads its own share of the rows, and all make equally many batches, so that none waits for
-    another at the end: whoever has fewer rows begins with them again. Of two processes' samplers, accelerate takes
+    another at the end: a process with fewer rows starts with them again. Of two processes' samplers, accelerate takes
     every second batch for each, and so on, which is why each batch comes as often as there are processes. In
     validation (no seed) every process reads all rows, and accelerate chooses its batches as for any dataset.
 

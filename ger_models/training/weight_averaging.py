@@ -12,12 +12,12 @@ from torch import nn
 class MovingAverage:
     """The exponential moving average of a model's weights and buffers, kept beside it.
 
-    After s steps the decay is at most (1 + s) / (10 + s), so that short runs forget where they began. Each process
-    averages what it holds, so that weights sharded by FSDP are averaged too.
+    After s steps the decay is at most (1 + s) / (10 + s), so that short runs forget their initial weights. Each
+    process averages its own tensors, so weights sharded by FSDP are averaged too.
 
     Args:
-        model: what trains, without the wrappers that `accelerator.prepare` put around it.
-        decay: 0 to below 1; 0: there is no average, and every method does nothing.
+        model: the trained model, without the wrappers of `accelerator.prepare`.
+        decay: from 0 to below 1; 0: no average, and every method does nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -31,7 +31,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take the weights after optimizer step `step`, counted from 1, into the average."""
+        """Add the weights after optimizer step `step`, counted from 1, to the average."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         moving = [name for name, tensor in self.live.items() if tensor.is_floating_point()]
         if moving:
@@ -58,13 +58,13 @@ class MovingAverage:
 
     @torch.no_grad()
     def load(self, average: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a saved `average` (name -> tensor, of the weights' shapes), or this process's part of it."""
+        """Load a saved `average` (name -> tensor, of the weights' shapes), or this process's part of it."""
         for name, tensor in self.average.items():
             here = tensor.to_local() if hasattr(tensor, "to_local") else tensor
             here.copy_(average[name])
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Go on from the weights as they are."""
+        """Reset the average to the current weights."""
         for name, tensor in self.live.items():
             self.average[name].copy_(tensor)

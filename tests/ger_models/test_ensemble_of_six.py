@@ -12,6 +12,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from ger_models import GerEnsembleForImageClassification
 from ger_models.presets import ALIASES
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = [0.1, 0.3, 0.05, 0.15, 0.2, 0.2]
 
 

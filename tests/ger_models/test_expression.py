@@ -54,7 +54,7 @@ def test_the_answer_is_the_mean_of_the_faces_corrected_probabilities() -> None:
     model = group_model(priors=priors, answer_temperature=2.0)
     batch = GerProcessor(columns=["face_boxes"])([row(3), row(0), row(1)])
     with torch.no_grad():
-        output = model(**batch, output_face_attention=True, output_face_expressions=True)
+        output = model(**batch, output_faces=True)
     shares = output.face_expressions.double()  # (photos, slots, 7)
     index = {name: i for i, name in enumerate(EXPRESSIONS)}
     negative = shares[..., [index[name] for name in ("angry", "disgust", "fear", "sad")]].sum(-1)
@@ -83,7 +83,7 @@ def test_labels_may_be_the_expressions(tmp_path: Path) -> None:
     config = GerExpressionConfig(id2label=dict(enumerate(EXPRESSIONS)), **SMALL)
     model = GerExpressionForImageClassification(config).eval()
     batch = GerProcessor(columns=["face_boxes"])([row(1), row(2)])
-    output = model(**batch, output_face_expressions=True)
+    output = model(**batch, output_faces=True)
     torch.testing.assert_close(output.logits[0].softmax(0), output.face_expressions[0, 0])
     model.save_pretrained(tmp_path)
     again = AutoModelForImageClassification.from_pretrained(tmp_path)

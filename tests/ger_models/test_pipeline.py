@@ -70,6 +70,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             columns=["face_features", "scene_feature"],
             scene_dim=8,
         ),
+        "expressions": saved(
+            root / "expressions",
+            GerFusionForImageClassification(GerFusionConfig(faces="expressions", **TINY, **LABELS)),
+            0.005,
+            columns=["face_boxes"],
+        ),
     }
     model, processor = GerEnsembleForImageClassification.from_members([names["scene"], names["fusion"]])
     model.save_pretrained(root / "ensemble")
@@ -125,7 +131,7 @@ def test_a_photo_alone(pipes: dict, photos: dict) -> None:
     same(pipes["fusion"](Image.open(photos["three"])), answer)
 
 
-@pytest.mark.parametrize("kind", ["scene", "fusion", "face", "ensemble"])
+@pytest.mark.parametrize("kind", ["scene", "fusion", "face", "expressions", "ensemble"])
 def test_batch_mates_never_change_an_answer(kind: str, pipes: dict, photos: dict) -> None:
     names = ["three", "broken", "none", "one", "turned"]
     batch = [photos[name] for name in names]
@@ -352,6 +358,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_its_code_works_without_this_package(folders: dict, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     row = {"face_features": torch.randn(2, 256, generator=generator).tolist(), "skeleton": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from ger_datasets.faces import Faces
 from ger_datasets.faces.columns import photo_columns
+from ger_datasets.support.errors import UserError
 from ger_models import GerFaceForImageClassification, GerFusionForImageClassification, GerProcessor
+from ger_models.inference.members import Members
 from ger_models.modeling_fusion import POOLINGS
-from ger_models.presets import ALIASES, PRESETS, build, preset
+from ger_models.presets import ALIASES, PRESETS, build, preset, preset_names
 from ger_models.sphereface import LargeMarginLinear, SphereFace20
 
 CLASSES = ["Negative", "Neutral", "Positive"]
@@ -145,7 +148,7 @@ def test_the_order_of_faces_changes_nothing_and_each_face_counts(name: str) -> N
 def test_face_attention(name: str) -> None:
     model, processor = tiny(name)
     with torch.no_grad():
-        attention = model.eval()(**processor(rows([3, 0, 5])), output_face_attention=True).face_attention
+        attention = model.eval()(**processor(rows([3, 0, 5])), output_faces=True).face_attention
     assert attention.shape == (3, 5)
     assert (attention >= 0).all()
     assert not attention[0, 3:].any()
@@ -156,7 +159,7 @@ def test_face_attention(name: str) -> None:
 def test_face_logits_average_to_the_photos() -> None:
     model, processor = tiny("face_aligned")
     with torch.no_grad():
-        output = model.eval()(**processor(rows([3, 0, 1])), output_face_logits=True)
+        output = model.eval()(**processor(rows([3, 0, 1])), output_faces=True)
     assert output.face_logits.shape == (3, 3, 3)
     torch.testing.assert_close(output.face_logits[0].mean(0), output.logits[0])
     torch.testing.assert_close(output.face_logits[2, 0], output.logits[2])
@@ -280,8 +283,8 @@ def test_aliases_and_poolings() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"faces": "eyes"}, "faces must be one of features, images"),
-        ({"scene": "feature"}, "scene_dim must be from 1"),
+        ({"faces": "eyes"}, "faces must be one of features, images, expressions"),
+        ({"scene": "feature"}, "scene_dim .* from 1"),
         ({"join": "both"}, "join must be pooled where scene is none"),
         ({"project": False}, "project must be true"),
     ],
@@ -292,7 +295,7 @@ def test_fusion_configs_are_checked(fields: dict, words: str) -> None:
 
 
 def test_margins_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"GerFaceConfig.margin must be from 1 to 8, not 9"):
+    with pytest.raises(ValueError, match=r"GerFaceConfig.margin .* from 1 to 8, not 9"):
         GerFaceForImageClassification.config_class(margin=9)
 
 
@@ -330,3 +333,83 @@ def test_what_a_model_misses_is_named() -> None:
     model, _ = tiny("features_crossvit")
     with pytest.raises(ValueError, match="needs face_features and face_mask"):
         model()
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "columns"),
+    [
+        ("fusion_crossvit_tiny", "faces=features", ("face_features", "image")),
+        ("fusion_crossvit_tiny", "scene=none,join=pooled", ("aligned_faces",)),
+        ("features_crossvit", "scene=image,backbone=test_resnet", ("face_features", "image")),
+        ("features_crossvit", "faces=images,face_channels=4", ("aligned_faces",)),
+        ("expressions_crossvit", "scene=image,backbone=test_resnet", ("face_boxes", "image")),
+    ],
+)
+def test_the_columns_follow_from_the_configuration(name: str, overrides: str, columns: tuple[str, ...]) -> None:
+    chosen = preset(name)
+    assert chosen.dataset_columns(overrides) == columns
+    assert ("scene_feature" in chosen.optional_columns(overrides)) == (
+        "crossvit_tiny" not in name and "scene=" not in overrides
+    )
+    model, processor = build(name, CLASSES, overrides=overrides)
+    processor.crop_size, processor.resize_shorter = 64, 72
+    read = [{column: row[column] for column in columns} for row in rows([2, 0])]
+    assert model.eval()(**processor(read)).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("overrides", ["depth=1.5", "depth=true", "faces=eyes", "scene=[1]"])
+def test_overrides_that_the_configuration_refuses(overrides: str) -> None:
+    with pytest.raises(UserError, match=rf"GerFusionConfig.{overrides.partition('=')[0]} must be"):
+        build("features_crossvit", CLASSES, overrides=overrides)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_expression_network_stays_as_it_is(frozen: bool) -> None:
+    overrides = f"face_widths=[8,16],face_blocks=[0,1],freeze_faces={str(frozen).lower()}"
+    model, processor = build("expressions_crossvit", CLASSES, overrides=overrides)
+    before = {n: t.clone() for n, t in model.face_net.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.5)
+    model.train()(**processor(rows([3, 2, 0])), labels=torch.tensor([0, 1, 2])).loss.backward()
+    optimizer.step()
+    changed = {n for n, t in model.face_net.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == set() if frozen else {"stem.0.weight", "stem.1.running_mean"} <= changed
+
+
+def test_presets_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / "others-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    lines = (
+        "[group_emotion.presets]",
+        "theirs = their_presets:THEIRS",
+        "wrong = their_presets:WRONG",
+        "gone = no_such:X",
+    )
+    (information / "entry_points.txt").write_text("\n".join(lines))
+    (tmp_path / "their_presets.py").write_text(
+        "from dataclasses import replace\n"
+        "from ger_models.presets import PRESETS\n"
+        "THEIRS = replace(PRESETS['face_aligned'], config={'channels': 4}, source='theirs')\n"
+        "WRONG = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"theirs", "face_aligned"} <= set(preset_names())
+    assert "their_presets" not in sys.modules
+    model, processor = build("theirs", CLASSES)
+    assert model.config.channels == 4
+    assert processor.columns == ["aligned_faces"]
+    with pytest.raises(UserError, match="must be a Preset, not a int"):
+        preset("wrong")
+    with pytest.raises(UserError, match="cannot be loaded from no:X"):
+        preset("gone")
+    with pytest.raises(UserError, match=r"unknown model .other.: there are .*theirs"):
+        preset("other")
+
+
+def test_predictions_hold_each_faces_share_in_the_face_models_answer(tmp_path: Path) -> None:
+    model, processor = tiny("face_aligned")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    (answers,) = Members([str(tmp_path)]).ask(rows([2, 0, 4]))
+    assert [len(shares) for shares in answers.face_attention] == [2, 0, 4]
+    assert answers.face_attention[2] == [0.25] * 4

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hub_server import HubServer
 
 from ger_models.presets import PRESETS
+
+pytestmark = pytest.mark.slow
 
 TOKEN = "hf_testtokentesttoken"
 

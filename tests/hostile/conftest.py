@@ -34,6 +34,13 @@ LEAST = {
 CASES: dict[str, Counter[str]] = {}  # file of tests -> entry point -> cases that it met in this process
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests in this folder are slow, but for one that only reads a page."""
+    for item in items:
+        if item.path.parent == HERE and item.path.name != "test_reliability_page.py":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
     with HubServer(tmp_path_factory.mktemp("hub"), token=TOKEN) as server:

@@ -164,7 +164,7 @@ def run(here: Path) -> tuple[RunFolder, nn.Module, torch.optim.Optimizer, Moving
     """A run of a model of one layer with one checkpoint."""
     torch.manual_seed(0)
     model = nn.Linear(4, 2)
-    optimizer = make_optimizer(model, Recipe("adamw", 0.1, 1, 1))
+    optimizer = make_optimizer(model, **vars(Recipe("adamw", 0.1, 1, 1)))
     average = MovingAverage(model, 0.9)
     model(torch.ones(3, 4)).sum().backward()
     optimizer.step()

@@ -8,37 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
 
-from ger_datasets.support.html_page import text
-
-STYLE = """
-:root { --cell: 0, 114, 178; --mark: #b34700; }
-@media (prefers-color-scheme: dark) { :root { --cell: 26, 125, 190; --mark: #ffb066; } }
-.bar { position: relative; display: block; height: 6px; border-radius: 3px; background: var(--track); margin-top: 7px;
-  min-width: 64px; }
-.bar i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 3px; background: var(--blue); }
-.bar u { position: absolute; top: -3px; bottom: -3px; border: solid var(--ink); border-width: 0 1.5px; }
-.bar u::after { content: ""; position: absolute; left: 0; right: 0; top: 5.25px; height: 1.5px;
-  background: var(--ink); }
-.chart { display: block; width: 100%; height: auto; max-width: 460px; margin: 4px auto 0; overflow: visible; }
-.chart text { fill: var(--quiet); font-size: 11.5px; } .chart .strong { fill: var(--ink); font-weight: 600; }
-.chart .grid { stroke: var(--line); stroke-width: 1; } .chart .ideal { stroke: var(--quiet); stroke-dasharray: 4 4; }
-.chart .fill { fill: rgb(var(--cell)); } .chart .dot { fill: var(--blue); stroke: var(--card); stroke-width: 1.5; }
-.chart .chosen, .chart .best { fill: none; stroke-width: 3; stroke: var(--mark); }
-.chart .rim { fill: none; stroke: var(--card); stroke-width: 6; }
-.heat { border-collapse: separate; border-spacing: 3px; table-layout: fixed; min-width: var(--least); }
-.heat th, .heat td { border: 0; text-align: center; vertical-align: middle; overflow-wrap: anywhere; }
-.heat tbody th { text-align: right; } .heat thead th { vertical-align: bottom; }
-.heat thead th, .heat tbody th { color: var(--ink); font-size: .9rem; font-weight: 500; padding: 4px; }
-.heat td { border-radius: 6px; padding: 12px 4px; font-size: 1.1rem; background: rgba(var(--cell), var(--share)); }
-.heat td small { color: inherit; font-size: .8rem; } .heat .hit { font-weight: 700; }
-.heat thead .axis { color: var(--quiet); font-weight: 400; text-align: center; }
-.small td { font-size: 1rem; padding: 8px 4px; } .small td small { white-space: normal; line-height: 1.25; }
-.small thead th, .small tbody th { font-size: .8rem; padding: 4px 2px; }
-.weights { display: grid; grid-template-columns: minmax(4em, max-content) 1fr max-content; gap: 7px 12px;
-  align-items: center; margin: 0; font-variant-numeric: tabular-nums; }
-.weights dt { overflow-wrap: anywhere; max-width: 16em; } .weights dd { display: contents; }
-.weights .bar { height: 12px; border-radius: 4px; margin: 0; } .weights .bar i { border-radius: 4px; }
-"""
+from ger_datasets.support.html_page import escape as text
 
 CELL_LEAST, CELL_MOST = 0.05, 0.8  # of the hue in a cell, so that the same ink is readable on every cell
 TRIANGLE_MOST = 5151  # weightings, a step of 0.01; more are not drawn

@@ -3,30 +3,13 @@ expressions."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ger_datasets.support.html_page import section, table, text
+from ger_datasets.support.html_page import escape
 
 from .charts import percent
-
-STYLE = """
-.mistakes { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); gap: 18px; }
-@media (max-width: 560px) { .mistakes { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 14px; } }
-.mistakes figure { margin: 0; min-width: 0; }
-.mistakes svg, .mistakes .lost { display: block; width: 100%; aspect-ratio: 4 / 3; border-radius: 8px;
-  background: var(--track); }
-.mistakes .lost { padding: 12px; font-size: .85rem; color: var(--quiet); overflow: hidden; overflow-wrap: anywhere; }
-.mistakes figcaption { font-size: .85rem; margin-top: 6px; overflow-wrap: anywhere; }
-.mistakes figcaption b { font-weight: 600; } .mistakes figcaption small { display: block; color: var(--quiet);
-  font-size: .92em; }
-.mistakes rect { fill: none; } .mistakes .rim { stroke: #000; stroke-opacity: .65; }
-.mistakes .face { stroke: #fff; } .mistakes .seen { stroke: #f0e442; fill: #f0e442; }
-.mistakes text { fill: #fff; stroke: #000; stroke-opacity: .8; paint-order: stroke; font-weight: 600;
-  font-variant-numeric: tabular-nums; }
-"""
 
 
 @dataclass(frozen=True)
@@ -50,64 +33,39 @@ class Picture:
     expressions: Sequence[str] = ()
 
 
-def picture_store(pictures: Mapping[str, Picture]) -> str:
-    """Every photo once, however many results show it."""
-    images = "".join(
-        f'<image id="{_name(number)}" width="{picture.width}" height="{picture.height}" '
-        f'href="data:image/jpeg;base64,{base64.b64encode(picture.jpeg).decode()}"/>\n'
-        for number, picture in enumerate(pictures.values())
-        if not picture.problem
-    )
-    hidden = 'width="0" height="0" style="position:absolute" aria-hidden="true"'
-    return f"<svg {hidden}><defs>\n{images}</defs></svg>\n" if images else ""
-
-
-def mistakes_section(mistakes: Sequence[Mapping[str, Any]], wrong: int, pictures: Mapping[str, Picture]) -> str:
-    """The section on one result's mistakes: a sheet of pictures where there are any, else a table."""
-    title = "Most confident mistakes"
+def mistakes_about(mistakes: Sequence[Mapping[str, Any]], wrong: int, pictures: Mapping[str, Picture]) -> str:
+    """The line above the mistakes: how many of the `wrong` answers are shown, and what stands at the faces."""
     if not mistakes:
-        return section(title, "None to show.", "")
+        return "None to show."
     about = f"{len(mistakes):,} of {wrong:,}, by the softmax probability of the wrong answer."
     if not pictures:
-        return section(title, about, _table(mistakes))
+        return about
     if any(mistake.get("face_attention") for mistake in mistakes):
         about += " The numbers at the faces are their shares in the answer."
-    shown = [pictures[mistake["image_id"]] for mistake in mistakes if mistake["image_id"] in pictures]
-    if any(picture.expressions for picture in shown):
+    if any(pictures[each["image_id"]].expressions for each in mistakes if each["image_id"] in pictures):
         about += " The words at the faces are their expressions, as the dataset has them."
-    numbers = {image_id: number for number, image_id in enumerate(pictures)}
-    figures = "".join(
-        _figure(mistake, pictures.get(mistake["image_id"]), numbers.get(mistake["image_id"], -1))
-        for mistake in mistakes
-    )
-    return section(title, about, f'<div class="mistakes">\n{figures}</div>\n')
+    return about
 
 
-def _table(mistakes: Sequence[Mapping[str, Any]]) -> str:
+def mistake_table(mistakes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the table that stands in place of the pictures."""
     faces = any("faces" in each for each in mistakes)
     rows = []
     for each in mistakes:
-        cells = [text(each["image_id"]), text(each["label"]), text(each["prediction"])]
+        cells = [each["image_id"], each["label"], each["prediction"]]
         cells += [percent(each["probability"]), percent(each["probability_of_label"])]
-        rows.append((*cells, *([str(each.get("faces", "–"))] if faces else [])))
-    heads = ("Photo", "True", "Predicted", "Probability", "Of the truth", *(["Faces"] if faces else []))
-    return table(heads, rows, names=3, kind="stack")
+        rows.append([*cells, *([str(each.get("faces", "–"))] if faces else [])])
+    return ["Photo", "True", "Predicted", "Probability", "Of the truth", *(["Faces"] if faces else [])], rows
 
 
-def _figure(mistake: Mapping[str, Any], picture: Picture | None, number: int) -> str:
-    found = {None: "", 0: " · no face", 1: " · 1 face"}.get(mistake.get("faces"), f" · {mistake.get('faces')} faces")
-    if picture is None or picture.problem:
-        reason = picture.problem if picture else "not in the dataset"
-        shown = f'<div class="lost">cannot be shown: {text(reason)}</div>'
-    else:
-        shown = _drawing(picture, number, mistake.get("face_attention") or (), mistake["image_id"])
-    return f"""<figure>{shown}<figcaption><b>{text(mistake["prediction"])}</b> {percent(mistake["probability"])},
-truly <b>{text(mistake["label"])}</b> {percent(mistake["probability_of_label"])}
-<small>{text(mistake["image_id"])}{found}</small></figcaption></figure>
-"""
+def faces_found(mistake: Mapping[str, Any]) -> str:
+    """The number of faces for a caption; empty where it is not known."""
+    count = mistake.get("faces")
+    return {None: "", 0: " · no face", 1: " · 1 face"}.get(count, f" · {count} faces")
 
 
-def _drawing(picture: Picture, number: int, attention: Sequence[float], name: str) -> str:
+def drawing(picture: Picture, number: int, attention: Sequence[float], name: str) -> str:
+    """SVG of photo `number` of the page with its face boxes, their shares (`attention`) and their expressions."""
     unit = max(picture.width, picture.height) / 240  # about a pixel of the page
     marks = []
     for i, box in enumerate(picture.face_boxes):
@@ -127,13 +85,9 @@ def _drawing(picture: Picture, number: int, attention: Sequence[float], name: st
         y = y1 - 3 * unit if y1 > size * 1.3 else y2 + size
         marks.append(
             f'<text x="{(x1 + x2) / 2:.1f}" y="{min(y, picture.height - 2 * unit):.1f}" text-anchor="middle" '
-            f'font-size="{size:.1f}" stroke-width="{2.5 * unit:.1f}">{text(" ".join(words))}</text>'
+            f'font-size="{size:.1f}" stroke-width="{2.5 * unit:.1f}">{escape(" ".join(words))}</text>'
         )
     return (
-        f'<svg viewBox="0 0 {picture.width} {picture.height}" role="img" aria-label="{text(name)}">'
-        f'<use href="#{_name(number)}"/>{"".join(marks)}</svg>'
+        f'<svg viewBox="0 0 {picture.width} {picture.height}" role="img" aria-label="{escape(name)}">'
+        f'<use href="#photo-{number}"/>{"".join(marks)}</svg>'
     )
-
-
-def _name(number: int) -> str:
-    return f"photo-{number}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from facenet_pytorch import MTCNN
 from faces_compared import assert_same_faces
 from PIL import Image
@@ -35,6 +36,7 @@ def assert_all_same(images: Iterable[Image.Image], extractor: FaceExtractor, ref
     return sum(map(len, found))
 
 
+@pytest.mark.slow
 def test_on_200_drawn_photos(extractor: FaceExtractor, reference: MTCNN) -> None:
     rng = np.random.default_rng(7)
     sizes = [(220, 160), (160, 210), (241, 163), (251, 180)]
@@ -42,6 +44,7 @@ def test_on_200_drawn_photos(extractor: FaceExtractor, reference: MTCNN) -> None
     assert assert_all_same(drawn, extractor, reference) > 200
 
 
+@pytest.mark.slow
 def test_on_drawn_photos_of_usual_size(extractor: FaceExtractor, reference: MTCNN) -> None:
     rng = np.random.default_rng(5)
     drawn = [draw_photo(rng, "Positive", people)[0] for people in (1, 5, 12)]

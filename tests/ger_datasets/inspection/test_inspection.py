@@ -186,7 +186,7 @@ def test_names_from_the_data_are_text(tmp_path: Path) -> None:
     page = Page(tmp_path / "page.html")
     assert not {"script", "iframe", "link", "object", "i"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
-    assert "Columns of its own: m<i>." in page.text
+    assert "Additional columns: m<i>." in page.text
     assert "20 photos could not be used" in page.text
     assert "remark." in page.text
     assert f"Not to be {EVIL}." in page.text

@@ -59,6 +59,7 @@ def check(photos: list[Image.Image]) -> None:
         assert all(distance(one, other) > MAX_DISTANCE for other in hashes[:i])
 
 
+@pytest.mark.slow
 def test_copies_of_drawn_photos() -> None:
     check([draw_photo(np.random.default_rng(i), CLASS_NAMES[i % 3], 1 + i)[0] for i in range(12)])
 

@@ -175,6 +175,7 @@ def test_a_jpeg_that_is_damaged_is_what_is_stored(rng: np.random.Generator) -> N
     assert taken > 50
 
 
+@pytest.mark.slow
 def test_a_photo_of_108_million_pixels_is_reduced() -> None:
     image = quarters().resize((12000, 9000), Image.Resampling.NEAREST)
     photo = decode_photo(saved(image, "JPEG", quality=50))

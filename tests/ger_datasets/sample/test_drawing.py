@@ -108,6 +108,7 @@ def test_one_face_twelve_faces_no_face():
     assert len(pose_json(group)["people"]) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mtcnn_finds_the_faces_and_little_else():
     pytest.importorskip("torch")

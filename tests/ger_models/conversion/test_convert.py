@@ -351,7 +351,7 @@ def test_nothing_is_executed(run_script: Callable, zipped: bool, protocol: int, 
         (b"\x80\x02ctorch.nn.modules.linear\nLinear.__init__\n.", "Linear.__init__"),
         (b"\x80\x02ctorch.nn.modules.module\ntorch\n.", "torch.nn.modules.module.torch"),
         (b"\x80\x02ctorch.nn.modules.linear\nLinear\nK\x02K\x03\x86R.", "damaged"),  # Linear(2, 3), called
-        (b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81}X\x0b\x00\x00\x00_parametersK\x01sb.", "no module holds"),
+        (b"\x80\x02ctorch.nn.modules.linear\nLinear\n)\x81}X\x0b\x00\x00\x00_parametersK\x01sb.", "invalid content"),
         (b"\x80\x02c__main__\nSecretNet\n)\x81.", "save model.state_dict() and convert that"),
         (b"\x80\x02cmodels\x1b[31m\nNet\n.", r"models\x1b[31m.Net"),
         (b"\x80\x02]q\x00h\x00a.", "holds no weights"),  # a list in itself
@@ -421,7 +421,7 @@ def test_tensors_and_storages_that_lie(run_script: Callable, tmp_path: Path) -> 
         (tensor_pickle(key="../../data.pkl"), {"data/0": six}, "damaged"),
         (tensor_pickle(), {"data/0": six, "byteorder": b"big"}, "big-endian"),
         (tensor_pickle(), {"data/0": six, "more/data.pkl": b""}, "archive/data.pkl"),
-        (a_module_in_itself(), {}, "one that holds itself"),
+        (a_module_in_itself(), {}, "contains itself"),
     ]
     for pickled, members, words in cases:
         refused(run_script, packed(tmp_path / "lie.pt", pickled, members), words)

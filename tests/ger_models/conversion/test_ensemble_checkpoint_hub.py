@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hub_server import HubServer
 
 from ger_models.evaluation.predictions import read_predictions
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"

@@ -82,7 +82,7 @@ def test_the_whole_graph(run_script: Callable, trained: list[list[str]], drawn_d
     config.write_text(yaml.safe_dump(changed))
     code, _, log = run_script("train_all", "--config", config)
     assert code == 2
-    assert "the run faces was trained with another recipe.learning_rate: move" in log
+    assert "the run faces has another recipe.learning_rate: move" in log
 
 
 def test_a_run_that_fails_stops_what_depends_on_it(
@@ -116,7 +116,7 @@ def test_the_six_models() -> None:
         ({"run": {}}, "has run: there are output_dir, defaults, launch, runs"),
         (
             {"runs": {n: {"model": "densenet", "dataset": "d", "init_from": m} for n, m in (("a", "b"), ("b", "a"))}},
-            "wait for each other",
+            "depend on each other in a circle",
         ),
     ],
 )

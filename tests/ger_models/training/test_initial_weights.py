@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoModelForImageClassification
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
+from ger_models import STARTER
 from ger_models.conversion.convert import convert
 from ger_models.presets import build
 from ger_models.training.initial_weights import continue_from, graft
@@ -68,7 +70,7 @@ def test_another_head_stays_new_and_is_reported(
         source = model(name, overrides, classes, seed=1)
         name_of_body = next(n for n, p in fresh.named_parameters() if p is body)
         assert torch.equal(body, dict(source.named_parameters())[name_of_body])
-    assert "left out head.bias, head.weight: it tells" in caplog.text
+    assert "left out head.bias, head.weight: its classes" in caplog.text
 
 
 def test_from_a_converted_checkpoint(tmp_path: Path) -> None:
@@ -102,16 +104,37 @@ def test_a_fusion_model_of_three_runs(saved: Callable[..., str]) -> None:
     assert all(torch.equal(after[name], pooling[name]) for name in pooling if name.startswith("pooling."))
     for name in ("head.weight", "face_projection.weight"):
         assert torch.equal(after[name], before[name])
-    assert told["pooling_from"]["left_out"]["face_projection.weight"] == "it has another shape here"
-    assert told["scene_from"]["left_out"] == dict.fromkeys(("head.weight", "head.bias"), "the model has no use for it")
+    assert told["pooling_from"]["left_out"]["face_projection.weight"] == "its shape differs"
+    assert told["scene_from"]["left_out"] == dict.fromkeys(("head.weight", "head.bias"), "not part of the model")
+
+
+def test_faces_from_the_expression_network() -> None:
+    fresh = model("expressions_crossvit", f"freeze_faces=true,{SMALL}")
+    summary = graft(fresh, "faces_from", "starter")
+    starter = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
+    assert equal(fresh.face_net, starter.net)
+    assert summary["loaded"] == len(starter.net.state_dict())
+    with pytest.raises(UserError, match="--faces_from takes a ger_face here, and starter is a ger_expression"):
+        graft(model("fusion_crossvit", FUSION), "faces_from", "starter")
+    with pytest.raises(UserError, match=r"face_net.* where the model has"):
+        graft(model("expressions_crossvit", f"face_widths=[8,16],face_blocks=[0,1],{SMALL}"), "faces_from", "starter")
+
+
+def test_face_expressions_starts_from_the_starters_answer() -> None:
+    fresh = model("face_expressions", "", CLASSES)
+    continue_from(fresh, "starter")
+    starter = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
+    batch = {"expression_pixels": torch.randn(5, 1, 48, 48), "face_counts": torch.tensor([3, 0, 2])}
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.eval()(**batch).logits, starter.eval()(**batch).logits)
 
 
 @pytest.mark.parametrize(
     ("option", "name", "overrides", "words"),
     [
         ("init_from", "face_aligned", "channels=4", "is a ger_face and the model to train a ger_fusion"),
-        ("scene_from", "face_aligned", "channels=4", "--scene_from takes a ger_scene, and .* is a ger_face"),
-        ("scene_from", "resnet_places", "", "weights have no place .*layer1.*; .* do not fit"),
+        ("scene_from", "face_aligned", "channels=4", "--scene_from takes a ger_scene .*and .* is a ger_face"),
+        ("scene_from", "resnet_places", "", "weights are unknown .*layer1.*; .* do not fit"),
         (
             "faces_from",
             "face_aligned",
@@ -119,7 +142,7 @@ def test_a_fusion_model_of_three_runs(saved: Callable[..., str]) -> None:
             r"not fit \(face_net.conv1_1.bias \(8,\) where .* has \(4,\)",
         ),
         ("pooling_from", "features_crossvit", "", "do not fit .* where the model has"),
-        ("pooling_from", "fusion_attention_score", f"{SCENE},face_channels=4", "have no place .*are missing"),
+        ("pooling_from", "fusion_attention_score", f"{SCENE},face_channels=4", "are unknown .*are missing"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -135,9 +158,9 @@ def test_stages_that_would_do_nothing_are_refused(saved: Callable[..., str], tmp
     scene, faces = saved("densenet_emotic", SCENE), saved("face_aligned", "channels=4")
     with pytest.raises(UserError, match="--scene_from is for the fusion models"):
         graft(model("densenet_emotic", SCENE), "scene_from", scene)
-    with pytest.raises(UserError, match=r"has no face_net\. to be filled"):
+    with pytest.raises(UserError, match=r"has no weights face_net\."):
         graft(model("fusion_average", SCENE), "faces_from", faces)
-    with pytest.raises(UserError, match=r"has no pooling\., face_projection"):
+    with pytest.raises(UserError, match=r"has no weights pooling\., face_projection"):
         graft(model("fusion_average", SCENE), "pooling_from", saved("features_crossvit", SMALL))
     with pytest.raises(UserError, match="no folder"):
         continue_from(model("densenet_emotic", SCENE), str(tmp_path / "nowhere"))

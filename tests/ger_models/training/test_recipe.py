@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +16,11 @@ import yaml
 from ger_datasets.support.errors import UserError
 from ger_models.presets import PRESETS
 from ger_models.training.losses import LOSSES
-from ger_models.training.optimization import OPTIMIZERS, SCHEDULES, make_optimizer, rate_at
-from ger_models.training.recipe import CHOICES, Recipe, RecipeOptions, effective, to_yaml
-from ger_models.training.sampling_orders import ORDERS
+from ger_models.training.optimization import make_optimizer, rate_at
+from ger_models.training.recipe import TABLES, Recipe, RecipeOptions, effective, to_yaml
 from ger_models.training.weight_averaging import MovingAverage
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_what_overrides_what(tmp_path: Path) -> None:
     [
         (
             "learning_rat: 1\nmomentun: 2",
-            "has learning_rat, momentun, which no recipe has: there are optimizer, learning",
+            "has learning_rat, momentun, which are no fields of a recipe: optimizer, learning",
         ),
         ("epochs: 2.5", "epochs in FILE must be a whole number, not 2.5"),
         ("epochs: many", "epochs in FILE must be a whole number, not 'many'"),
@@ -83,7 +86,7 @@ def test_what_overrides_what(tmp_path: Path) -> None:
         ("optimizer: lion", "optimizer must be one of sgd, adamw, not 'lion'"),
         ("label_smoothing: 1.5", "label_smoothing must be from 0 to 0.95, not 1.5"),
         ("- epochs", "must hold NAME: VALUE lines, found list"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not valid YAML"),
         (None, "cannot be read: No such file"),
     ],
 )
@@ -105,34 +108,57 @@ def test_options_that_are_refused() -> None:
             effective(recipes, None, SimpleNamespace(**{field: value}))
 
 
-def test_every_choice_has_its_function() -> None:
-    assert tuple(OPTIMIZERS) == CHOICES["optimizer"]
-    assert tuple(SCHEDULES) == CHOICES["schedule"]
-    assert tuple(LOSSES) == CHOICES["loss"]
-    assert set(ORDERS) == set(CHOICES["sampling"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_row_of_a_table_is_a_choice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = PRESETS["features_crossvit"].recipe
+    with pytest.raises(UserError, match=f"{name} must be one of .*, not 'mine'"):
+        replace(recipe, **{name: "mine"})
+    monkeypatch.setitem(TABLES[name], "mine", lambda **_: None)
+    assert getattr(replace(recipe, **{name: "mine"}), name) == "mine"
+
+
+def test_a_loss_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets the outputs, the labels and any field of the recipe by name."""
+
+    def scaled(outputs: dict, labels: torch.Tensor, learning_rate: float, **_: object) -> torch.Tensor:
+        return outputs["loss"] * learning_rate
+
+    monkeypatch.setitem(LOSSES, "scaled", scaled)
+    recipe = Recipe("sgd", 0.5, 1, 1, loss="scaled")
+    outputs = {"loss": torch.tensor(3.0)}
+    assert LOSSES[recipe.loss](outputs, torch.zeros(1), teacher_logits=None, **vars(recipe)) == 1.5
+
+
+def test_the_tables_need_no_torch() -> None:
+    code = (
+        "import sys, types; m = types.ModuleType('ger_models'); m.__path__ = ['ger_models']; "
+        "sys.modules['ger_models'] = m; from ger_models.presets import preset_names; "
+        "assert len(preset_names()) > 10; assert not {'torch', 'transformers', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_schedules() -> None:
     step = Recipe("sgd", 0.001, epochs=16, batch_size=1, step_epochs=7)
-    rates = [rate_at(step, at, 16 * 5) for at in range(16 * 5)]
+    rates = [rate_at(at, 16 * 5, **vars(step)) for at in range(16 * 5)]
     np.testing.assert_allclose(rates, [0.001] * 35 + [0.0001] * 35 + [0.00001] * 10)
     cosine = Recipe("adamw", 1.0, epochs=1, batch_size=1, schedule="cosine", warmup=0.1)
-    rates = [rate_at(cosine, at, 100) for at in range(100)]
+    rates = [rate_at(at, 100, **vars(cosine)) for at in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0, abs=0.03)
     assert rates[-1] < 0.001
     assert np.argmax(rates) == 9
-    assert rate_at(replace(cosine, warmup=0.0), 0, 100) == 1.0
+    assert rate_at(0, 100, **vars(replace(cosine, warmup=0.0))) == 1.0
 
 
 def test_only_weights_decay() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
     model[0].weight.requires_grad_(True)
-    optimizer = make_optimizer(model, Recipe("adamw", 0.1, 1, 1, weight_decay=0.5))
+    optimizer = make_optimizer(model, **vars(Recipe("adamw", 0.1, 1, 1, weight_decay=0.5)))
     decays = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decays[model[0].weight] == 0.5
     assert {decays[p] for p in (model[0].bias, model[1].weight, model[1].bias)} == {0.0}
-    momentum = make_optimizer(model, Recipe("sgd", 0.1, 1, 1, momentum=0.7)).param_groups[0]["momentum"]
+    momentum = make_optimizer(model, **vars(Recipe("sgd", 0.1, 1, 1, momentum=0.7))).param_groups[0]["momentum"]
     assert momentum == 0.7
 
 
@@ -141,21 +167,23 @@ def test_losses() -> None:
     own, teacher = torch.tensor(5.0), torch.randn(4, 3)
     outputs = {"loss": own, "logits": logits}
     recipe = Recipe("sgd", 0.1, 1, 1, loss="distillation", label_smoothing=0.1, teacher_weight=0.4)
-    assert LOSSES["model"](outputs, labels, recipe, None) is own
+    assert LOSSES["model"](outputs, labels, teacher_logits=None, **vars(recipe)) is own
     known = labels >= 0
     targets = torch.nn.functional.one_hot(labels[known], 3) * 0.9 + 0.1 / 3
     hard = -(targets * logits[known].log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(LOSSES["cross_entropy"](outputs, labels, recipe, None), hard)
+    torch.testing.assert_close(LOSSES["cross_entropy"](outputs, labels, teacher_logits=None, **vars(recipe)), hard)
     there, here = (teacher / 2).softmax(1), (logits / 2).softmax(1)
     soft = (there * (there.log() - here.log())).sum(1).mean()
     expected = 0.6 * hard + 0.4 * 4 * soft
-    torch.testing.assert_close(LOSSES["distillation"](outputs, labels, recipe, teacher), expected)
+    torch.testing.assert_close(
+        LOSSES["distillation"](outputs, labels, teacher_logits=teacher, **vars(recipe)), expected
+    )
     with pytest.raises(UserError, match="needs --teacher"):
-        LOSSES["distillation"](outputs, labels, recipe, None)
+        LOSSES["distillation"](outputs, labels, teacher_logits=None, **vars(recipe))
 
 
 def test_smoothing_does_not_replace_the_models_own_loss() -> None:
-    with pytest.raises(UserError, match="label_smoothing is a part of the loss cross_entropy"):
+    with pytest.raises(UserError, match="label_smoothing is a parameter of the loss cross_entropy"):
         Recipe("sgd", 0.1, 1, 1, label_smoothing=0.1)
 
 

@@ -163,7 +163,7 @@ def test_labels_that_cannot_be_learned(
 
 def test_what_a_stream_cannot_do(shards: Path, tmp_path: Path) -> None:
     stream = stream_of(shards, "face_features")
-    with pytest.raises(UserError, match="'balanced' needs all rows at hand: leave --streaming out"):
+    with pytest.raises(UserError, match="'balanced' needs random access: leave --streaming out"):
         loader_of(stream, sampling="balanced")
     with pytest.raises(UserError, match="has no skeleton_x"):
         check_trainable("it", {"train": stream}, ["skeleton_x"])

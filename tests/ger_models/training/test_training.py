@@ -19,6 +19,7 @@ from ger_models.inference.inputs import check_classes
 from ger_models.presets import PRESETS, build, parse_overrides, preset
 from ger_models.training import loop
 from ger_models.training.dataset_checks import check_trainable, scene_dim
+from ger_models.training.recipe import RunOptions
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY_SCENE = "backbone=test_resnet"
@@ -113,15 +114,15 @@ def test_presets_build_for_any_classes(name: str) -> None:
     model, processor = build(name, ["sad", "happy"], scene_dim=10, overrides=overrides)
     assert model.config.id2label == {0: "sad", 1: "happy"}
     assert model.config.label2id == {"sad": 0, "happy": 1}
-    assert set(processor.columns) <= {*PRESETS[name].columns, *PRESETS[name].optional}
+    assert set(processor.columns) <= {*PRESETS[name].columns, *PRESETS[name].optional_columns()}
 
 
 def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """`auto` says loudly that it starts from random weights; `imagenet` refuses to."""
     train = SimpleNamespace(features={"label": SimpleNamespace(names=["a", "b"])}, column_names=["image"])
-    arguments = SimpleNamespace(model="densenet_emotic", config_overrides=TINY_SCENE, initial_weights="auto")
-    _, _, began = loop.build(arguments, train, Accelerator())
-    assert began == {"weights": "random"}
+    arguments = RunOptions(model="densenet_emotic", dataset="", config_overrides=TINY_SCENE)
+    _, _, started_from = loop.build(arguments, train, Accelerator())
+    assert started_from == {"weights": "random"}
     assert "starting from RANDOM weights" in caplog.text
     arguments.initial_weights = "imagenet"
     with pytest.raises(UserError, match="use --initial_weights random"):
@@ -129,7 +130,7 @@ def test_imagenet_weights_out_of_reach(monkeypatch: pytest.MonkeyPatch, caplog: 
     arguments.initial_weights = "noise"
     with pytest.raises(UserError, match="there are auto, imagenet, random"):
         loop.build(arguments, train, Accelerator())
-    arguments.model, arguments.initial_weights = "features_crossvit", "imagenet"
+    arguments = RunOptions(model="features_crossvit", dataset="", initial_weights="imagenet")
     with pytest.raises(UserError, match="no ImageNet weights"):
         loop.build(arguments, train, Accelerator())
 

@@ -16,6 +16,8 @@ import pytest
 
 from ger_models.presets import PRESETS
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parents[1]
 LAUNCH = (
     "-m accelerate.commands.launch --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"

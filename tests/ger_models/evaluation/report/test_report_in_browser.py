@@ -14,6 +14,8 @@ from several_models import LANDSCAPE, NAMES, models, pictures
 
 from ger_models.evaluation.report.writing import write_report
 
+pytestmark = pytest.mark.slow
+
 PHONE = 390  # pixels
 SHOWN = """[...document.querySelectorAll("article")].filter(e => e.offsetParent !== null).map(e => e.id)"""
 CHOOSE = """{ const e = document.getElementById("picker").elements.%s; e.value = "%s";

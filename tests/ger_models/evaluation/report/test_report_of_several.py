@@ -21,7 +21,7 @@ from ger_models.evaluation.ensemble.applying import apply
 from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.evaluation.predictions import write_predictions
 from ger_models.evaluation.report.card import add_to_card
-from ger_models.evaluation.report.mistakes import Picture, mistakes_section
+from ger_models.evaluation.report.mistakes import Picture, drawing, mistakes_about
 from ger_models.evaluation.report.shown_photos import read_pictures
 from ger_models.evaluation.report.writing import SELECTION_NOTE, make_report, write_report
 from ger_models.evaluation.submission import write_submission
@@ -302,17 +302,16 @@ def test_expressions_stand_at_the_faces() -> None:
     picture = Picture(b"jpeg", 200, 100, [[10, 20, 40, 60], [80, 20, 110, 60]], expressions=["happy", "sad & <b>"])
     mistake = {"image_id": "a", "prediction": "Positive", "label": "Neutral", "probability": 0.9}
     mistake["probability_of_label"] = 0.1
-    page = mistakes_section([mistake], 1, {"a": picture})
-    assert "The words at the faces are their expressions" in page
-    assert ">happy</text>" in page
-    assert ">sad &amp; &lt;b&gt;</text>" in page
-    page = mistakes_section([{**mistake, "face_attention": [0.75, 0.25]}], 1, {"a": picture})
-    assert ">75% happy</text>" in page
+    assert "The words at the faces are their expressions" in mistakes_about([mistake], 1, {"a": picture})
+    shown = drawing(picture, 0, [], "a")
+    assert ">happy</text>" in shown
+    assert ">sad &amp; &lt;b&gt;</text>" in shown
+    assert ">75% happy</text>" in drawing(picture, 0, [0.75, 0.25], "a")
 
 
 def test_the_expressions_of_a_dataset_are_read(drawn_raw: Path, expression_checkpoint: Path, tmp_path: Path) -> None:
     reader = CheckpointExpressions(str(expression_checkpoint))
-    prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, expressions=reader)
+    prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, sources=[reader])
     data = datasets.load_dataset(str(tmp_path / "data"), split="test")
     pictures = read_pictures(str(tmp_path / "data"), ["test"], data["image_id"][:])
     told = 0

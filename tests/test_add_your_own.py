@@ -1,0 +1,94 @@
+"""docs/add_your_own.md: its modules, entry points and commands work as written, and no product file is edited."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ger_datasets import builders
+from ger_models import presets
+from ger_models.evaluation import metrics
+from ger_models.training import losses
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "add_your_own.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", PAGE, re.S))
+COMMANDS = [shlex.split(line) for line in re.search(r"```bash\n(.*?)```", PAGE, re.S)[1].splitlines()]
+
+READY = {
+    "datasets": hasattr(builders.BUILDERS, "group"),
+    "presets": "architecture" in inspect.signature(presets.Preset).parameters,
+    "losses": "recipe" not in inspect.signature(losses.model_loss).parameters,
+    "metrics": hasattr(metrics, "METRICS"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw folder, the page's modules, and what `pip install -e .` would write beside them."""
+    folder = tmp_path_factory.mktemp("mine")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("validation", 2), ("test", 2)):
+        for shift, name in ((0, "Calm"), (120, "Excited")):
+            (folder / "RAW" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(shift, shift + 120, (60, 80, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / "RAW" / split / name / f"{number}.jpg")
+    for name, content in FILES.items():
+        (folder / name).write_text(content)
+    metadata = folder / "my_parts-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-parts\nVersion: 1.0\n")
+    groups = re.findall(r'^\[project\.entry-points\."(.+?)"\]\n(.*?)\n(?:\n|\Z)', FILES["pyproject.toml"], re.M | re.S)
+    points = [f"[{group}]\n" + lines.replace('"', "") for group, lines in groups]
+    (metadata / "entry_points.txt").write_text("\n\n".join(points) + "\n")
+    if not READY["metrics"]:  # so that the other parts can be tested
+        (folder / "my_metrics.py").write_text("")
+    return folder
+
+
+def run(folder: Path, script: str) -> dict:
+    """The figures of the page's command that runs `script`."""
+    (words,) = [words for words in COMMANDS if f"scripts/{script}.py" in words]
+    command = [sys.executable, *(str(ROOT / word) if word.startswith("scripts/") else word for word in words[1:])]
+    paths = os.pathsep.join([str(folder), str(ROOT)])
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def needs(*kinds: str) -> None:
+    missing = [kind for kind in kinds if not READY[kind]]
+    if missing:
+        pytest.skip(f"no registry of {', '.join(missing)} yet")
+
+
+@pytest.mark.slow
+def test_the_parts_are_used_by_the_scripts(folder: Path) -> None:
+    needs("datasets")
+    assert len(COMMANDS) == 5
+    figures = run(folder, "prepare")
+    assert (figures["rows"], figures["faces"]) == (16, 16)
+    assert json.loads((folder / "moods" / "manifest.json").read_text())["settings"]["detector"] == {"name": "centre"}
+    needs("presets", "losses")
+    run(folder, "train")
+    assert "loss: focal" in (folder / "runs" / "small_max" / "recipe.yaml").read_text()
+    assert json.loads((folder / "runs" / "small_max" / "config.json").read_text())["pooling"] == "max"
+    run(folder, "predict")
+    run(folder, "evaluate_predictions")
+    report = json.loads((folder / "report" / "report.json").read_text())
+    assert report["class_names"] == ["Calm", "Excited"]
+    needs("metrics")
+    assert report["metrics"]["top_two"] == 1.0, "there are two classes"
