@@ -4,13 +4,13 @@ Importing the package registers them: `AutoModelForImageClassification.from_pret
 `AutoImageProcessor.from_pretrained` open its checkpoints, of which `STARTER` comes with the
 package, and `pipeline("group-emotion")` answers photos.
 
-In a script (see `ger_datasets.support.startup`) the models are registered when one is first used.
+In a script (see `ger_datasets.support.register_models`) the models are registered when one is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ger_datasets.support import startup
+from ger_datasets import support
 
 from .starter import STARTER
 
@@ -33,7 +33,7 @@ __all__ = [
     "pipeline_ger",
 ]
 
-if TYPE_CHECKING or startup.register_models:
+if TYPE_CHECKING or support.register_models:
     from . import auto, pipeline_ger
     from .configuration_ensemble import GerEnsembleConfig
     from .configuration_ger import GerExpressionConfig, GerFaceConfig, GerFusionConfig, GerSceneConfig

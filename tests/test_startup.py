@@ -17,9 +17,7 @@ from ger_models.evaluation.predictions import Predictions, write_predictions
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 SLOW_PACKAGES = {"torch", "torchvision", "timm", "accelerate", "datasets", "evaluate", "matplotlib", "sklearn"}
-SHARE = 0.6  # of the time of `import torch, transformers`; measured 0.32 to 0.36, see docs/results.md
-LATER = pytest.mark.xfail(strict=False, reason="its tables of choices still import torch")
-EACH = [pytest.param(name, marks=LATER if name in ("prepare", "train") else ()) for name in SCRIPTS]
+SHARE = 0.6  # of the time of `import torch, transformers`; measured 0.27 to 0.30, see docs/results.md
 
 
 def imported_packages(command: Sequence[object]) -> set[str]:
@@ -32,7 +30,7 @@ def imported_packages(command: Sequence[object]) -> set[str]:
     return set(re.findall(r"^import time:.*\|\s+(\w+)", done.stderr, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_help_imports_no_slow_package(name: str) -> None:
     assert imported_packages([f"scripts/{name}.py", "--help"]) & SLOW_PACKAGES == set()
 

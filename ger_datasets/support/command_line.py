@@ -4,7 +4,7 @@ The last line of stdout is one JSON object with the run's figures. Exit codes: 0
 one line on stderr; 130 interrupted (Ctrl-C); 141 stdout was closed; 143 terminated (SIGTERM); 1 anything else, with
 a traceback, because that is a bug.
 
-Scripts import this module before `ger_models`: it defers the registration of the models (see `startup`).
+Scripts import this module before `ger_models`: it defers the registration of the models (`support.register_models`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from . import startup
+from .. import support
 from .errors import UserError, escaped
 
-startup.register_models = False
+support.register_models = False
 
 Arguments = TypeVar("Arguments")
 

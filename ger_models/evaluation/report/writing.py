@@ -163,7 +163,7 @@ def make_report(
 
 def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, Any]:
     names = chosen.class_names
-    metrics = compute_metrics(chosen.labels, chosen.logits, names, groups=_groups(chosen), faces=chosen.faces)
+    metrics = compute_metrics(chosen.labels, chosen.logits, names, groups=chosen.groups, faces=chosen.faces)
     by_faces = metrics.pop("by_faces")
     support = [row["support"] for row in metrics["per_class"].values()]
     return {
@@ -184,11 +184,6 @@ def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, An
     }
 
 
-def _groups(chosen: Predictions) -> Sequence[str] | None:
-    """The groups; None where every photo is a group of its own."""
-    return None if chosen.groups is None or len(set(chosen.groups)) == len(chosen) else chosen.groups
-
-
 def _chosen_on(split: str, ensemble: Mapping[str, Any] | None) -> bool:
     """Whether the ensemble's weights were chosen on `split`; where no split is named, its own mark is believed."""
     if not ensemble:
@@ -198,7 +193,7 @@ def _chosen_on(split: str, ensemble: Mapping[str, Any] | None) -> bool:
 
 def _compared(first: Predictions, second: Predictions, split: str) -> dict[str, Any]:
     """The second's accuracy minus the first's, and so on."""
-    result = compare(first.labels, first.logits, second.logits, groups=_groups(first))
+    result = compare(first.labels, first.logits, second.logits, groups=first.groups)
     return {"split": split, "models": [first.model, second.model], **result}
 
 
