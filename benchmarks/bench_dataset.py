@@ -127,10 +127,10 @@ def speed(photos: Sequence[Path], folder: Path, rounds: int) -> dict:
     writer = ShardWriter(Work(folder, folder / "data", CLASS_NAMES))
     shard = Shard("train-00000-of-00001.parquet", "train", records)
     other = ShardWriter(Work(folder, folder / "data", CLASS_NAMES))
-    other.extractor = Facenet()
+    other.detector = Facenet()
     ratios, gains, detections = [], [], []
     for i in range(rounds + 1):  # the first is the warm-up
-        facenet = seconds(lambda: other.extractor.extract(images))
+        facenet = seconds(lambda: other.detector.extract(images))
         faces = seconds(lambda: extractor.extract(images))
         slower = seconds(lambda: other.write(shard, None, lambda: None))
         whole = seconds(lambda: writer.write(shard, None, lambda: None))  # last, so that its file is what is left
@@ -188,7 +188,7 @@ def write_part(work: Work, shards: Sequence[Shard], barrier: Any) -> None:
     torch.set_num_threads(1)
     writer = ShardWriter(work)
     for _ in range(2):
-        writer.extractor.extract([read_photo(shards[0].records[0].path).image])
+        writer.detector.extract([read_photo(shards[0].records[0].path).image])
     barrier.wait()
     for shard in shards:
         writer.write(shard, None, lambda: None)

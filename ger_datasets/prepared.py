@@ -1,6 +1,6 @@
-"""A prepared dataset's folder, read back: its shards by split, its columns and its card. Refused unless it is whole.
+"""A prepared dataset's folder, read back: its shards by split, its columns and its card. Incomplete ones are refused.
 
-Only footers are read here. Nothing is asked of the manifest: what is looked at is what `load_dataset` would open.
+Only footers are read here, and not the manifest: what is checked is what `load_dataset` would open.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from . import schema
 from .support.errors import UserError, listing
 
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
-# What `datasets` raises where a file's notes on its features are none that it wrote
+# What `datasets` raises on a schema whose feature metadata it did not write
 ODD_NOTES = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 TERMS = re.compile(r"^\*\*Terms\.\*\*(.*?)(?:\n\s*\n|\Z)", re.S | re.M)
 
@@ -36,7 +36,7 @@ class PreparedDataset:
         features: the columns.
         name: what the card calls it.
         text: the card's prose, without the YAML above it.
-        notice: what must stand wherever figures on this dataset appear; empty for real data.
+        notice: a notice shown with every figure on this dataset; empty for real data.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ def read_prepared(folder: Path) -> PreparedDataset:
 
     Raises:
         UserError: it is not there or not finished, a shard is missing, cannot be read or lacks columns of the schema,
-            or the card tells other numbers of photos than the shards hold.
+            or the card's numbers of photos differ from the shards'.
     """
     card_file, data = folder / "README.md", folder / "data"
     if not data.is_dir() or not card_file.is_file():
@@ -80,18 +80,18 @@ def read_prepared(folder: Path) -> PreparedDataset:
     features, rows = _footers(shards)
     try:
         card = DatasetCard(card_file.read_text(encoding="utf-8"))
-        told = card.data.to_dict()
-        counts = {split["name"]: split["num_examples"] for split in told["dataset_info"]["splits"]}
+        data_of_card = card.data.to_dict()
+        counts = {split["name"]: split["num_examples"] for split in data_of_card["dataset_info"]["splits"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
             f"{card_file} is not a card that prepare wrote ({' '.join(str(error).split())}); run prepare.py again"
         ) from error
     if counts != rows:
         raise UserError(
-            f"{card_file} tells {_told(counts)}, but the shards in {data} hold {_told(rows)}; run prepare.py again"
+            f"{card_file} lists {_counts(counts)}, but the shards in {data} hold {_counts(rows)}; run prepare.py again"
         )
     ordered = {split: shards[split] for split in counts}
-    name, notice = str(told.get("pretty_name") or folder.name), str(told.get("notice") or "")
+    name, notice = str(data_of_card.get("pretty_name") or folder.name), str(data_of_card.get("notice") or "")
     return PreparedDataset(folder, ordered, counts, features, name, card.text, notice)
 
 
@@ -145,12 +145,12 @@ def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, 
             if not isinstance(found["label"], ClassLabel):
                 raise UserError(f"{path} does not name its classes; prepare the dataset with this version")
             if features is not None and found != features:
-                raise UserError(f"{path} has other columns or classes than {first}; prepare anew")
+                raise UserError(f"{path} has other columns or classes than {first}; prepare into a new folder")
             if features is None:
                 features, first = found, path.name
             rows[split] += count
     return features, rows
 
 
-def _told(rows: Mapping[str, int]) -> str:
+def _counts(rows: Mapping[str, int]) -> str:
     return listing(f"{split} {count}" for split, count in rows.items())

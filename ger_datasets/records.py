@@ -21,18 +21,18 @@ class Record:
 
     Attributes:
         image_id: unique in the dataset, the same on every machine; `split/class/stem` for folder datasets.
-        path: where the photo lies on this machine. It never leaves it: prepared data holds bytes and image_id only.
+        path: the photo on this machine; prepared data holds its bytes and image_id, never the path.
         split: `train`, `validation`, `test` or another split's name.
         label: index into the builder's `class_names`, or -1 where the labels are withheld.
-        group: what must not straddle two splits (the video of a frame); the image_id where photos stand alone.
+        group: what must not be split (the video of a frame); the image_id of a single photo.
         extras: columns that only this dataset has, by name.
         read: gives the bytes of the photo's image file where `path` holds many photos, such as a CSV or Parquet file;
-            raises BadPhoto, whose message tells the line or row. It is pickled into worker processes, so it opens
+            raises BadPhoto, whose message names the line or row. It is pickled into worker processes, so it opens
             `path` only when it is called. None: `path` is the image file.
         faces: one of `FACES`.
 
     Raises:
-        ValueError: `faces` is none of them.
+        ValueError: unknown `faces`.
 
     >>> Record("train/Positive/pos_1", Path("raw/train/Positive/pos_1.jpg"), "train", label=2).group
     'train/Positive/pos_1'
@@ -54,7 +54,7 @@ class Record:
             object.__setattr__(self, "group", self.image_id)
 
     def photo(self) -> Photo:
-        """The photo, wherever it lies; raises as `photos.read_photo`.
+        """The photo; raises as `photos.read_photo`.
 
         A whole face is small, and its pixels stay as they are.
         """

@@ -5,15 +5,15 @@
 | image_id | string | unique in the dataset; `split/class/stem` for folder datasets |
 | image | Image | the photo, upright (EXIF applied), RGB |
 | label | ClassLabel | Negative, Neutral, Positive, in this order; -1 where the labels are withheld |
-| group | string | what must not straddle two splits: the video of a frame; else image_id |
+| group | string | what must not be split: the video of a frame; else image_id |
 | face_boxes | List(List(float32, 4)) | x1 y1 x2 y2, pixels of `image`, clipped to it, most confident first |
 | face_scores | List(float32) | MTCNN's probability that this is a face |
 | face_landmarks | List(List(float32, 10)) | x1 y1 ... x5 y5: eyes, nose, mouth corners, pixels of `image` |
 | face_features | List(List(float32, 256)) | the last hidden layer of MTCNN's O-Net |
 | face_expressions | List(List(float32, 7)) or None | probabilities of `EXPRESSIONS`, from an expression model |
-| face_crops | List(Image) | the box, as it stands |
+| face_crops | List(Image) | the box as it is |
 | aligned_faces | List(Image) | similarity-aligned, 96 wide x 112 high |
-| sampled_patches | List(Image) | four fixed patches standing in for faces where none is found, else empty |
+| sampled_patches | List(Image) | four fixed patches that stand in for faces where none is found, else empty |
 | skeleton | Image or None | limbs on black |
 | scene_feature | List(float32) or None | global CNN feature (2208-d for DenseNet-161) |
 
@@ -24,9 +24,10 @@ Images are stored as bytes inside the Parquet files, never as paths.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import ClassLabel, Features, Image, List, Value
+if TYPE_CHECKING:
+    from datasets import Features
 
 CLASS_NAMES = ("Negative", "Neutral", "Positive")
 NO_LABEL = -1
@@ -34,7 +35,7 @@ SPLITS = ("train", "validation", "test")
 
 FACE_FEATURE_DIM = 256
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
-LATER_COLUMNS = ("face_expressions",)  # that datasets of earlier versions do not have
+LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 
 
@@ -45,6 +46,8 @@ def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] 
         class_names: the names of the labels 0, 1, ...
         extra: the columns that only this dataset has, after the common ones.
     """
+    from datasets import ClassLabel, Features, Image, List, Value  # here: importing it takes seconds
+
     return Features(
         {
             "image_id": Value("string"),

@@ -35,7 +35,7 @@ from .configuration_ger import GerExpressionConfig
 from .starter import STARTER
 
 if TYPE_CHECKING:
-    from ger_datasets.faces import FaceExtractor
+    from ger_datasets.faces import FaceDetector
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class FaceColumns:
         device: where faces are looked for.
         columns: those that are made, see `photo_columns`; None: all of them.
         whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
+        detector: a name in `ger_datasets.detectors.DETECTORS`.
     """
 
     def __init__(
@@ -66,18 +67,19 @@ class FaceColumns:
         device: torch.device | str = "cpu",
         columns: Collection[str] | None = None,
         whole_face: bool = False,
+        detector: str = "mtcnn",
     ) -> None:
-        self.device, self.columns, self.whole_face = device, columns, whole_face
-        self.extractor: FaceExtractor | None = None
+        self.device, self.columns, self.whole_face, self.detector = device, columns, whole_face, detector
+        self.extractor: FaceDetector | None = None
 
     def __call__(self, images: Sequence[Image.Image], whole_face: bool | None = None) -> list[dict[str, Any]]:
-        from ger_datasets.faces import FaceExtractor
-        from ger_datasets.faces.columns import photo_columns
+        from ger_datasets.detectors import DETECTORS
+        from ger_datasets.faces.columns import photo_columns, whole_pictures
 
         if self.extractor is None:
-            self.extractor = FaceExtractor(device=self.device)
+            self.extractor = DETECTORS[self.detector](device=self.device)
         whole_face = self.whole_face if whole_face is None else whole_face
-        found = self.extractor.whole_pictures(images) if whole_face else self.extractor.extract(images)
+        found = whole_pictures(self.extractor, images, self.device) if whole_face else self.extractor.extract(images)
         return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
 
 

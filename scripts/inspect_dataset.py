@@ -1,4 +1,4 @@
-"""Write one page to look at a prepared dataset with: class balance, faces, photos of each class, what was left out.
+"""Write one HTML page on a prepared dataset: class balance, faces, photos of each class, quarantined photos.
 
 python scripts/inspect_dataset.py ger_datasets/gaf3 --output dataset.html
 """
@@ -17,8 +17,8 @@ from ger_datasets.support.command_line import run
 class Arguments:
     first: ClassVar[str] = "dataset"
     dataset: Path = field(metadata={"help": "Folder of a prepared dataset."})
-    output: Path = field(default=Path("dataset.html"), metadata={"help": "The page; it holds photos of the dataset."})
-    photos_per_class: int = field(default=12, metadata={"help": "At most so many photos of each class are shown."})
+    output: Path = field(default=Path("dataset.html"), metadata={"help": "HTML file to write; it shows photos."})
+    photos_per_class: int = field(default=12, metadata={"help": "Maximum number of photos shown per class."})
 
 
 def main(arguments: Arguments) -> dict:

@@ -19,6 +19,7 @@ from typing import Any
 from accelerate import PartialState
 from tqdm import tqdm
 
+from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
 from ger_datasets.loading.revision import dataset_revision
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.preparation.card import read_notice
@@ -65,6 +66,7 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Each photo is one face, from edge to edge: for folders of crops."}
     )
+    detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     batch_size: int = field(default=16, metadata={"help": "Photos per forward."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
@@ -119,13 +121,16 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
     """What is predicted on, in parts; faces are looked for once for all models."""
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
+    other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
     if arguments.photos is not None:
-        faces = FaceColumns(device, wanted, arguments.whole_face)
+        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
         parts, identity = photo_parts(arguments.photos, arguments.batch_size, faces)
-        return Source(parts, f"{identity} whole_face" if arguments.whole_face else identity)
+        identity += " whole_face" if arguments.whole_face else ""
+        return Source(parts, identity + other_detector)
     if arguments.videos is not None:
-        parts, identity = video_parts(arguments.videos, arguments.every, FaceColumns(device, wanted))
-        return Source(parts, f"{identity} every {arguments.every}")
+        faces = FaceColumns(device, wanted, detector=arguments.detector)
+        parts, identity = video_parts(arguments.videos, arguments.every, faces)
+        return Source(parts, f"{identity} every {arguments.every}{other_detector}")
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)

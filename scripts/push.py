@@ -17,11 +17,12 @@ from ger_datasets.support.command_line import run
 class Arguments:
     at_once: ClassVar[bool] = True
     dataset: Path = field(metadata={"help": "Folder of a prepared dataset."})
-    repo: str = field(metadata={"help": "ORG/NAME on the Hub; made if it does not exist."})
+    repo: str = field(metadata={"help": "Repository ORG/NAME on the Hub; created if it does not exist."})
     private: bool = field(
-        default=True, metadata={"help": "False shows the photos to everyone; most datasets' terms forbid it."}
+        default=True,
+        metadata={"help": "Private repository. False publishes the photos, which most datasets' terms forbid."},
     )
-    revision: str | None = field(default=None, metadata={"help": "Branch, made if missing. Default: the main one."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, created if missing. Default: main."})
 
 
 def main(arguments: Arguments) -> dict:

@@ -133,6 +133,7 @@ def test_preparing_by_the_command_line(run_script: Callable, raw_folder: Path, t
         ("prepare --dataset gaf3 --source RAW --output OUT --limit x", ["invalid int value: 'x'"]),
         ("prepare --dataset gaf3", ["required", "--source"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --device tpu9x", ["--device must be auto"]),
+        ("prepare --dataset gaf3 --source RAW --output OUT --detector eyes", ["face detector 'eyes'", "mtcnn"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --split_by video", ["gaf3 has no option split_by"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --skeletons NOWHERE", ["NOWHERE"]),
         ("prepare --dataset gaf3 --source RAW --output OUT --legacy NOWHERE", ["NOWHERE"]),

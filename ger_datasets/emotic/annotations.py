@@ -55,7 +55,7 @@ class Person:
         categories: names of emotion categories; of several annotators, combined.
         valence, arousal, dominance: 1 to 10; of several annotators, combined; NaN where unknown.
         gender, age: the file's words; empty where unknown.
-        annotators: how many people judged this one; None where the file does not tell.
+        annotators: how many people judged this one; None where unknown.
     """
 
     box: tuple[float, ...] | None = None
@@ -77,7 +77,7 @@ class AnnotatedPhoto:
         folder: folder in the original database, with slashes: `mscoco/images`.
         filename: name of the file in it.
         people: the annotated people, in the file's order.
-        sides: height and width in pixels, in either order; None where the file does not tell.
+        sides: height and width in pixels, in either order; None where unknown.
     """
 
     split: str
@@ -116,4 +116,4 @@ def check_size(path: Path) -> None:
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from error
     if not 0 < size <= MAX_BYTES:
-        raise UserError(f"{path.name} has {size:,} bytes, expected 1 to {MAX_BYTES:,}: download it anew")
+        raise UserError(f"{path.name} has {size:,} bytes, expected 1 to {MAX_BYTES:,}: download it again")

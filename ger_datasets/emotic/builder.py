@@ -8,9 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-from datasets import ClassLabel, List, Value
+from typing import Any
 
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL, SPLITS
@@ -29,20 +27,6 @@ EXPECTED_PEOPLE = {"train": 23_266, "validation": 3_315, "test": 7_203}
 
 RATING_RANGE = (1.0, 10.0)
 
-PEOPLE = List(
-    {
-        # four numbers, or None: without a length, for null lists of fixed length are not read by pyarrow before 26
-        "box": List(Value("float32")),
-        "categories": List(ClassLabel(names=list(CATEGORIES))),
-        "valence": Value("float32"),
-        "arousal": Value("float32"),
-        "dominance": Value("float32"),
-        "gender": Value("string"),
-        "age": Value("string"),
-        "annotators": Value("int32"),
-    }
-)
-
 
 def _plain_name(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
@@ -58,7 +42,7 @@ class EmoticBuilder:
     One record is one photo; its `people` column holds all its annotated people. The label is that of `valence_label`.
 
     The annotations are, in this order: `Annotations.mat`; the `train.csv`, `val.csv` and `test.csv` that people make
-    of it; the `train_annotations.npz`, ... that have valences alone. They are looked for in `source`, in its folders
+    of it; the `train_annotations.npz`, ... with valences only. They are searched for in `source`, in its folders
     `emotic`, `Annotations` and `emotic_pre`, and, when `source` is `emotic` itself, beside it.
 
     Args:
@@ -66,13 +50,30 @@ class EmoticBuilder:
     """
 
     class_names = CLASS_NAMES
-    extra_features: ClassVar[dict[str, Any]] = {"people": PEOPLE}
     notice = ""
     license = "other"  # the terms stand in card.md
 
     def __init__(self, source: Path) -> None:
         self.source = source
         self._remarks: list[str] = []
+
+    @property
+    def extra_features(self) -> dict[str, Any]:
+        """`people`: a list of structs, one for each annotated person."""
+        from datasets import ClassLabel, List, Value  # here: importing it takes seconds
+
+        person = {
+            # four numbers, or None: without a length, for null lists of fixed length are not read by pyarrow before 26
+            "box": List(Value("float32")),
+            "categories": List(ClassLabel(names=list(CATEGORIES))),
+            "valence": Value("float32"),
+            "arousal": Value("float32"),
+            "dominance": Value("float32"),
+            "gender": Value("string"),
+            "age": Value("string"),
+            "annotators": Value("int32"),
+        }
+        return {"people": List(person)}
 
     def records(self) -> list[Record]:
         """Every annotated photo that is in the download, sorted by image_id: `split/folder/stem`, for example
@@ -90,7 +91,7 @@ class EmoticBuilder:
             entries = [photo for name, path in files.items() for photo in readers[kind](path, FILE_SPLITS[name])]
         photos = merged(entries)
         if not photos:
-            raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it anew")
+            raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it again")
         self._count_people(photos)
         located = self._located(photos, listing(path.name for path in files.values()))
         ids = _unique_ids(photos)
@@ -133,7 +134,7 @@ class EmoticBuilder:
         splits = Counter(photo.place for photo in photos)
         twice = sorted(place for place, count in splits.items() if count > 1)
         if twice:
-            self._remark(f"{len(twice):,} photos stand in more than one split: {listing(twice)}.")
+            self._remark(f"{len(twice):,} photos are in more than one split: {listing(twice)}.")
 
     def _located(self, photos: Sequence[AnnotatedPhoto], files: str) -> list[tuple[AnnotatedPhoto, Path]]:
         """The photos that are in the download, with their paths; a remark on the others."""
@@ -194,7 +195,7 @@ def valence_label(valences: Sequence[float]) -> int:
 def _person_row(
     person: Person, frame: PhotoFrame | None, counts: Counter[str], unknown: Counter[str]
 ) -> dict[str, Any]:
-    """The person as a struct of `PEOPLE`; what had to be left out is counted."""
+    """The person as a struct of the column `people`; what had to be left out is counted."""
     box = None
     if frame and person.box is not None:
         box = clip_box(person.box, frame)

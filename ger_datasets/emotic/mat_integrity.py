@@ -27,7 +27,7 @@ class _Damaged(ValueError):
 def check_mat(path: Path) -> None:
     """Check the outline of the MATLAB file `path`, the checksums of its compressed elements and their sizes.
 
-    What MATLAB saves is compressed, unless it is told `-v6`; elements that are not have no checksum to compare.
+    MATLAB compresses what it saves, except with `-v6`; uncompressed elements have no checksum.
 
     Raises:
         UserError: the file is missing, empty, too large, cut, damaged, or of another MATLAB version than 5 to 7.
@@ -53,9 +53,9 @@ def check_mat(path: Path) -> None:
                 if kind == _COMPRESSED:
                     inflated += _check_compressed(content, order, MAX_INFLATED_BYTES - inflated)
                 elif kind != _MATRIX or _tag(content[:8], order) != _FLAGS_TAG:
-                    raise _Damaged(f"an element of type {kind} that is no array")
+                    raise _Damaged(f"an element of type {kind} that is not an array")
     except (_Damaged, OSError, zlib.error) as error:
-        raise UserError(f"{path.name} cannot be read as a MATLAB file ({error}): download it anew") from error
+        raise UserError(f"{path.name} cannot be read as a MATLAB file ({error}): download it again") from error
 
 
 def _tag(content: bytes, order: str) -> tuple[int, int]:
@@ -80,5 +80,5 @@ def _check_compressed(content: bytes, order: str, most: int) -> int:
         if inflated > most:
             raise _Damaged(f"it unpacks to more than {MAX_INFLATED_BYTES:,} bytes")
     if _tag(beginning, order) != (_MATRIX, inflated - 8) or _tag(beginning[8:], order) != _FLAGS_TAG:
-        raise _Damaged("a compressed element that is no array")
+        raise _Damaged("a compressed element that is not an array")
     return inflated

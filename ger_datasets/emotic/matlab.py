@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
 
 from ..support.errors import UserError, listing
 from .annotations import SPLITS, AnnotatedPhoto, Person, tidy_folder
@@ -30,16 +29,18 @@ def read_matlab(path: Path) -> list[AnnotatedPhoto]:
     combined_categories and combined_continuous say what became of them.
 
     Raises:
-        UserError: the file is missing, too large or no such MATLAB file, has none of the variables, or a field of
+        UserError: the file is missing, too large or not a MATLAB file, has none of the variables, or a field of
             the wrong kind.
     """
     check_mat(path)
+    from scipy.io import loadmat, whosmat
+
     try:
         contents = loadmat(path, appendmat=False, variable_names=list(SPLITS))
         names = [name for name, *_ in whosmat(path, appendmat=False)]
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path.name} cannot be read as a MATLAB file ({reason}): download it anew") from error
+        raise UserError(f"{path.name} cannot be read as a MATLAB file ({reason}): download it again") from error
     if not any(name in contents for name in SPLITS):
         raise UserError(f"{path.name} holds {listing(names)}: expected the variables {', '.join(SPLITS)}")
 
@@ -51,7 +52,7 @@ def read_matlab(path: Path) -> list[AnnotatedPhoto]:
                 position = f"{name}({number})"
                 photos.append(_photo(struct, split))
         except _WrongField as error:
-            raise UserError(f"{path.name}, {position}: {error}; download the file anew") from error
+            raise UserError(f"{path.name}, {position}: {error}; download the file again") from error
     return photos
 
 

@@ -54,7 +54,7 @@ def read_csv(path: Path, split: str) -> list[AnnotatedPhoto]:
 def _photo(row: dict[str, str], split: str, where: str) -> AnnotatedPhoto:
     filename = row.get("filename", "").strip()
     if not filename:
-        raise UserError(f"{where}: no file name; remove the row or download the file anew")
+        raise UserError(f"{where}: no file name; remove the row or download the file again")
     written = row.get("continuouslabels", "")
     ratings = _numbers(written)
     if written.strip().lower() not in _NOTHING and len(ratings) != 3:
@@ -132,7 +132,7 @@ def _array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> Sequence:
             raise
         raise UserError(
             f"{path.name}: the array {name} holds Python objects, and nothing in it was executed; "
-            "save it anew as an array of plain text or numbers"
+            "save it again as an array of plain text or numbers"
         ) from error
     kinds = "iuf" if name == "valence" else "US"
     if array.dtype.kind not in kinds:

@@ -15,15 +15,10 @@ RAF_DB_ORDER = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral
 
 # Expression -> class of `--classes valence`; surprise may be of either kind and has none
 VALENCE: Mapping[str, str] = {
-    "angry": "Negative",
-    "disgust": "Negative",
-    "fear": "Negative",
-    "sad": "Negative",
-    CONTEMPT: "Negative",
+    **dict.fromkeys(("angry", "disgust", "fear", "sad", CONTEMPT), "Negative"),
     "neutral": "Neutral",
     "happy": "Positive",
 }
-
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "angry": ("angry", "anger"),
     "disgust": ("disgust", "disgusted"),
@@ -41,17 +36,13 @@ SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
 }
 _EXPRESSIONS = {word: name for name, words in ALIASES.items() for word in words}
 _SPLITS = {word: name for name, words in SPLIT_ALIASES.items() for word in words}
-
 # CK+ (Lucey et al. 2010): S005_001_00000011. KDEF (Lundqvist et al. 1998): session A or B, F or M with a number,
 # expression, angle; AF01 and BF01 are the same woman.
-_PERSONS = (
-    re.compile(r"(S\d{3})_\d{3}_\d+", re.IGNORECASE),
-    re.compile(r"[AB]([FM]\d{2})(?:AF|AN|DI|HA|NE|SA|SU)(?:S|[FH][LR])", re.IGNORECASE),
-)
+_PERSON = re.compile(r"(?:(S\d{3})_\d{3}_\d+|[AB]([FM]\d{2})(?:AF|AN|DI|HA|NE|SA|SU)(?:S|[FH][LR]))", re.IGNORECASE)
 
 
 def expression_of(word: str) -> str | None:
-    """The expression that `word` is a name of, in any letter case; None if it is none.
+    """The expression that `word` is a name of, in any letter case.
 
     >>> expression_of("Anger"), expression_of("bored")
     ('angry', None)
@@ -60,7 +51,7 @@ def expression_of(word: str) -> str | None:
 
 
 def split_of(word: str) -> str | None:
-    """The split that `word` is a name of, in any letter case and with or without `_`, `-` and spaces; None if none.
+    """The split that `word` is a name of, in any letter case and with or without `_`, `-` and spaces.
 
     >>> split_of("PublicTest"), split_of("public_test"), split_of("images")
     ('validation', 'validation', None)
@@ -69,15 +60,13 @@ def split_of(word: str) -> str | None:
 
 
 def person_of(stem: str) -> str:
-    """The person whom a file's name tells, as CK+ and KDEF name their files; empty if it tells none.
+    """The person in a file's name, as CK+ and KDEF name their files; empty if there is none.
 
     >>> person_of("S005_001_00000011"), person_of("BF01ANS"), person_of("im0")
     ('S005', 'F01', '')
     """
-    for pattern in _PERSONS:
-        if match := pattern.match(stem):
-            return match[1].upper()
-    return ""
+    match = _PERSON.match(stem)
+    return (match[1] or match[2]).upper() if match else ""
 
 
 def known_names() -> str:
@@ -86,9 +75,5 @@ def known_names() -> str:
 
 
 def numbered(order: tuple[str, ...], first: int) -> str:
-    """`order` with its numbers, for a message.
-
-    >>> numbered(("angry", "disgust"), 0)
-    '0 angry, 1 disgust'
-    """
+    """`order` with its numbers, for a message: `0 angry, 1 disgust`."""
     return ", ".join(f"{number} {name}" for number, name in enumerate(order, first))

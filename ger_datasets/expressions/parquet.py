@@ -14,7 +14,7 @@ from datasets import ClassLabel, Features
 
 from ..prepared import ODD_NOTES
 from ..support.errors import BadPhoto, UserError, listing, printable
-from .labelled import Download, LabelledFace, unusable
+from .download import Download, LabelledFace, unusable
 from .names import FER2013_ORDER, expression_of, known_names, numbered, split_of
 
 # What a column may be called, in lower case; `split` and `name` may be missing
@@ -25,18 +25,14 @@ COLUMNS = {
     "name": ("name", "file_name", "filename", "image_id"),
 }
 MOST_BYTES = 128 * 2**20  # of images that a process keeps in memory
+_cache: OrderedDict[tuple[Path, int, str, int], pa.ChunkedArray] = OrderedDict()  # of this process, the oldest first
 
 
 @dataclass(frozen=True)
 class ImageRow:
-    """Reads the image of one row of a Parquet file.
+    """Reads the image of one row of a Parquet file from a column of bytes, or of structs with `bytes`.
 
-    Attributes:
-        path: the file.
-        column: the name of the column of images: bytes, or structs with `bytes`.
-        group: the row group.
-        row: the row within it.
-        number: the row within the file, from 1.
+    `row` is the row's place in its row `group`; `number` that in the file, from 1.
     """
 
     path: Path
@@ -46,11 +42,7 @@ class ImageRow:
     number: int
 
     def __call__(self) -> bytes:
-        """The bytes of the image file.
-
-        Raises:
-            BadPhoto: the file cannot be read, or the row holds no bytes; the message names the row.
-        """
+        """The bytes of the image file; BadPhoto, which names the row, if they cannot be read or there are none."""
         try:
             value = _images(self.path, self.column, self.group)[self.row].as_py()
         except (OSError, pa.ArrowException, IndexError) as error:
@@ -59,9 +51,6 @@ class ImageRow:
         if not isinstance(content, bytes) or not content:
             raise BadPhoto(f"row {self.number}: no bytes of an image")
         return content
-
-
-_cache: OrderedDict[tuple[Path, int, str, int], pa.ChunkedArray] = OrderedDict()  # of this process, the oldest first
 
 
 def _images(path: Path, column: str, group: int) -> pa.ChunkedArray:
@@ -79,8 +68,8 @@ def _images(path: Path, column: str, group: int) -> pa.ChunkedArray:
 def read_parquet(paths: Sequence[Path]) -> Download:
     """The rows of Parquet files with the columns image and label, and perhaps split and name.
 
-    Labels are names, or numbers: the ClassLabel's that `datasets` has noted, or else FER2013's. Without a column
-    `split` the file's name tells it, as in `train-00000-of-00001.parquet`; otherwise all is train.
+    Labels are names, or numbers: those of the ClassLabel that `datasets` has stored, or else FER2013's. Without a
+    column `split` the file's name gives it, as in `train-00000-of-00001.parquet`; otherwise all is train.
 
     Raises:
         UserError: a file cannot be read, lacks a column, or has a label or split of an unknown name.
@@ -91,41 +80,40 @@ def read_parquet(paths: Sequence[Path]) -> Download:
             with pq.ParquetFile(path) as file:
                 columns = _columns(path, file.schema_arrow)
                 names = _label_names(file.schema_arrow, columns["label"])
-                told = file.read(columns=[name for role, name in columns.items() if role != "image"])
+                image = columns.pop("image")
+                table = file.read(columns=list(columns.values()))
                 sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         except (OSError, pa.ArrowException) as error:
             raise UserError(f"{printable(path.name)} cannot be read: {error}") from error
-        values = {role: told[name].to_pylist() for role, name in columns.items() if role != "image"}
+        values = {role: table[name].to_pylist() for role, name in columns.items()}
         places = [(group, row) for group, size in enumerate(sizes) for row in range(size)]
         default = split_of(path.stem.split("-")[0]) or "train"
         for number, (group, row) in enumerate(places, 1):
-            split = _split(path, values["split"][number - 1]) if "split" in values else default
-            name = str(values["name"][number - 1] or "") if "name" in values else ""
-            stem = printable(Path(name).stem or f"{path.stem}-{number:07d}")
-            label = values["label"][number - 1]
-            expression = _expression(path, label, names)
-            wrong = f"row {number}: label {label!r}; known are {numbered(names, 0)}"
-            read = ImageRow(path, columns["image"], group, row, number) if expression else unusable(wrong)
+            value = {role: column[number - 1] for role, column in values.items()}
+            split = split_of(str(value["split"])) if "split" in value else default
+            if split is None:
+                found = f"unknown split {value['split']!r} in {printable(path.name)}"
+                raise UserError(f"{found}: train, validation and test are known")
+            stem = printable(Path(str(value.get("name") or "")).stem or f"{path.stem}-{number:07d}")
+            expression = _expression(path, value["label"], names)
+            wrong = f"row {number}: label {value['label']!r}; known are {numbered(names, 0)}"
+            read = ImageRow(path, image, group, row, number) if expression else unusable(wrong)
             download.faces.append(LabelledFace(split, expression, stem, path, read))
     return download
 
 
 def _columns(path: Path, schema: pa.Schema) -> dict[str, str]:
     """Role -> the name of its column."""
-    there = {name.lower(): name for name in schema.names}
-    found = {
-        role: next(there[alias] for alias in aliases if alias in there)
-        for role, aliases in COLUMNS.items()
-        if any(alias in there for alias in aliases)
-    }
-    missing = [role for role in ("image", "label") if role not in found]
+    present = {name.lower(): name for name in schema.names}
+    named = {role: [present[alias] for alias in aliases if alias in present] for role, aliases in COLUMNS.items()}
+    missing = [role for role in ("image", "label") if not named[role]]
     if missing:
         raise UserError(f"{printable(path.name)} lacks the columns {listing(missing)}, found {listing(schema.names)}")
-    return found
+    return {role: names[0] for role, names in named.items() if names}
 
 
 def _label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
-    """What the numbers of the column mean, as `datasets` has noted it; FER2013's order where it has not."""
+    """What the numbers of the column mean, as `datasets` has stored it; FER2013's order where it has not."""
     try:
         feature: Any = Features.from_arrow_schema(schema).get(column)
     except ODD_NOTES:
@@ -137,16 +125,7 @@ def _expression(path: Path, label: Any, names: Sequence[str]) -> str:
     """The expression of a label; empty where it is missing or a number without a name."""
     if isinstance(label, int):
         label = names[label] if 0 <= label < len(names) else None
-    if label is None:
-        return ""
-    expression = expression_of(str(label))
+    expression = "" if label is None else expression_of(str(label))
     if expression is None:
         raise UserError(f"unknown class {label!r} in {printable(path.name)}: the classes are {known_names()}")
     return expression
-
-
-def _split(path: Path, value: Any) -> str:
-    split = split_of(str(value))
-    if split is None:
-        raise UserError(f"unknown split {value!r} in {printable(path.name)}: train, validation and test are known")
-    return split

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import torch
 from PIL import Image
 
 from ..photos.patches import sample_patches
 from ..photos.reading import encode_jpeg
-from . import Faces, align_faces, crop_faces
+from .alignment import align_faces, crop_faces
+from .detector import FaceExtractor
+from .protocol import FaceDetector, Faces
+
+
+def whole_pictures(detector: FaceDetector, images: Sequence[Image.Image], device: torch.device | str) -> list[Faces]:
+    """Each of `images` as one face, as `FaceExtractor.whole_pictures` describes it.
+
+    A detector without such a method leaves it to MTCNN's O-Net, whose features the columns hold.
+    """
+    own = getattr(detector, "whole_pictures", None)
+    return own(images) if own is not None else _mtcnn(str(device)).whole_pictures(images)
+
+
+@lru_cache(maxsize=1)
+def _mtcnn(device: str) -> FaceExtractor:
+    return FaceExtractor(device=device)
 
 
 def photo_columns(image: Image.Image, faces: Faces, wanted: Collection[str] | None = None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class FaceExtractor:
     Args:
         mode: a key of `modes.MODES`: `facenet` finds what facenet-pytorch 2.5.3 finds, `original` what the 2018 code
             found (FaceCoordinates, there not clipped to the photo).
-        min_face_pixels: side of the smallest face that is looked for, in pixels of the photo.
+        min_face_pixels: side of the smallest face that is detected, in pixels of the photo.
         thresholds: least face probability after P-Net, R-Net and O-Net; the mode's when left out.
         factor: ratio of neighbouring sizes of the image pyramid; the mode's when left out.
         device: where the networks run and crops are made.

@@ -1,4 +1,4 @@
-"""What a face detector gives back and answers to, whichever it is."""
+"""What every face detector takes and returns."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ class Faces:
 
 @runtime_checkable
 class FaceDetector(Protocol):
-    """What the rest of the package asks of a detector.
+    """A detector: a class that is called with the keyword `device` and has these two members.
 
     One that finds boxes and landmarks but has no features of this kind takes them from
-    `FaceExtractor.describe(images, boxes)`.
+    `FaceExtractor.describe(images, boxes)`. A method `whole_pictures`, as `FaceExtractor` has, is
+    optional.
     """
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the faces that are found depend on, as JSON values; `name` tells detectors apart."""
+        """What the faces that are found depend on, as JSON values, with a `name`; written to the manifest and card."""
 
     def extract(self, images: Sequence[Image.Image | np.ndarray]) -> list[Faces]:
         """The faces of each of `images`, RGB or (height, width, 3) uint8, of any sizes; a photo's faces do not depend

@@ -37,7 +37,7 @@ def suppressed_together(
     The photos are laid side by side, `extent` apart. That is exact for whole numbers that float32 can hold; others,
     and so many boxes that comparing all pairs takes too much memory, are left to `suppressed`.
 
-    Args:
+    Args, further than those of `suppressed`, with boxes of shape (n, 4):
         extent: the photos' longer side: boxes reach from 0 to 3 * extent at most.
     """
     if count == 1 or len(boxes) > TOGETHER or 3 * extent * count >= EXACT:

@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ VALIDATION_SHARE, TEST_SHARE = 0.2, 0.1  # the rest is train
 
 # PARTY_frame_12, PARTY_12, PARTY-keyframe-12 -> PARTY
 FRAME_NAME = re.compile(r"(?P<video>.+?)[ _-]+(?:key[ _-]?)?(?:frame)?[ _-]*\d+", re.IGNORECASE)
-# What stands before a number without being the name of a video: frame_12, neg_12
+# Words before a number that are not the name of a video: frame_12, neg_12
 NO_VIDEOS = frozenset(
     {"frame", "keyframe", "key", "image", "img", "photo", "pic", "neg", "negative", "pos", "positive"}
 )
@@ -49,7 +50,7 @@ class GroupSceneBuilder:
       cannot be read is left out, with a remark.
     - `train|val|test/{Negative,Positive}/PARTY_frame_12.jpg`: frames that are cut already. Their group is the name
       without its number (PARTY_12 and PARTY-keyframe-12 too), so that frames of one video in two splits are noticed;
-      names that say nothing of a video (frame_12, neg_12) stand alone.
+      without the name of a video (frame_12, neg_12) a frame is a group of its own.
 
     Why by video: consecutive key frames of one video show the same people in the same place. Where they stand in
     train and in test, a model that has learned the place is taken for one that reads emotions. The original drew
@@ -57,33 +58,45 @@ class GroupSceneBuilder:
 
     Args:
         source: the raw folder.
-        work_folder: where the key frames go; needed for videos alone.
-        key_frames: a name in `frames.KEY_FRAME_RULES`.
-        split_by: `video` or `frame`.
-        split_seed: another draws other splits.
-
-    Raises:
-        UserError: unknown `key_frames` or `split_by`.
+        options: see `Options`.
+        work_folder: where the key frames are written; needed for videos only.
     """
+
+    @dataclass(frozen=True)
+    class Options:
+        """The dataset's own options.
+
+        Attributes:
+            key_frames: a name in `frames.KEY_FRAME_RULES`.
+            split_by: `video` or `frame`.
+            split_seed: seed of the random split.
+
+        Raises:
+            UserError: unknown `key_frames` or `split_by`.
+        """
+
+        key_frames: str = field(
+            default="local_maxima", metadata={"help": f"rule for key frames of videos: {', '.join(KEY_FRAME_RULES)}."}
+        )
+        split_by: str = field(
+            default="video",
+            metadata={"help": "unit of the random split: video, or frame, which leaks videos between splits."},
+        )
+        split_seed: int = field(default=0, metadata={"help": "seed of the random split."})
+
+        def __post_init__(self) -> None:
+            for name, known in (("key_frames", KEY_FRAME_RULES), ("split_by", SPLITS_BY)):
+                if getattr(self, name) not in known:
+                    raise UserError(f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(known)}")
 
     class_names = CLASS_NAMES
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
     license = "other"  # the terms stand in card.md
 
-    def __init__(
-        self,
-        source: Path,
-        work_folder: Path | None = None,
-        key_frames: str = "local_maxima",
-        split_by: str = "video",
-        split_seed: int = 0,
-    ) -> None:
-        for name, value, known in (("key_frames", key_frames, KEY_FRAME_RULES), ("split_by", split_by, SPLITS_BY)):
-            if value not in known:
-                raise UserError(f"unknown {name} {value!r}: there are {', '.join(known)}")
+    def __init__(self, source: Path, options: Options | None = None, work_folder: Path | None = None) -> None:
         self.source, self.work_folder = source, work_folder
-        self.key_frames, self.split_by, self.split_seed = key_frames, split_by, split_seed
+        self.options = options or self.Options()
         self._remarks: list[str] = []
         self._root = source
 
@@ -139,27 +152,27 @@ class GroupSceneBuilder:
             f"{sum(name.startswith(class_name + '/') for name in frames)} {class_name}" for class_name in CLASS_NAMES
         )
         self._remarks.append(
-            f"{total} key frames of {len(frames)} videos ({per_class}) by the rule {self.key_frames}; "
-            f"split by {self.split_by} with seed {self.split_seed}."
+            f"{total} key frames of {len(frames)} videos ({per_class}) by the rule {self.options.key_frames}; "
+            f"split by {self.options.split_by} with seed {self.options.split_seed}."
         )
-        if self.split_by == "frame":
+        if self.options.split_by == "frame":
             self._warn(
-                "The frames were split at random, whatever their video: frames of one video stand in several splits, "
+                "The frames were split at random, whatever their video: frames of one video are in several splits, "
                 "and scores on validation and test are too high."
             )
         members = {f"{name}/{path.stem}": (name, path) for name, paths in frames.items() for path in paths}
-        drawn = frames if self.split_by == "video" else members
+        drawn = frames if self.options.split_by == "video" else members
         splits: dict[str, str] = {}
         for class_name in CLASS_NAMES:
             names = [name for name in drawn if name.startswith(class_name + "/")]
             if len(names) < 3:
                 self._warn(
-                    f"{class_name} has {len(names)} {self.split_by}s: too few for all of train, validation and test."
+                    f"{class_name} has {len(names)} {self.options.split_by}s: too few for train, validation and test."
                 )
-            splits |= split_names(names, self.split_seed)
+            splits |= split_names(names, self.options.split_seed)
         records = []
         for name, (video, path) in members.items():
-            split = splits[video if self.split_by == "video" else name]
+            split = splits[video if self.options.split_by == "video" else name]
             records.append(Record(f"{split}/{name}", path, split, CLASS_NAMES.index(name.split("/")[0]), video))
         return records
 
@@ -167,12 +180,12 @@ class GroupSceneBuilder:
         self, videos: Mapping[str, Path], work_folder: Path
     ) -> tuple[dict[str, list[Path]], dict[str, str]]:
         """`CLASS/VIDEO` -> its key frames, and -> why there are none. Frames of earlier runs are taken as they are."""
-        place = Path(work_folder) / self.key_frames
+        place = Path(work_folder) / self.options.key_frames
         pending = [name for name, path in videos.items() if not _is_of(place / name, path)]
         broken: dict[str, str] = {}
         for name in tqdm(pending, unit="video", desc="key frames", disable=not pending):
             try:
-                _write_whole(videos[name], place / name, self.key_frames)
+                _write_whole(videos[name], place / name, self.options.key_frames)
             except BadVideo as reason:
                 broken[name] = str(reason)
                 logger.warning("%s cannot be used: %s", f"{name.split('/')[0]}/{printable(videos[name].name)}", reason)
@@ -180,7 +193,7 @@ class GroupSceneBuilder:
         return frames, broken
 
     def _from_frames(self, folders: Sequence[Path]) -> list[Record]:
-        if (self.key_frames, self.split_by, self.split_seed) != ("local_maxima", "video", 0):
+        if self.options != self.Options():
             raise UserError(
                 f"{self.source} holds frames that are split already: leave out key_frames, split_by and split_seed, "
                 "or give the videos"
@@ -213,7 +226,7 @@ class GroupSceneBuilder:
         self._remarks.append(f"{len(records)} ready frames in {len(splits_of)} groups, by their file names.")
         if astride:
             self._warn(
-                f"By their file names, frames of {len(astride)} videos stand in more than one split, so that scores "
+                f"By their file names, frames of {len(astride)} videos are in more than one split, so that scores "
                 f"on validation and test may be too high: {listing(astride)}."
             )
         return records
@@ -272,8 +285,8 @@ def _class_files(folders: Sequence[Path], suffixes: frozenset[str], root: Path) 
             files += [(name, path) for path in wanted if path in taken]
             stray += [path.name for path in there if path not in taken]
     if stray:
-        told = listing(map(printable, stray))
-        logger.warning("%d files of other kinds, or links out of the folder, left out: %s", len(stray), told)
+        names = listing(map(printable, stray))
+        logger.warning("%d files of other kinds, or links out of the folder, left out: %s", len(stray), names)
     return files
 
 
@@ -287,7 +300,7 @@ def _named_videos(folders: Sequence[Path], root: Path) -> dict[str, Path]:
 
 
 def _video_of(stem: str) -> str:
-    """The video that a frame's file name tells of; empty if none."""
+    """The video in a frame's file name; empty if there is none."""
     match = FRAME_NAME.fullmatch(stem)
     return match["video"] if match and match["video"].lower() not in NO_VIDEOS else ""
 

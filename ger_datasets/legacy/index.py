@@ -25,7 +25,7 @@ class Index:
     Args:
         folder: the folder.
         suffixes: of the files that count, in lower case.
-        numbered: their names end in `_i`, which is no part of the key.
+        numbered: their names end in `_i`, which is not part of the key.
         pruned: real paths of folders that are left out.
     """
 

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import codecs
 import csv
-import pickletools
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
+from .pickles import Machine, Meaning, Step, interpret
 
 MAX_BYTES = 64 * 2**20
 
-_NAME = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING"}
-_PUT = {"PUT", "BINPUT", "LONG_BINPUT"}
-_GET = {"GET", "BINGET", "LONG_BINGET"}
-_LIST = {"PROTO", "FRAME", "MARK", "EMPTY_LIST", "LIST", "APPEND", "APPENDS", "STOP"}
+
+def _push(machine: Machine, value: Any) -> None:
+    machine.stack.append(value)
+
+
+def _put(machine: Machine, index: int) -> None:
+    machine.memo[index] = machine.stack[-1]
+
+
+# opcodes of protocols 0 and 1, and of long strings, which arrays do not need
+STEPS: Mapping[str, Step] = {
+    **dict.fromkeys(("UNICODE", "STRING", "BINUNICODE8"), _push),
+    "LIST": lambda machine, _: _push(machine, machine.marked()),
+    "PUT": _put,
+    "GET": lambda machine, index: _push(machine, machine.memo[index]),
+}
 
 
 def read_name_list(path: Path) -> list[str]:
-    """The names in a list of photos' file names, in order and as they stand there.
+    """The names in a list of photos' file names, in order and unchanged.
 
     The content decides how it is read, not the suffix: as a pickled list of strings, or as text with one name per
     line. Text is UTF-8 or, with a byte order mark, UTF-16; blank lines are passed over. In a `.csv` the first column
@@ -31,7 +45,7 @@ def read_name_list(path: Path) -> list[str]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path.name} is no list of file names: it has more than {MAX_BYTES:,} bytes")
+            raise UserError(f"{path.name} is not a list of file names: it has more than {MAX_BYTES:,} bytes")
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path.name} cannot be read: {error.strerror}") from error
@@ -53,14 +67,14 @@ def _text_names(path: Path, content: bytes) -> list[str]:
         try:
             lines = [row[0] if row else "" for row in csv.reader(lines)]
         except csv.Error as error:
-            raise UserError(f"{path.name} is no table of file names: {error}; write one name per line") from error
+            raise UserError(f"{path.name} is not a table of file names: {error}; write one name per line") from error
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if is_csv and names and not _names_photo(names[0][1]):
         names = names[1:]
     for number, name in names:
         if not _names_photo(name):
             raise UserError(
-                f"{path.name} is no list of file names, and nothing in it was executed: line {number} is "
+                f"{path.name} is not a list of file names, and nothing in it was executed: line {number} is "
                 f"{name[:40]!a}; write one name per line, such as pos_1.jpg"
             )
     if not names:
@@ -73,36 +87,21 @@ def _names_photo(name: str) -> bool:
 
 
 def _pickled_names(path: Path, content: bytes) -> list[str]:
-    """The strings of a pickled list.
-
-    The pickle is never executed: its opcodes are read one by one, and any that a list of strings has no use for (a
-    class, a call, a number, a nested object, ...) refuses the whole file.
-    """
+    """The strings of a pickled list; a pickle of anything else is refused, and none is executed."""
     refusal = f"{path.name} is not a pickled list of file names, and nothing in it was executed"
-    names: list[str] = []
-    remembered: dict[int, str | None] = {}
-    latest: str | None = None  # the string on top of the stack; None while the list lies there
-    lists = 0
+    advice = "write the list again from its source"
+
+    def refused(opcode: str) -> UserError:
+        return UserError(f"{refusal}: it holds the instruction {opcode}; {advice}")
+
+    def refuse_names(*_: Any) -> Any:
+        raise UserError(f"{refusal}: it names a class or function; {advice}")
+
+    meaning = Meaning(refuse_names, refuse_names, refuse_names, refused, MAX_BYTES, STEPS)
     try:
-        argument: Any
-        for opcode, argument, _ in pickletools.genops(content):
-            if opcode.name in _NAME:
-                latest = argument
-                names.append(latest)
-            elif opcode.name in _GET and (known := remembered.get(argument)) is not None:
-                latest = known
-                names.append(latest)
-            elif opcode.name in _PUT or opcode.name == "MEMOIZE":
-                remembered[len(remembered) if argument is None else argument] = latest
-            elif opcode.name in _LIST:
-                lists += opcode.name in ("EMPTY_LIST", "LIST")
-                latest = None
-            else:
-                raise UserError(
-                    f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
-                )
-    except ValueError as error:
-        raise UserError(f"{refusal}: {' '.join(str(error).split())}; make the list anew from its source") from error
-    if lists != 1:
-        raise UserError(f"{refusal}: it holds {lists} lists instead of one; make the list anew from its source")
+        names = interpret(io.BytesIO(content), meaning)
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(f"{refusal}: {one_line(error)}; {advice}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{refusal}: it holds other values than strings in one list; {advice}")
     return names

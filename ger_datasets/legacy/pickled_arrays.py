@@ -146,7 +146,7 @@ def _is_shape(shape: Any) -> bool:
 def _finished(array: Any, objects: bool, strings: bool = False) -> np.ndarray:
     """The NumPy array that `array` describes; objects and strings only if allowed."""
     if not isinstance(array, _Array) or array.dtype is None:
-        raise BadPhoto(f"the pickle is no array of numbers, and {_NOTHING_RAN}")
+        raise BadPhoto(f"the pickle is not an array of numbers, and {_NOTHING_RAN}")
     order: Literal["F", "C"] = "F" if array.fortran_order else "C"
     if array.dtype.code.startswith("O"):
         if not objects or not isinstance(array.content, list):

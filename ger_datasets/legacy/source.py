@@ -65,20 +65,20 @@ FACE_COLUMNS = (
 
 
 class LegacySource:
-    """A `ColumnSource` that reads the original's intermediate folders.
+    """A photo source that reads the original's intermediate folders.
 
     The face columns of a photo come from the files altogether or not at all, since rows of two detectors do not
-    belong together. They are left to be computed, without a word, where the photo's coordinates, landmarks or
+    belong together. They are computed instead, without a message, where the photo's coordinates, landmarks or
     features are not there, and where `read_photo` turned the photo by its EXIF orientation or reduced it: the
     files' pixels would be others than the photo's. Crops that are missing or empty (the original cut nothing where a
-    box began left of or above the photo) are cut from the photo. `scene_feature` stands for itself.
+    box began left of or above the photo) are cut from the photo. `scene_feature` does not depend on them.
 
     Boxes are clipped to the photo, and faces that lie outside it are left out; all columns are sorted by score.
-    Aligned faces are computed anew from photo and landmarks unless the files are 96 wide x 112 high: the original's
+    Aligned faces are computed from photo and landmarks unless the files are 96 wide x 112 high: the original's
     are 112 x 96, and to squash them would distort every face.
 
     The original picked its feature rows with indices of another array: more than half of the rows of FaceFeatures
-    belong to another face of the photo than FaceCoordinates has in that row. They are passed on as they stand;
+    belong to another face of the photo than FaceCoordinates has in that row. They are passed on unchanged;
     `remarks` says so.
 
     Args:
@@ -89,6 +89,8 @@ class LegacySource:
     Raises:
         UserError: none of the folders is there.
     """
+
+    name = "legacy"
 
     def __init__(self, folder: Path, source_root: Path) -> None:
         self.folder, self.source_root = folder, source_root
@@ -285,7 +287,7 @@ def _rows(array: np.ndarray, width: int, name: str) -> np.ndarray:
 def _finite(array: np.ndarray, name: str) -> np.ndarray:
     array = array.astype(np.float64)
     if not (np.abs(array) <= np.finfo(np.float32).max).all():
-        raise BadPhoto(f"legacy: {name}: numbers that are infinite, or none at all")
+        raise BadPhoto(f"legacy: {name}: numbers must be finite")
     return array
 
 
@@ -311,11 +313,9 @@ def _faces(
     boxes, scores, points = coordinates[:, :4], coordinates[:, 4], _points(landmarks)
     for corners in (boxes.reshape(-1, 2, 2), points):
         if not ((corners >= -size) & (corners <= 2 * size)).all():  # MTCNN's may lie a little outside
-            raise BadPhoto(
-                f"legacy: {name}: face coordinates that are of another photo than this of {size[0]} x {size[1]}"
-            )
+            raise BadPhoto(f"legacy: {name}: the face coordinates do not fit this photo of {size[0]} x {size[1]}")
     if not ((scores >= 0) & (scores < 1.001)).all():  # a softmax in float32 can pass 1 by a rounding
-        raise BadPhoto(f"legacy: {name}: face scores that are no probabilities")
+        raise BadPhoto(f"legacy: {name}: face scores must be probabilities")
     boxes = np.clip(boxes, 0, np.tile(size, 2))
     arrays = (boxes, np.minimum(scores, 1), points, features)
     return Faces(*(array.astype(np.float32) for array in arrays))
@@ -371,7 +371,7 @@ def _crop_image(crop: np.ndarray, name: str) -> Image.Image | None:
         raise BadPhoto(f"legacy: {name}: a face of {crop.shape[1]} x {crop.shape[0]} pixels is larger than a photo")
     if crop.dtype != np.uint8:
         if not ((crop >= 0) & (crop <= 255)).all() or (crop.dtype.kind == "f" and (crop != np.rint(crop)).any()):
-            raise BadPhoto(f"legacy: {name}: pixels that are no whole numbers from 0 to 255")
+            raise BadPhoto(f"legacy: {name}: pixels must be whole numbers from 0 to 255")
         crop = crop.astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(crop))
 

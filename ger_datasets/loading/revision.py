@@ -1,4 +1,4 @@
-"""Which dataset exactly: what tells apart two datasets of one name."""
+"""The revision of a dataset: an identifier that differs between datasets of the same name."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 
 class Rows:
-    """The rows of a dataset by the keys of a sampling order; `draw` tells how often this epoch has had the row before.
+    """The rows of a dataset by the keys of a sampling order; `draw` is how often this epoch has had the row before.
 
     They are read from Arrow, a batch at a time; images are not decoded: the processor does that.
     """

@@ -87,7 +87,7 @@ def _footer(shard: str) -> pq.FileMetaData:
 
 
 def _nulls(footer: pq.FileMetaData, column: str) -> int:
-    """How often the first leaf of `column` is null, as far as the shard tells."""
+    """How often the first leaf of `column` is null, by the metadata of the shard."""
     count = 0
     for group in (footer.row_group(i) for i in range(footer.num_row_groups)):
         leaves = [group.column(i) for i in range(group.num_columns)]

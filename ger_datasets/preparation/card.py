@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,17 +18,11 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from .. import schema
 from ..support.atomic_files import write_text
 from ..support.errors import UserError
+from .column_sources import SOURCES
 
 if TYPE_CHECKING:
     from ..builders import Builder
 
-SOURCES = {
-    "options": "Options",
-    "legacy": "Older intermediates in place of computed columns",
-    "skeletons": "Skeletons",
-    "scene_model": "Scene features",
-    "expressions": "Expressions of faces",
-}
 FACE_BINS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 12), (13, None))  # 80 % of GAF 3.0's photos have at most 12 faces
 
 
@@ -44,8 +39,8 @@ def write_card(
 
     Args:
         output: the prepared dataset's folder.
-        dataset: its name; its folder holds the prose, `card.md`.
-        builder: its builder.
+        dataset: its name.
+        builder: its builder; `card.md` beside its module is the prose.
         entries: the shards' manifest entries.
         settings: the manifest's settings.
         duplicates: what `duplicates.duplicate_summary` found.
@@ -74,16 +69,21 @@ def write_card(
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
     MetadataConfigs({"default": {"data_files": files}}).to_dataset_card_data(data)
 
-    prose = (Path(__file__).parents[1] / dataset / "card.md").read_text(encoding="utf-8")
     sections = [
         f"---\n{data}\n---",
-        prose.strip(),
+        _prose(builder),
         _counts(by_split, builder),
         _faces(by_split),
         _remarks(remarks, duplicates),
         _provenance(entries, settings),
     ]
     write_text(output / "README.md", "\n\n".join(sections) + "\n")
+
+
+def _prose(builder: Builder) -> str:
+    """`card.md` beside the builder's module, which may be in another package; empty if there is none."""
+    text = Path(inspect.getfile(type(builder))).with_name("card.md")
+    return text.read_text(encoding="utf-8").strip() if text.exists() else ""
 
 
 def read_card(dataset: str) -> dict[str, Any]:
@@ -98,11 +98,11 @@ def read_card(dataset: str) -> dict[str, Any]:
     try:
         return DatasetCard.load(card).data.to_dict()
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"{card} is no dataset card: {error}") from error
+        raise UserError(f"{card} is not a dataset card: {error}") from error
 
 
 def read_notice(dataset: str) -> str:
-    """What must stand beside figures on the prepared dataset in the folder `dataset`; empty if nothing."""
+    """The notice shown with figures on the prepared dataset in the folder `dataset`; empty if there is none."""
     return str(read_card(dataset).get("notice", ""))
 
 
@@ -156,9 +156,10 @@ def _remarks(remarks: Sequence[str], duplicates: Mapping[str, Any]) -> str:
 def _provenance(entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> str:
     quarantined = sum(len(entry["quarantined"]) for entry in entries)
     detector = ", ".join(f"{name} {value}" for name, value in settings["detector"].items())
+    titles = {"options": "Options", **{source.option: source.title for source in SOURCES.values()}}
     sources = [
         f"- {title}: {', '.join(f'{key} {value}' for key, value in settings[name].items())}.\n"
-        for name, title in SOURCES.items()
+        for name, title in titles.items()
         if settings[name]
     ]
     packages = ("group-emotion", "facenet-pytorch", "torch", "pillow")

@@ -1,16 +1,18 @@
-"""Where columns come from when they are not computed from the photo: skeletons, scene features, older intermediates.
+"""Columns that do not follow from a photo's own faces: skeletons, model outputs, the original's intermediate files.
 
-`prepare` gives each source the record and the upright photo and takes what it returns into the row.
+A new source is a class of one of the two kinds below, a row of `SOURCES` and an option of prepare.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+from ..legacy.source import FACE_COLUMNS
 from ..records import Record
 from ..skeletons.files import SkeletonFiles
 from ..skeletons.pose_model import DETECTOR, SkeletonModel
@@ -18,33 +20,92 @@ from ..support.errors import UserError
 
 
 class ColumnSource(Protocol):
-    """Fills some columns of a row.
+    """What all sources have.
 
     A source is made in the parent process and pickled into each worker, so it opens files and loads models on first
-    use, not when it is made.
+    use, or again when it is unpickled. A method `remarks()`, which may be missing, gives sentences for the card.
     """
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """What its columns depend on, as JSON values without paths of this machine; stands in the manifest."""
+    def name(self) -> str:
+        """Its name in `SOURCES`."""
         ...
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its columns depend on, as JSON values without paths of this machine; written to the manifest."""
+        ...
+
+
+@runtime_checkable
+class PhotoSource(ColumnSource, Protocol):
+    """Fills columns of one photo at a time, before faces are detected."""
+
     def columns(self, record: Record, image: Image.Image) -> Mapping[str, Any]:
-        """The columns of one photo, images as PIL images; columns it leaves out are computed or stay empty.
+        """The columns of one photo, images as PIL images; columns that it leaves out are computed or stay empty.
 
         Args:
             record: the photo's record.
             image: the photo, upright, RGB.
 
         Raises:
-            BadPhoto: what the source holds for this photo contradicts itself; the photo goes into quarantine with
-                the message, which holds no path.
+            BadPhoto: the source's data for this photo is inconsistent; the photo goes into quarantine with the
+                message, which holds no path.
         """
         ...
 
 
+@runtime_checkable
+class BatchSource(ColumnSource, Protocol):
+    """Fills columns of several photos together, after their faces are known."""
+
+    def batch_columns(
+        self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]
+    ) -> Mapping[str, Sequence[Any]]:
+        """Column -> its values, one for each photo, as lists of numbers.
+
+        Args:
+            images: RGB photos of any sizes, at least one.
+            face_boxes: for each of them (faces, 4), x1 y1 x2 y2 in pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of source.
+
+    Attributes:
+        columns: the columns of `schema.py` that it fills.
+        option: the option of prepare.py that gives it; its settings have this name in the manifest.
+        title: what the dataset card calls it.
+        later: whether it can be added to a dataset that was prepared without it.
+    """
+
+    columns: tuple[str, ...]
+    option: str
+    title: str
+    later: bool = True
+
+
+SOURCES: Mapping[str, Source] = {
+    "legacy": Source(
+        (*FACE_COLUMNS, "scene_feature"), "legacy", "Older intermediates in place of computed columns", later=False
+    ),
+    "skeletons": Source(("skeleton",), "skeletons", "Skeletons"),
+    "scene_feature": Source(("scene_feature",), "scene_model", "Scene features"),
+    "face_expressions": Source(("face_expressions",), "expressions", "Expressions of faces"),
+}
+
+
+def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, Any]:
+    """Option -> the settings of its source, None if it is not among `sources`; of the kinds with this `later`."""
+    given = {source.name: dict(source.settings) for source in sources}
+    return {kind.option: given.get(name) for name, kind in SOURCES.items() if kind.later == later}
+
+
 def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
-    """What `--skeletons TEXT` stands for.
+    """The source that `--skeletons TEXT` names.
 
     Args:
         text: `none`; a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
@@ -52,7 +113,7 @@ def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
         source_root: the raw folder that the photos are in.
 
     Raises:
-        UserError: a folder that does not exist or holds nothing of use, or models that cannot be had.
+        UserError: a folder that does not exist or holds no skeletons, or models that cannot be loaded.
     """
     if text == "none":
         return None
@@ -73,7 +134,7 @@ def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
 
 
 def _looks_like_a_path(name: str) -> bool:
-    """Whether `name` can be no name on the Hub (`owner/model`), or lies in a folder that exists."""
+    """Whether `name` cannot be a name on the Hub (`owner/model`), or lies in a folder that exists."""
     parent = Path(name).parent
     return (
         name.startswith((".", "/", "~"))

@@ -1,4 +1,4 @@
-"""What has been prepared so far and with which settings: the memory of a prepare run that may be stopped anywhere.
+"""What has been prepared so far and with which settings: the memory of a prepare run that may be interrupted anywhere.
 
     OUTPUT/manifest.json            the settings
     OUTPUT/manifest/SHARD.json      one entry for each shard that is whole
@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ..support.atomic_files import write_text
 from ..support.errors import UserError
+from .column_sources import SOURCES
 
 FOREIGN = ("README.md", "data", "manifest", "quarantine.jsonl")
 ELSEWHERE = "choose another --output"
@@ -45,7 +47,7 @@ def _are_hashes(value: Any) -> bool:
     )
 
 
-# what a shard's entry must hold, and how to tell
+# what a shard's entry must hold, and its check
 ENTRY: Mapping[str, Callable[[Any], bool]] = {
     "split": lambda value: isinstance(value, str),
     "rows": _is_count,
@@ -54,12 +56,9 @@ ENTRY: Mapping[str, Callable[[Any], bool]] = {
     "faces": _are_counts,
     "quarantined": _are_lines,
     "hashes": _are_hashes,
-    "skeletons": lambda value: value is None or isinstance(value, dict),
-    "scene_model": lambda value: value is None or isinstance(value, dict),
 }
-LATER_ENTRY: Mapping[str, Callable[[Any], bool]] = {  # what entries of earlier versions do not hold
-    "expressions": lambda value: value is None or isinstance(value, dict),
-}
+# the settings of sources, of which entries of earlier versions lack some
+OPTIONS = tuple(source.option for source in SOURCES.values() if source.later)
 
 
 class Manifest:
@@ -101,7 +100,7 @@ class Manifest:
         ]
         if differences:
             raise UserError(
-                f"{output} was prepared otherwise: {'; '.join(differences)}. "
+                f"{output} was prepared with other settings: {'; '.join(differences)}. "
                 "Use the same settings, or choose another --output"
             )
 
@@ -115,8 +114,8 @@ class Manifest:
         if not path.exists():
             return None
         entry = _read(path, ENTRY)
-        kinds = {**ENTRY, **{name: kind for name, kind in LATER_ENTRY.items() if name in entry}}
-        wrong = [name for name, kind in kinds.items() if not kind(entry[name])]
+        wrong = [name for name, is_valid in ENTRY.items() if not is_valid(entry[name])]
+        wrong += [name for name in OPTIONS if not isinstance(entry.get(name), (dict, NoneType))]
         if not shard.startswith(f"{entry['split']}-"):
             wrong.append("split")
         if wrong:

@@ -33,7 +33,7 @@ LOCAL_PATH = re.compile(
 
 
 def push_dataset(folder: Path, repo: str, private: bool = True, revision: str | None = None) -> dict[str, Any]:
-    """Push the card and the shards of a prepared dataset; shards of an earlier push that are no longer part go.
+    """Push the card and the shards of a prepared dataset; other shards of earlier pushes are deleted.
 
     What has arrived is not uploaded again: after an interruption, the same call uploads what is missing.
 

@@ -1,9 +1,9 @@
 """Records -> columns -> Parquet shards and a card: a folder that `datasets.load_dataset` opens.
 
-Shards are the unit of work. Each is written under a temporary name, renamed when whole, and entered in the manifest;
-a run that was stopped is taken up by running it again. What is written depends on the photos and the settings alone,
-not on the number of processes or machines: each works with one thread, so that every sum is taken in the same order.
-Whoever finds all shards whole writes the card.
+Shards are the unit of work. Each is written under a temporary name, renamed when complete, and entered in the
+manifest; an interrupted run resumes when the same command is run again. The result depends on the photos and the
+settings only, not on the number of processes or machines: each works with one thread, so that sums are taken in the
+same order. The process that finds all shards complete writes the card.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import inspect
 import json
 import logging
 import multiprocessing
@@ -28,18 +27,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ..builders import Builder, builder_class
-from ..legacy.source import LegacySource
+from ..builders import Builder, make_builder
+from ..detectors import DEFAULT_DETECTOR, DETECTORS
 from ..photos.duplicates import duplicate_summary
 from ..support.atomic_files import write_text
 from ..support.cpu_cores import usable_cores
-from ..support.errors import UserError, listing
+from ..support.errors import UserError
 from ..support.locks import alone
 from . import shards as shards_module
 from .card import write_card
-from .column_sources import ColumnSource
+from .column_sources import ColumnSource, source_settings
 from .manifest import Manifest
-from .shards import ExpressionReader, SceneEncoder, Shard, ShardWriter, Work, plan_shards
+from .shards import Shard, ShardWriter, Work, plan_shards
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +53,8 @@ def prepare(
     num_proc: int | None = None,
     limit: int | None = None,
     options: Mapping[str, Any] | None = None,
-    legacy: LegacySource | None = None,
-    skeletons: ColumnSource | None = None,
-    scene: SceneEncoder | None = None,
-    expressions: ExpressionReader | None = None,
+    sources: Sequence[ColumnSource] = (),
+    detector: str = DEFAULT_DETECTOR,
     device: str = "cpu",
     part: tuple[int, int] = (0, 1),
     everyone: Any = None,
@@ -69,15 +66,13 @@ def prepare(
         source: the raw download.
         output: gets `data/SPLIT-*.parquet`, `README.md` (the card), `quarantine.jsonl` and the manifest.
         num_proc: processes, one thread each; None: as many as there are cores.
-        limit: at most so many photos per split.
+        limit: maximum number of photos per split.
         options: the dataset's own, by name; those that are None are left out.
-        legacy: older intermediates that take the place of computed columns.
-        skeletons: what fills the skeleton column; may be added to a dataset that has none.
-        scene: what fills the scene features; may be added to a dataset that has none.
-        expressions: what fills the faces' expressions; may be added to a dataset that has none.
-        device: where faces are looked for, such as `cpu` or `cuda:0`.
+        sources: what fills further columns, see `column_sources.SOURCES`; most can be added to a prepared dataset.
+        detector: a name in `detectors.DETECTORS`.
+        device: where the detector runs, such as `cpu` or `cuda:0`.
         part: (i, n): work on the i-th (from 0) of n equal parts of the shards.
-        everyone: called when this part is done; returns when all parts of this run are. None: nobody is waited for.
+        everyone: called when this part is done; returns when all parts of this run are. None: the run does not wait.
 
     Returns:
         the run's figures: whether the dataset is `complete`, photos, rows, faces, and how many photos were faceless,
@@ -91,8 +86,9 @@ def prepare(
         raise UserError(f"num_proc must be 1 or more, not {num_proc}")
     if limit is not None and limit < 1:
         raise UserError(f"limit must be 1 or more, not {limit}")
+    _ = DETECTORS[detector]  # before the records: an unknown name is refused at once
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    builder = _builder(dataset, source, output, given)
+    builder = make_builder(dataset, source, output / "frames", given)
     try:
         shards = plan_shards(builder.records(), limit)
     except OSError as error:
@@ -100,17 +96,8 @@ def prepare(
     lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
         with lock:
-            work = Work(
-                source,
-                output / "data",
-                builder.class_names,
-                builder.extra_features,
-                legacy,
-                skeletons,
-                scene,
-                expressions,
-                device,
-            )
+            columns = builder.class_names, builder.extra_features
+            work = Work(source, output / "data", *columns, sources, detector, device)
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
             manifest = Manifest(output, settings, addable=work.added)
@@ -118,22 +105,12 @@ def prepare(
             _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, num_proc)
             if everyone is not None:
                 everyone()
-            remarks = [*builder.remarks(), *(legacy.remarks() if legacy is not None else ())]
+            remarks = list(builder.remarks())
+            for column_source in sources:
+                remarks += getattr(column_source, "remarks", list)()
             return _finish(dataset, builder, shards, manifest, output, remarks)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
-
-
-def _builder(dataset: str, source: Path, output: Path, options: Mapping[str, Any]) -> Builder:
-    """The builder of `dataset`, with those options that it knows."""
-    chosen = builder_class(dataset)
-    known = inspect.signature(chosen).parameters
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        own = [name for name in known if name not in ("source", "work_folder")]
-        raise UserError(f"{dataset} has no option {listing(unknown)}: it has {listing(own)}")
-    place = {"work_folder": output / "frames"} if "work_folder" in known else {}
-    return chosen(source, **place, **options)
 
 
 def _settings(
@@ -141,7 +118,6 @@ def _settings(
 ) -> dict[str, Any]:
     """Everything that the rows depend on."""
     ids = sorted(record.image_id for shard in shards for record in shard.records)
-    legacy = writer.work.legacy
     return {
         "dataset": dataset,
         "options": dict(options),
@@ -149,8 +125,8 @@ def _settings(
         "photos": len(ids),
         "photos_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
         "shard_rows": shards_module.SHARD_ROWS,
-        "detector": writer.extractor.settings,
-        "legacy": legacy and dict(legacy.settings),
+        "detector": writer.detector.settings,
+        **source_settings(writer.work.sources, later=False),
         **writer.work.added,
     }
 
@@ -205,8 +181,8 @@ def _write_in(processes: int, work: Work, wanted: Sequence[tuple[Shard, Any]], b
             for worker in set(multiprocessing.active_children()) - others:
                 worker.kill()  # one that was being started at that moment is waited for, but not ended, by the pool
             raise UserError(
-                "a worker process was killed, perhaps for want of memory: run the same command again, with a smaller "
-                "--num_proc; the shards that are done are kept"
+                "a worker process was killed, perhaps because memory ran out: run the same command again with a "
+                "smaller --num_proc; the shards that are done are kept"
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -268,7 +244,7 @@ def _finish(
     write_text(output / "quarantine.jsonl", "".join(json.dumps(line) + "\n" for line in quarantined))
     if quarantined:
         logger.warning(
-            "%d photos cannot be used: %s says which and why", len(quarantined), output / "quarantine.jsonl"
+            "%d photos cannot be used: %s lists them with reasons", len(quarantined), output / "quarantine.jsonl"
         )
     for split in dict.fromkeys(shard.split for shard in shards):
         if not any(entry["rows"] for entry in entries if entry["split"] == split):

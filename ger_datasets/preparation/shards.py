@@ -1,4 +1,4 @@
-"""Shards: which photos go into which Parquet file, and how one is written, whole or not at all."""
+"""Shards: which photos go into which Parquet file, and how one is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,52 +7,30 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from .. import schema
-from ..faces import FaceExtractor, Faces
-from ..faces.columns import encoded, photo_columns
-from ..legacy.source import LegacySource
+from ..detectors import DEFAULT_DETECTOR, DETECTORS
+from ..faces import Faces
+from ..faces.columns import encoded, photo_columns, whole_pictures
 from ..photos.duplicates import perceptual_hash
 from ..photos.reading import Photo, decode_photo, in_groups
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, printable
-from .column_sources import ColumnSource
+from .column_sources import SOURCES, BatchSource, ColumnSource, PhotoSource, source_settings
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
-GROUP_PIXELS = 50_000_000  # and at most so many pixels of them, so that large photos do not fill the memory
-
-
-class SceneEncoder(Protocol):
-    """Photos -> global features; made in the parent process and pickled into each worker, so it loads on first use."""
-
-    settings: Mapping[str, Any]
-
-    def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """(photos, width) float32 of RGB photos of any sizes."""
-        ...
-
-
-class ExpressionReader(Protocol):
-    """Faces of photos -> their expressions; made in the parent process and pickled into each worker."""
-
-    settings: Mapping[str, Any]
-
-    def read(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[np.ndarray]:
-        """For each RGB photo, of any size, (faces, 7) float32: probabilities of `schema.EXPRESSIONS` for its boxes
-        (faces, 4), x1 y1 x2 y2 in pixels."""
-        ...
+GROUP_PIXELS = 50_000_000  # maximum number of their pixels, so that large photos do not fill the memory
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file to be: its name and the records that go into it, in order."""
+    """One Parquet file that is to be written: its name and the records that go into it, in order."""
 
     name: str
     split: str
@@ -68,28 +46,23 @@ class Work:
         data_folder: where the shards go.
         class_names: the names of the labels.
         extra_features: the columns that only this dataset has.
-        legacy: older intermediates that take the place of computed columns.
-        skeletons: what fills `skeleton`.
-        scene: what fills `scene_feature`.
-        expressions: what fills `face_expressions`.
-        device: where faces are looked for.
+        sources: what fills the columns that do not follow from the photo and its faces.
+        detector: a name in `DETECTORS`.
+        device: where the detector runs.
     """
 
     source: Path
     data_folder: Path
     class_names: Sequence[str]
     extra_features: Mapping[str, Any] = field(default_factory=dict)
-    legacy: LegacySource | None = None
-    skeletons: ColumnSource | None = None
-    scene: SceneEncoder | None = None
-    expressions: ExpressionReader | None = None
+    sources: Sequence[ColumnSource] = ()
+    detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
 
     @property
     def added(self) -> dict[str, Any]:
-        """The settings of what fills columns that can also be added later, by name; None where nothing does."""
-        sources = {"skeletons": self.skeletons, "scene_model": self.scene, "expressions": self.expressions}
-        return {name: source and dict(source.settings) for name, source in sources.items()}
+        """Option -> the settings of the source that fills columns which can be added later; None without one."""
+        return source_settings(self.sources, later=True)
 
 
 def plan_shards(records: Sequence[Record], limit: int | None = None) -> list[Shard]:
@@ -118,7 +91,7 @@ class ShardWriter:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.schema = schema.features(work.class_names, work.extra_features).arrow_schema
-        self.extractor = FaceExtractor(device=work.device)
+        self.detector = DETECTORS[work.detector](device=work.device)
 
     def write(self, shard: Shard, entry: Mapping[str, Any] | None, advance: Callable[[], object]) -> dict[str, Any]:
         """Write `shard` whole or not at all.
@@ -132,7 +105,7 @@ class ShardWriter:
             its new manifest entry.
 
         Raises:
-            UserError: the file to which columns are to be added is none that prepare wrote.
+            UserError: the file to which columns are added was not written by prepare.
         """
         path = self.work.data_folder / shard.name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -218,12 +191,11 @@ class ShardWriter:
                 columns = {**photo_columns(photo.image, next(found)), **columns}
                 if record.faces != "all" and columns["face_boxes"] == [[0, 0, *photo.image.size]]:
                     as_it_is["face_crops"] = [stored]
-            told = {"image_id": record.image_id, "label": record.label, "group": record.group}
+            of_record = {"image_id": record.image_id, "label": record.label, "group": record.group}
             empty = dict.fromkeys(self.schema.names)
-            rows.append({**empty, **encoded({**columns, **as_it_is}), **told, **record.extras})
+            rows.append({**empty, **encoded({**columns, **as_it_is}), **of_record, **record.extras})
         images = [photo.image for _, photo, _ in sourced]
-        boxes = [row["face_boxes"] for row in rows]
-        for name, values in _vectors(images, boxes, self.work.scene, self.work.expressions).items():
+        for name, values in _batch_columns(self.work.sources, images, [row["face_boxes"] for row in rows]).items():
             for row, value in zip(rows, values, strict=True):
                 row[name] = value
         return rows
@@ -232,17 +204,18 @@ class ShardWriter:
         """The faces of each photo, as its record says."""
         faces = [Faces.none()] * len(photos)
         searched = [i for i, (record, _) in enumerate(photos) if record.faces != "whole"]
-        for i, found in zip(searched, self.extractor.extract([photos[i][1] for i in searched]), strict=True):
+        for i, found in zip(searched, self.detector.extract([photos[i][1] for i in searched]), strict=True):
             faces[i] = found.largest() if photos[i][0].faces == "largest" else found
         whole = [i for i, (record, _) in enumerate(photos) if record.faces != "all" and not len(faces[i])]
-        for i, face in zip(whole, self.extractor.whole_pictures([photos[i][1] for i in whole]), strict=True):
+        pictures = [photos[i][1] for i in whole]
+        for i, face in zip(whole, whole_pictures(self.detector, pictures, self.work.device), strict=True):
             faces[i] = face
         return faces
 
     def _sourced(self, record: Record, image: Image.Image) -> dict[str, Any]:
         columns: dict[str, Any] = {}
-        for source in (self.work.legacy, self.work.skeletons):
-            if source is not None:
+        for source in self.work.sources:
+            if isinstance(source, PhotoSource):
                 columns |= source.columns(record, image)
         return columns
 
@@ -256,23 +229,17 @@ class ShardWriter:
     ) -> dict[str, Any]:
         """Copy the shard's file row group by row group with the columns that are new; the rest stays as it is."""
         records = {record.image_id: record for record in shard.records}
-        skeletons = self.work.skeletons if entry["skeletons"] is None else None
-        scene = self.work.scene if entry["scene_model"] is None else None
-        expressions = self.work.expressions if entry.get("expressions") is None else None
+        new = [source for source in self.work.sources if entry.get(SOURCES[source.name].option) is None]
+        new = [source for source in new if SOURCES[source.name].later]
         with pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
                 table = file.read_row_group(number)
                 ids = table["image_id"].to_pylist()
                 images = [decode_photo(image["bytes"]).image for image in table["image"].to_pylist()]
-                columns = _vectors(images, table["face_boxes"].to_pylist(), scene, expressions)
-                if skeletons is not None:
-                    try:
-                        made = [skeletons.columns(records[i], image) for i, image in zip(ids, images, strict=True)]
-                    except BadPhoto as error:
-                        raise UserError(
-                            f"a skeleton cannot be added to {shard.name}: {error}; mend it or prepare anew"
-                        ) from error
-                    columns["skeleton"] = [encoded(column)["skeleton"] for column in made]
+                columns = _batch_columns(new, images, table["face_boxes"].to_pylist())
+                for source in new:
+                    if isinstance(source, PhotoSource):
+                        columns |= _photo_columns(source, [records[i] for i in ids], images, shard.name)
                 for name in schema.LATER_COLUMNS:
                     if name not in table.column_names:
                         columns.setdefault(name, [None] * len(ids))
@@ -294,19 +261,28 @@ class ShardWriter:
         return printable(os.path.relpath(record.path, self.work.source))
 
 
-def _vectors(
-    images: Sequence[Image.Image],
-    face_boxes: Sequence[Sequence[Any]],
-    scene: SceneEncoder | None,
-    expressions: ExpressionReader | None,
-) -> dict[str, list[Any]]:
-    """The columns of those encoders that there are, for some photos together."""
-    columns = {}
-    if scene is not None and images:
-        columns["scene_feature"] = scene.encode(images).tolist()
-    if expressions is not None and images:
-        columns["face_expressions"] = [faces.tolist() for faces in expressions.read(images, face_boxes)]
+def _batch_columns(
+    sources: Sequence[ColumnSource], images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]
+) -> dict[str, Sequence[Any]]:
+    """The columns that the batch sources among `sources` fill, for some photos together."""
+    columns: dict[str, Sequence[Any]] = {}
+    for source in sources if images else ():
+        if isinstance(source, BatchSource):
+            columns |= source.batch_columns(images, face_boxes)
     return columns
+
+
+def _photo_columns(
+    source: PhotoSource, records: Sequence[Record], images: Sequence[Image.Image], shard: str
+) -> dict[str, Sequence[Any]]:
+    """The columns that `source` adds to the photos of a shard that is whole."""
+    try:
+        rows = [encoded(source.columns(record, image)) for record, image in zip(records, images, strict=True)]
+    except BadPhoto as error:
+        raise UserError(
+            f"{source.name} cannot be added to {shard}: {error}; correct the file or prepare into a new folder"
+        ) from error
+    return {name: [row.get(name) for row in rows] for name in SOURCES[source.name].columns}
 
 
 def _pixels(pair: tuple[Record, Photo]) -> int:

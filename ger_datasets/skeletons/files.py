@@ -41,6 +41,8 @@ class SkeletonFiles:
         source_root: the raw folder.
     """
 
+    name = "skeletons"
+
     def __init__(self, folder: Path, source_root: Path) -> None:
         self.folder, self.source_root = Path(folder), Path(source_root)
         self._warned = False

@@ -84,5 +84,5 @@ def _people(content: Any) -> list[Any]:
 
 def _numbers(row: Any) -> list[float]:
     if not isinstance(row, list) or not all(type(value) in (int, float) for value in row):  # True is an int, too
-        raise BadPhoto("skeleton: keypoints that are no list of numbers")
+        raise BadPhoto("skeleton: keypoints must be a list of numbers")
     return row

@@ -50,6 +50,8 @@ class SkeletonModel:
         device: where they run.
     """
 
+    name = "skeletons"
+
     def __init__(self, pose: str, detector: str = DETECTOR, device: str | torch.device = "cpu") -> None:
         self.pose, self.detector, self.device = pose, detector, device
         self._networks: Networks | None = None
@@ -173,10 +175,10 @@ def _person_labels(config: Any, name: str) -> tuple[int, ...]:
 def _cannot_load(name: str, kind: str, error: Exception) -> UserError:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return UserError(
-        f"skeletons: {name} is no folder of skeletons, and no {kind} can be loaded by that name: {reason}"
+        f"skeletons: {name} is not a folder of skeletons, and no {kind} can be loaded by that name: {reason}"
     )
 
 
 def _public(name: str) -> str:
-    """`name`, or of a checkpoint's folder its last part: where it lies is nobody's business."""
+    """`name`, or of a checkpoint's folder its last part: without its path on this machine."""
     return Path(name).resolve().name if Path(name).is_dir() else name

@@ -1,4 +1,4 @@
-"""A checkpoint whose outputs fill a column: opened at once, named in a manifest, pickled into worker processes."""
+"""A checkpoint whose outputs fill a column: a batch source of `ger_datasets.preparation.column_sources`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .revisions import weights_digest
 
 
 class CheckpointSource:
-    """A model and its processor, with the settings that say what its outputs depend on.
+    """A model and its processor, with the settings that its outputs depend on.
 
     The checkpoint is opened here, so that a wrong one is refused before any work, and again in each process that it
     is pickled into.
@@ -24,10 +24,11 @@ class CheckpointSource:
         checkpoint: the output folder of train.py, a Hub repository, or `starter`.
 
     Raises:
-        UserError: there is no checkpoint, or it is one of another kind.
+        UserError: there is no checkpoint, or it holds a model of another kind.
     """
 
     model_class: type[PreTrainedModel]
+    name: str  # in `column_sources.SOURCES`
     use = ""  # what the outputs are, and which models give them
 
     def __init__(self, checkpoint: str) -> None:
@@ -35,7 +36,7 @@ class CheckpointSource:
         self._load()
         self.settings: dict[str, Any] = {
             "name": public_name(self.checkpoint),
-            **self._told(),
+            **self._more_settings(),
             "weights_sha256": weights_digest(self.model),
         }
 
@@ -44,8 +45,8 @@ class CheckpointSource:
         if not isinstance(self.model, self.model_class):
             raise UserError(f"{self.checkpoint} holds a {type(self.model).__name__}; {self.use}")
 
-    def _told(self) -> dict[str, Any]:
-        """What else the settings say, as JSON values."""
+    def _more_settings(self) -> dict[str, Any]:
+        """Further settings, as JSON values."""
         return {}
 
     def __getstate__(self) -> dict[str, Any]:

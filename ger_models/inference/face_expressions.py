@@ -16,12 +16,13 @@ from ger_datasets.support.errors import UserError, listing
 from ..modeling_expression import GerExpressionForImageClassification
 from .checkpoint_source import CheckpointSource
 
-CHUNK = 64  # faces of a forward: what keeps its activations inside a CPU's cache
+CHUNK = 64  # faces per forward: their activations stay in a CPU's cache
 
 
 class CheckpointExpressions(CheckpointSource):
     """Faces through an expression model, such as the one that comes with the package. See `CheckpointSource`."""
 
+    name = "face_expressions"
     model_class = GerExpressionForImageClassification
     use = "expressions come from a model such as face_expressions, or from starter"
 
@@ -29,8 +30,14 @@ class CheckpointExpressions(CheckpointSource):
         super()._load()
         found = self.model.config.expressions
         if found != list(EXPRESSIONS):
-            raise UserError(f"{self.checkpoint} tells {listing(found)}; the column holds {listing(EXPRESSIONS)}")
+            raise UserError(f"{self.checkpoint} predicts {listing(found)}; the column holds {listing(EXPRESSIONS)}")
         self.processor.max_faces = sys.maxsize  # every face has a row in its columns
+
+    def batch_columns(
+        self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]
+    ) -> dict[str, list[list[list[float]]]]:
+        """{"face_expressions": the probabilities of each photo's faces}."""
+        return {"face_expressions": [faces.tolist() for faces in self.read(images, face_boxes)]}
 
     @torch.inference_mode()
     def read(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[np.ndarray]:
@@ -45,6 +52,8 @@ class CheckpointExpressions(CheckpointSource):
         """
         rows = [{"image": image, "face_boxes": boxes} for image, boxes in zip(images, face_boxes, strict=True)]
         faces = self.processor(rows)["expression_pixels"]  # (all faces, 1, side, side)
-        told = [self.model.expression_head(self.model.embed(chunk)).softmax(1) for chunk in faces.split(CHUNK)]
+        probabilities = [
+            self.model.expression_head(self.model.embed(chunk)).softmax(1) for chunk in faces.split(CHUNK)
+        ]
         counts = [len(boxes) for boxes in face_boxes]
-        return np.split(torch.cat(told).numpy(), np.cumsum(counts)[:-1])
+        return np.split(torch.cat(probabilities).numpy(), np.cumsum(counts)[:-1])

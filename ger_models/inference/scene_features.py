@@ -16,11 +16,18 @@ from .checkpoint_source import CheckpointSource
 class CheckpointSceneEncoder(CheckpointSource):
     """Photos through a scene model up to its head: 2208 numbers for DenseNet-161. See `CheckpointSource`."""
 
+    name = "scene_feature"
     model_class = GerSceneForImageClassification
     use = "scene features come from a scene model, such as densenet_emotic"
 
-    def _told(self) -> dict[str, Any]:
+    def _more_settings(self) -> dict[str, Any]:
         return {"width": self.model.backbone.head_hidden_size}
+
+    def batch_columns(
+        self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]
+    ) -> dict[str, list[list[float]]]:
+        """{"scene_feature": the features of each photo}."""
+        return {"scene_feature": self.encode(images).tolist()}
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:

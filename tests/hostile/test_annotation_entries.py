@@ -14,7 +14,7 @@ import pytest
 from checks import Meeting, reasons_in
 from parsers import PARSERS
 
-from ger_datasets.builders import builder_class
+from ger_datasets.builders import BUILDERS
 from ger_datasets.legacy.source import LegacySource
 from ger_datasets.preparation.column_sources import skeleton_source
 from ger_datasets.records import Record
@@ -42,7 +42,7 @@ def test_emotic(here: Path, ended: Callable) -> None:
     ):
         for case, content in seeds.items():
             (folder / file).write_bytes(content)
-            meeting.meet(f"{file} {case}", lambda: builder_class("emotic")(here / "raw").records(), file)
+            meeting.meet(f"{file} {case}", lambda: BUILDERS["emotic"](here / "raw").records(), file)
         (folder / file).unlink()
     ended(meeting)
 
@@ -73,7 +73,7 @@ def test_name_lists(raw_folder: Path, ended: Callable) -> None:
     for place in (raw_folder, raw_folder / "val"):
         for case, content in tables.lists().items():
             written(place / "val_list", content)
-            meeting.meet(case, lambda: builder_class("gaf3")(raw_folder).records(), "val_list")
+            meeting.meet(case, lambda: BUILDERS["gaf3"](raw_folder).records(), "val_list")
         (place / "val_list").unlink()
     ended(meeting)
 

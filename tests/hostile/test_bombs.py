@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from checks import MOST_BYTES, forget_peak, peak_bytes
 
-from ger_datasets.builders import builder_class
+from ger_datasets.builders import BUILDERS
 from ger_datasets.schema import features
 from ger_models.processing_pixels import pixels_of
 
@@ -134,7 +134,7 @@ def test_emotic(bombs: Path, tmp_path: Path) -> None:
     (tmp_path / "raw" / "train.csv").write_text(head + "".join(row.format(path.name) for path in bombs.iterdir()))
     forget_peak()
     before, start = peak_bytes(), time.process_time()
-    assert len(builder_class("emotic")(tmp_path / "raw").records()) == len(list(bombs.iterdir()))
+    assert len(BUILDERS["emotic"](tmp_path / "raw").records()) == len(list(bombs.iterdir()))
     assert peak_bytes() < before + 100_000_000
     assert time.process_time() - start < 3
 

@@ -17,7 +17,7 @@ from checks import Meeting, reasons_in
 from PIL import Image
 from transformers import pipeline
 
-from ger_datasets.builders import builder_class
+from ger_datasets.builders import BUILDERS
 from ger_datasets.photos.reading import decode_photo
 from ger_datasets.prepared import read_prepared
 from ger_datasets.records import Record
@@ -200,7 +200,7 @@ def test_ten_thousand_files_in_a_folder(raw_folder: Path, ended: Callable) -> No
         (folder / f"x{number}.jpg").touch()
     meeting = Meeting("gaf3, 10,000 files")
     records: list[Record] = []
-    meeting.meet("gaf3", lambda: records.extend(builder_class("gaf3")(raw_folder).records()))
+    meeting.meet("gaf3", lambda: records.extend(BUILDERS["gaf3"](raw_folder).records()))
     assert len(records) == 10_012
     ended(meeting)
 
@@ -234,7 +234,7 @@ def test_layouts_of_gaf3(raw_folder: Path, number: int, ended: Callable) -> None
     name, (change, named) = list(layouts(raw_folder).items())[number]
     change()
     meeting, records = Meeting("gaf3, layouts", UserError), []
-    meeting.meet(name, lambda: records.extend(builder_class("gaf3")(raw_folder).records()), named)
+    meeting.meet(name, lambda: records.extend(BUILDERS["gaf3"](raw_folder).records()), named)
     ended(meeting)
     assert not [record for record in records if os.path.realpath(record.path).endswith("secret.jpg")]
 

@@ -146,7 +146,7 @@ def test_layouts_of_videos(here: Path, number: int, ended: Callable, caplog: pyt
     name, (change, named) = list(layouts(raw).items())[number]
     change()
     meeting, records = Meeting("group_scene, layouts", UserError), []
-    meeting.meet(name, lambda: records.extend(GroupSceneBuilder(raw, here / "work").records()), named)
+    meeting.meet(name, lambda: records.extend(GroupSceneBuilder(raw, work_folder=here / "work").records()), named)
     ended(meeting)
     assert not [record for record in records if "secret" in record.image_id or "/l/" in record.image_id]
     assert "\x1b" not in caplog.text

@@ -20,7 +20,7 @@ from PIL import Image
 from refusals import refused
 from scipy.io import loadmat, savemat
 
-from ger_datasets.builders import builder_class
+from ger_datasets.builders import BUILDERS
 from ger_datasets.emotic.annotations import CATEGORIES
 from ger_datasets.emotic.builder import EmoticBuilder, valence_label
 from ger_datasets.preparation.run import prepare
@@ -283,7 +283,7 @@ def test_a_photo_listed_twice_is_one_with_all_its_people(photos: Path) -> None:
     one, two = builder.records()
     assert (one.split, one.label, [who["valence"] for who in one.extras["people"]]) == ("train", 1, [1, 9])
     assert two.split == "validation"
-    assert any("1 photos stand in more than one split" in remark for remark in builder.remarks())
+    assert any("1 photos are in more than one split" in remark for remark in builder.remarks())
 
 
 def test_two_files_of_one_stem_keep_apart(photos: Path) -> None:
@@ -391,7 +391,7 @@ BOMB = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15
         (mat_bytes(b""), ["Annotations.mat has 0 bytes"]),
         (mat_bytes(b"x" * 500), ["Annotations.mat cannot be read as a MATLAB file"]),
         (mat_bytes(MAT_73), ["MATLAB 7.3", "-v7"]),
-        (mat_bytes(BOMB), ["unpacks to more than", "download it anew"]),
+        (mat_bytes(BOMB), ["unpacks to more than", "download it again"]),
         (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"a": 1}), ["holds a", "train, val, test"]),
         (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"train": "b"}), ["train holds text"]),
         (lambda raw: savemat(raw / "Annotations" / "Annotations.mat", {"train": np.zeros((0, 0))}), ["no photos"]),
@@ -486,11 +486,11 @@ def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:
     output = tmp_path / "emotic"
     report = prepare("emotic", raw, output, num_proc=1)
     assert (report["rows"], report["quarantined"]) == (4, 1)
-    assert builder_class("emotic") is EmoticBuilder
+    assert BUILDERS["emotic"] is EmoticBuilder
 
     loaded = load_dataset(str(output))
     assert set(loaded) == {"train", "validation", "test"}
-    assert loaded["train"].features["people"] == EmoticBuilder.extra_features["people"]
+    assert loaded["train"].features["people"] == EmoticBuilder(raw).extra_features["people"]
     assert loaded["train"].features["people"].feature["categories"].feature.names == list(CATEGORIES)
     expected = {record.image_id: record for record in EmoticBuilder(raw).records()}
     for split in loaded:

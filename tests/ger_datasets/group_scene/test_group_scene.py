@@ -63,7 +63,7 @@ def splits_by_group(records: list) -> dict[str, set[str]]:
 
 
 def test_videos_become_key_frames(raw: Path, tmp_path: Path) -> None:
-    builder = GroupSceneBuilder(raw, tmp_path / "work")
+    builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
     records = builder.records()
     groups = {record.group for record in records}
     assert groups == {f"Negative/party_{i}" for i in range(10)} | {f"Positive/party_{i}" for i in range(4)}
@@ -83,7 +83,7 @@ def test_videos_become_key_frames(raw: Path, tmp_path: Path) -> None:
 
 
 def test_a_video_is_in_one_split_and_each_class_in_all(raw: Path, tmp_path: Path, fast: list[str]) -> None:
-    records = GroupSceneBuilder(raw, tmp_path / "work").records()
+    records = GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     splits = splits_by_group(records)
     assert all(len(members) == 1 for members in splits.values())
     counts = Counter((group.split("/")[0], *members) for group, members in splits.items())
@@ -125,31 +125,41 @@ def test_few_names(count: int, expected: tuple[int, int, int]) -> None:
 def test_too_few_videos_are_remarked_on(raw: Path, tmp_path: Path, fast: list[str]) -> None:
     for path in list((raw / "Positive").iterdir())[1:]:
         path.unlink()
-    builder = GroupSceneBuilder(raw, tmp_path / "work")
+    builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
     assert {r.split for r in builder.records() if r.label == 1} == {"train"}
-    assert builder.remarks()[-1] == "Positive has 1 videos: too few for all of train, validation and test."
+    assert builder.remarks()[-1] == "Positive has 1 videos: too few for train, validation and test."
 
 
 def test_frames_drawn_at_random_are_warned_of(
     raw: Path, tmp_path: Path, fast: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    builder = GroupSceneBuilder(raw, tmp_path / "work", split_by="frame", split_seed=4)
+    builder = GroupSceneBuilder(raw, GroupSceneBuilder.Options(split_by="frame", split_seed=4), tmp_path / "work")
     records = builder.records()
     assert any(len(splits) > 1 for splits in splits_by_group(records).values())
     assert Counter(r.split for r in records if r.label == 0) == {"train": 21, "validation": 6, "test": 3}
     assert len({record.image_id for record in records}) == 42
-    assert "frames of one video stand in several splits" in caplog.text
-    assert any("frames of one video stand in several splits" in remark for remark in builder.remarks())
-    assert records == GroupSceneBuilder(raw, tmp_path / "work", split_by="frame", split_seed=4).records()
-    assert records != GroupSceneBuilder(raw, tmp_path / "work", split_by="frame", split_seed=5).records()
+    assert "frames of one video are in several splits" in caplog.text
+    assert any("frames of one video are in several splits" in remark for remark in builder.remarks())
+    assert (
+        records
+        == GroupSceneBuilder(
+            raw, GroupSceneBuilder.Options(split_by="frame", split_seed=4), tmp_path / "work"
+        ).records()
+    )
+    assert (
+        records
+        != GroupSceneBuilder(
+            raw, GroupSceneBuilder.Options(split_by="frame", split_seed=5), tmp_path / "work"
+        ).records()
+    )
 
 
 def test_a_second_run_reads_no_video(raw: Path, tmp_path: Path, fast: list[str]) -> None:
-    first = GroupSceneBuilder(raw, tmp_path / "work").records()
+    first = GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     assert len(fast) == 14
-    assert GroupSceneBuilder(raw, tmp_path / "work").records() == first
+    assert GroupSceneBuilder(raw, work_folder=tmp_path / "work").records() == first
     assert len(fast) == 14
-    GroupSceneBuilder(raw, tmp_path / "work", key_frames="top").records()
+    GroupSceneBuilder(raw, GroupSceneBuilder.Options(key_frames="top"), tmp_path / "work").records()
     assert len(fast) == 28
 
 
@@ -163,10 +173,10 @@ def test_a_stopped_run_goes_on(raw: Path, tmp_path: Path, fast: list[str], monke
 
     monkeypatch.setattr(builder_module, "write_key_frames", stop_in_the_fifth)
     with pytest.raises(KeyboardInterrupt):
-        GroupSceneBuilder(raw, tmp_path / "work").records()
+        GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     done = sorted(path.name for path in (tmp_path / "work" / "local_maxima" / "Negative").iterdir())
     assert done == [f"party_{i}" for i in range(4)]  # nothing half written beside them
-    records = GroupSceneBuilder(raw, tmp_path / "work").records()
+    records = GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     assert len(records) == 42
     assert len(fast) == 5 + 10
 
@@ -176,15 +186,15 @@ def test_what_a_killed_run_left_is_no_video(raw: Path, tmp_path: Path, fast: lis
     for folder in (half / ".0123.tmp", half / "party_0"):  # the second without video.json: not written by us, or old
         folder.mkdir(parents=True)
         Image.new("RGB", (64, 48)).save(folder / "frame_000999.jpg")
-    records = GroupSceneBuilder(raw, tmp_path / "work").records()
+    records = GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     assert len(records) == 42
     assert not any("999" in record.image_id for record in records)
 
 
 def test_another_video_of_the_same_name_is_read(raw: Path, tmp_path: Path, fast: list[str]) -> None:
-    GroupSceneBuilder(raw, tmp_path / "work").records()
+    GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     (raw / "Negative" / "party_3.mp4").write_bytes(b"another")
-    GroupSceneBuilder(raw, tmp_path / "work").records()
+    GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     assert fast[14:] == ["Negative/party_3.mp4"]
 
 
@@ -193,11 +203,11 @@ def test_two_processes_at_once(raw: Path, tmp_path: Path, fast: list[str], monke
 
     def overtaken(path: Path, folder: Path, rule: str) -> None:
         monkeypatch.setattr(builder_module, "write_key_frames", write)
-        GroupSceneBuilder(raw, tmp_path / "work").records()  # the other process, which does them all
+        GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()  # the other process, which does them all
         write(path, folder, rule)
 
     monkeypatch.setattr(builder_module, "write_key_frames", overtaken)
-    assert len(GroupSceneBuilder(raw, tmp_path / "work").records()) == 42
+    assert len(GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()) == 42
     assert not list((tmp_path / "work").rglob("*.tmp"))
 
 
@@ -205,7 +215,7 @@ def test_a_broken_video_is_left_out_and_named(raw: Path, tmp_path: Path, caplog:
     (raw / "Negative" / "party_0.mp4").write_bytes(b"x" * 100)
     (raw / "Positive" / "quiet.mp4").write_bytes(b"")
     write_sound(raw / "Positive" / "song.m4v")
-    builder = GroupSceneBuilder(raw, tmp_path / "work")
+    builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
     assert len({record.group for record in builder.records()}) == 13
     remark = next(remark for remark in builder.remarks() if "left out" in remark)
     assert remark.startswith("3 of 16 videos cannot be used and were left out: party_0.mp4 (no video, or damaged")
@@ -224,7 +234,7 @@ def test_names(raw: Path, tmp_path: Path, fast: list[str], caplog: pytest.LogCap
     (raw / "POSITIVE" / "._party_1.mp4").write_bytes(b"x")
     (raw / "POSITIVE" / "notes.txt").write_bytes(b"x")
     (raw / "prepared").mkdir()
-    groups = {r.group for r in GroupSceneBuilder(raw, tmp_path / "work").records() if r.label == 1}
+    groups = {r.group for r in GroupSceneBuilder(raw, work_folder=tmp_path / "work").records() if r.label == 1}
     assert groups == {f"Positive/{name}" for name in ("f\\xeate", "party_1.mp4", "party_1.avi", "party_2", "party_3")}
     assert "2 files of other kinds, or links out of the folder, left out: ._party_1.mp4, notes.txt" in caplog.text
 
@@ -259,7 +269,7 @@ def test_ready_frames_of_one_video_in_two_splits_are_remarked_on(
     shutil.move(frames / "train" / "Negative" / "trainA_frame_20.jpg", frames / "val" / "Negative")
     builder = GroupSceneBuilder(frames)
     builder.records()
-    assert "frames of 1 videos stand in more than one split" in builder.remarks()[-1]
+    assert "frames of 1 videos are in more than one split" in builder.remarks()[-1]
     assert "Negative/trainA" in caplog.text
 
 
@@ -313,7 +323,7 @@ def test_what_a_file_name_tells_of_its_video(stem: str, name: str) -> None:
 def test_refusals_of_videos(raw: Path, tmp_path: Path, change: object, words: list[str]) -> None:
     change(raw)
     with refused(words):
-        GroupSceneBuilder(raw, tmp_path / "work").records()
+        GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
 
 
 @pytest.mark.parametrize(
@@ -332,20 +342,20 @@ def test_refusals_of_frames(frames: Path, change: object, words: list[str]) -> N
 
 
 def test_options_are_checked(raw: Path, frames: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown key_frames 'best': there are local_maxima, threshold, top"):
-        GroupSceneBuilder(raw, tmp_path, key_frames="best")
-    with pytest.raises(UserError, match="unknown split_by 'class': there are video, frame"):
-        GroupSceneBuilder(raw, tmp_path, split_by="class")
+    with pytest.raises(UserError, match=r"unknown key_frames 'best'.*local_maxima, threshold, top"):
+        GroupSceneBuilder.Options(key_frames="best")
+    with pytest.raises(UserError, match=r"unknown split_by 'class'.*video, frame"):
+        GroupSceneBuilder.Options(split_by="class")
     with pytest.raises(UserError, match="give a work_folder"):
         GroupSceneBuilder(raw).records()
     with pytest.raises(UserError, match="split already: leave out key_frames, split_by and split_seed"):
-        GroupSceneBuilder(frames, split_by="frame").records()
+        GroupSceneBuilder(frames, GroupSceneBuilder.Options(split_by="frame")).records()
 
 
 def test_a_work_folder_that_cannot_be_written(raw: Path, tmp_path: Path) -> None:
     (tmp_path / "work").write_bytes(b"x")
     with pytest.raises(UserError, match="cannot write"):
-        GroupSceneBuilder(raw, tmp_path / "work").records()
+        GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
 
 
 def test_prepared_videos_are_a_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

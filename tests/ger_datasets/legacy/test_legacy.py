@@ -265,10 +265,10 @@ def test_a_crop_without_pixels_is_cut_from_the_photo(world: World) -> None:
     [
         (np.zeros((4, 4), np.uint8), r"a face of shape \(4, 4\)"),
         (np.zeros((4, 4, 4), np.uint8), r"a face of shape \(4, 4, 4\)"),
-        (np.full((4, 4, 3), 0.5), "no whole numbers"),
-        (np.full((4, 4, 3), np.nan), "no whole numbers"),
-        (np.full((4, 4, 3), 256), "no whole numbers"),
-        (np.full((4, 4, 3), -1), "no whole numbers"),
+        (np.full((4, 4, 3), 0.5), "whole numbers"),
+        (np.full((4, 4, 3), np.nan), "whole numbers"),
+        (np.full((4, 4, 3), 256), "whole numbers"),
+        (np.full((4, 4, 3), -1), "whole numbers"),
         (np.zeros((4, 4, 3), bool), "a face of shape"),
         (np.zeros((4, 4, 3), np.complex64), "not|executed"),
         (np.zeros((6000, 6000, 3), np.uint8), "larger than a photo"),
@@ -314,13 +314,13 @@ def test_files_that_would_run_code_are_refused_and_run_nothing(world: World, tmp
         ("FaceFeatures", {"a": np.zeros((4, 256))}, "3 face coordinates but 4 features in FaceFeatures"),
         ("FaceFeatures", {"a": np.zeros(0)}, "3 face coordinates but 0 features in FaceFeatures"),
         ("FaceFeatures", {"a": np.zeros((3, 128))}, r": an array of shape \(3, 128\) where \(faces, 256"),
-        ("FaceFeatures", {"a": np.full((3, 256), np.nan)}, ": numbers that are infinite"),
-        ("FaceFeatures", {"a": np.full((3, 256), 1e300)}, ": numbers that are infinite"),
+        ("FaceFeatures", {"a": np.full((3, 256), np.nan)}, ": numbers must be finite"),
+        ("FaceFeatures", {"a": np.full((3, 256), 1e300)}, ": numbers must be finite"),
         ("FaceFeatures", {"a": np.zeros((1001, 256))}, ": 1001 faces; at most 1000"),
         ("FaceFeatures", {"x": np.zeros((3, 256))}, r": no array a or arr_0 in it, but 'x\.npy'"),
         ("CroppedFaces", {"a": np.zeros((2, 9, 9, 3), np.uint8)}, "3 face coordinates but 2 cropped faces in Cropped"),
         ("GlobalFeatures", {"a": np.zeros(1024)}, r": an array of shape \(1024,\)"),
-        ("GlobalFeatures", {"a": np.full(2208, np.inf)}, ": numbers that are infinite"),
+        ("GlobalFeatures", {"a": np.full(2208, np.inf)}, ": numbers must be finite"),
     ],
 )
 def test_files_that_disagree(world: World, folder: str, arrays: dict[str, np.ndarray], reason: str) -> None:
@@ -332,11 +332,11 @@ def test_files_that_disagree(world: World, folder: str, arrays: dict[str, np.nda
 @pytest.mark.parametrize(
     ("rows", "columns", "value", "reason"),
     [
-        (slice(0, 1), slice(0, 1), 1e6, "of another photo than this of 120 x 90"),
-        (slice(0, 1), slice(0, 1), -300, "of another photo"),
-        (slice(0, 1), slice(4, 5), 1.5, "scores that are no probabilities"),
-        (slice(0, 1), slice(4, 5), -0.1, "scores that are no probabilities"),
-        (slice(0, 1), slice(1, 2), np.nan, "FaceCoordinates.*: numbers that are infinite, or none"),
+        (slice(0, 1), slice(0, 1), 1e6, "this photo of 120 x 90"),
+        (slice(0, 1), slice(0, 1), -300, "do not fit this photo"),
+        (slice(0, 1), slice(4, 5), 1.5, "scores must be probabilities"),
+        (slice(0, 1), slice(4, 5), -0.1, "scores must be probabilities"),
+        (slice(0, 1), slice(1, 2), np.nan, "FaceCoordinates.*: numbers must be finite"),
     ],
 )
 def test_coordinates_of_another_photo(world: World, rows: slice, columns: slice, value: float, reason: str) -> None:

@@ -169,12 +169,12 @@ def test_scene_features_at_once_or_later(
     drawn_raw: Path, drawn_dataset: Path, scene_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = CheckpointSceneEncoder(str(scene_checkpoint))
-    prepare("sample", drawn_raw, tmp_path / "at_once", num_proc=2, scene=encoder)
+    prepare("sample", drawn_raw, tmp_path / "at_once", num_proc=2, sources=[encoder])
 
     shutil.copytree(drawn_dataset, tmp_path / "later")
     with monkeypatch.context() as patch:
         patch.setattr(records, "read_photo", None)  # nothing is read or looked for again
-        prepare("sample", drawn_raw, tmp_path / "later", num_proc=1, scene=encoder)
+        prepare("sample", drawn_raw, tmp_path / "later", num_proc=1, sources=[encoder])
 
     before, at_once, later = (load_dataset(str(p)) for p in (drawn_dataset, tmp_path / "at_once", tmp_path / "later"))
     for split in before:
@@ -190,7 +190,7 @@ def test_scene_features_at_once_or_later(
     model.save_pretrained(tmp_path / "other")
     processor.save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match="scene_model was"):
-        prepare("sample", drawn_raw, tmp_path / "later", scene=CheckpointSceneEncoder(str(tmp_path / "other")))
+        prepare("sample", drawn_raw, tmp_path / "later", sources=[CheckpointSceneEncoder(str(tmp_path / "other"))])
     with pytest.raises(UserError, match="scene_model was"):
         prepare("sample", drawn_raw, tmp_path / "later")
 
@@ -206,6 +206,8 @@ def test_a_checkpoint_that_is_no_scene_model(tmp_path: Path) -> None:
 class Painted:
     """A source that paints a skeleton, and refuses some photos."""
 
+    name = "skeletons"
+
     def __init__(self, colour: str = "red", refuses: Sequence[str] = ()) -> None:
         self.settings = {"colour": colour}
         self.refuses = refuses
@@ -217,9 +219,9 @@ class Painted:
 
 
 def test_skeletons_at_once_or_later(raw_folder: Path, tmp_path: Path) -> None:
-    prepare("gaf3", raw_folder, tmp_path / "at_once", num_proc=1, skeletons=Painted())
+    prepare("gaf3", raw_folder, tmp_path / "at_once", num_proc=1, sources=[Painted()])
     prepare("gaf3", raw_folder, tmp_path / "later", num_proc=1)
-    prepare("gaf3", raw_folder, tmp_path / "later", num_proc=1, skeletons=Painted())
+    prepare("gaf3", raw_folder, tmp_path / "later", num_proc=1, sources=[Painted()])
     for name in ("at_once", "later"):
         rows = load_dataset(str(tmp_path / name), split="train")
         assert all(row["skeleton"].getpixel((5, 5))[0] > 250 for row in rows)
@@ -230,7 +232,7 @@ def test_skeletons_at_once_or_later(raw_folder: Path, tmp_path: Path) -> None:
 
 def test_photos_that_a_source_refuses_go_to_quarantine(raw_folder: Path, tmp_path: Path) -> None:
     torn = Painted(refuses=["train/Neutral/neu_2"])
-    figures = prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1, skeletons=torn)
+    figures = prepare("gaf3", raw_folder, tmp_path / "out", num_proc=1, sources=[torn])
     assert (figures["rows"], figures["quarantined"]) == (11, 1)
     assert "skeleton: torn" in (tmp_path / "out" / "quarantine.jsonl").read_text()
 

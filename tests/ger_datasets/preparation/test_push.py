@@ -261,7 +261,7 @@ for token, repo in json.loads(cases):
         (lambda folder: (folder / "data" / "train-00000-of-00001.parquet").touch(), "1 and 2 shards at once"),
         (
             lambda folder: (folder / "data" / "test-00000-of-00001.parquet").unlink(),
-            "tells train 18, validation 6, test 6",
+            "train 18, validation 6, test 6",
         ),
         (lambda folder: cut_off(folder / "data" / "test-00000-of-00001.parquet"), "cannot be read"),
         (lambda folder: rewrite(folder, lambda table: table.append_column("x", table["group"])), "other columns or"),

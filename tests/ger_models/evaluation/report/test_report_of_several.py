@@ -304,7 +304,7 @@ def test_expressions_stand_at_the_faces() -> None:
 
 def test_the_expressions_of_a_dataset_are_read(drawn_raw: Path, expression_checkpoint: Path, tmp_path: Path) -> None:
     reader = CheckpointExpressions(str(expression_checkpoint))
-    prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, expressions=reader)
+    prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, sources=[reader])
     data = datasets.load_dataset(str(tmp_path / "data"), split="test")
     pictures = read_pictures(str(tmp_path / "data"), ["test"], data["image_id"][:])
     told = 0
