@@ -17,7 +17,7 @@ from ger_models.evaluation.predictions import Predictions, write_predictions
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 SLOW_PACKAGES = {"torch", "torchvision", "timm", "accelerate", "datasets", "evaluate", "matplotlib", "sklearn"}
-SHARE = 0.6  # of the time of `import torch, transformers`; measured 0.27 to 0.30, see docs/results.md
+SHARE = 0.6  # of the time of `import torch, transformers`; measured 0.31 to 0.38, see docs/results.md
 
 
 def imported_packages(command: Sequence[object]) -> set[str]:
