@@ -14,6 +14,7 @@ from pathlib import Path
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models import presets
+from ger_models.evaluation.metrics import METRICS
 from ger_models.training import recipe as recipes
 
 
@@ -59,8 +60,8 @@ class Arguments(recipes.RecipeOptions, recipes.RunOptions):
         for name in ("drop_unlabelled", "limit_train", "find_batch_size"):
             if self.streaming and getattr(self, name):
                 raise UserError(f"--{name} needs random access to photos, unlike --streaming: leave one of them out")
-        if self.best_by not in recipes.SCORES:
-            raise UserError(f"--best_by must be one of {listing(recipes.SCORES)}, not {self.best_by!r}")
+        if self.best_by not in METRICS:
+            raise UserError(f"--best_by must be one of {listing(METRICS)}, not {self.best_by!r}")
 
 
 def main(arguments: Arguments) -> dict | None:

@@ -29,7 +29,7 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
-from ..evaluation.metrics import compute_metrics
+from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint
 from ..presets import build as build_preset
 from ..presets import preset
@@ -38,7 +38,7 @@ from .data_loading import Collator
 from .dataset_checks import check_trainable, scene_dim
 from .initial_weights import GRAFTS, continue_from, graft
 from .optimization import make_optimizer
-from .recipe import SCORES, Recipe, RunOptions
+from .recipe import Recipe, RunOptions
 from .run_folder import RUN, Position, RunFolder
 from .weight_averaging import MovingAverage
 
@@ -320,12 +320,11 @@ def finish_epoch(
             "batches": position.batch,
             "loss": position.loss_sum / max(position.batches, 1),
             "accuracy": position.right / max(position.rows, 1),
-            **{f"validation_{name}": figures[name] for name in SCORES},
+            **{f"validation_{name}": figures[name] for name in METRICS if figures[name] is not None},
         }
     )
-    sign, by = (1 if SCORES[options.best_by] else -1), options.best_by
     best = position.best
-    better = best is None or sign * figures[by] > sign * best["validation"][by]
+    better = best is None or _goodness(figures, options.best_by) > _goodness(best["validation"], options.best_by)
     if best is None or better:
         # intervals can take as long as a small model's epoch: computed for the best epoch only
         best = {"epoch": position.epoch, "validation": compute_metrics(labels, logits, names)}
@@ -339,6 +338,12 @@ def finish_epoch(
     else:
         position.next_epoch()
     return better
+
+
+def _goodness(figures: Mapping[str, Any], by: str) -> float:
+    """A metric's value, its sign changed where lower is better; lowest of all where it is not defined."""
+    value = figures[by]
+    return -math.inf if value is None else METRICS[by].direction * value
 
 
 def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from ger_datasets.support.errors import UserError, listing
 
+from ..evaluation.metrics import METRICS
 from .losses import LOSSES
 from .optimization import OPTIMIZERS, SCHEDULES
 from .sampling_orders import ORDERS
@@ -25,8 +26,6 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "loss": LOSSES,
     "sampling": ORDERS,
 }
-# what the best epoch may be chosen by: whether more is better
-SCORES = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "log_loss": False}
 MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
 # field: least value, most value, whether the least is allowed itself
 _LIMITS = {
@@ -134,7 +133,7 @@ class RunOptions:
         "Finished run with the same classes that the loss distillation learns from.", default=None
     )
     seed: int = _about("Random seed for weights, order, augmentation and dropout.", default=0)
-    best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(SCORES)}.", default="accuracy")
+    best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(METRICS)}.", default="accuracy")
     patience: int | None = _about("Stop after this many epochs without improvement. Default: never.", default=None)
     max_steps: int | None = _about("Stop after this many optimizer steps, for a quick look.", default=None)
 

@@ -21,12 +21,13 @@ from ger_datasets.preparation.card import read_card
 from ger_datasets.support.atomic_files import replacing, write_text
 from ger_datasets.support.repository_names import public_name
 
+from ..evaluation import metrics
 from ..evaluation.report.training_curves import plot_curves
 from ..presets import preset
 from ..sharing.model_card import model_card
 from ..sharing.uploads import Uploads
 from .initial_weights import STAGES
-from .recipe import SCORES, Recipe, RunOptions
+from .recipe import Recipe, RunOptions
 from .run_folder import METRICS, RECIPE, Position, RunFolder
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class Report:
         )  # fmt: skip
         pushed = {} if self.uploads is None else {"pushed": self.uploads.finish(self.folder.path)}
         figures = {name: value for name, value in content.items() if name not in ("history", "validation", "versions")}
-        scores = {name: content["validation"][name] for name in SCORES}
+        scores = {name: content["validation"][name] for name in metrics.METRICS}
         return {**figures, "validation": scores, **pushed, "output_dir": str(self.folder.path)}
 
     def _write(self, position: Position) -> dict[str, Any]:
