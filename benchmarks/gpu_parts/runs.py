@@ -72,8 +72,10 @@ def end_to_end(part: Part, precision: str) -> dict[str, Any]:
         if position.epoch == 2 and position.batch == part.size.group + STEADY:
             raise Enough
 
+    own_rest_of = data_loading.rest_of
+
     def rest_of(loader: Any, batch: int) -> Iterator[Any]:
-        waiting = iter(data_loading.rest_of(loader, batch))
+        waiting = iter(own_rest_of(loader, batch))
         while True:
             begin = time.perf_counter()
             found = next(waiting, None)

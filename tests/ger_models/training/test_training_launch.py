@@ -71,7 +71,7 @@ def test_a_run_of_one_process_goes_on_with_two(run_script: Callable, drawn_datas
         if (position["epoch"], position["batch"]) > (2, 4):
             shutil.rmtree(checkpoint)
     done = launch(2, train, *run, "--resume")
-    assert "the run went on 1 processes and goes on with 2: it continues, but not bit for bit" in done.stderr
+    assert "the run was started with 1 processes and resumes with 2: not bit-exact" in done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(lines) == 1, "only the first process reports"
     figures = json.loads(lines[0])

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ger_datasets.support.errors import UserError
+from ger_models.evaluation.metrics import METRICS
 from ger_models.presets import build
 from ger_models.training import loop, run_report
 from ger_models.training.meter import Stop, Watch
@@ -82,7 +83,7 @@ def test_patience_and_the_best(train: Callable, tmp_path: Path, monkeypatch: pyt
     """The best epoch by log-loss stays, and so many epochs without a better one end the run."""
     losses = iter([0.9, 0.5, 0.7, 0.6, 0.1])
 
-    scores = {"accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 0.5}
+    scores = dict.fromkeys(METRICS, 0.5)
 
     def figures(labels: np.ndarray, logits: np.ndarray, names: list[str], bootstrap_samples: int = 2000) -> dict:
         if not bootstrap_samples:  # asked for in every epoch; with intervals again in the best
@@ -96,7 +97,7 @@ def test_patience_and_the_best(train: Callable, tmp_path: Path, monkeypatch: pyt
     assert "stopping early" in log
     code, _, log = train("--best_by", "luck", name="other")
     assert code == 2
-    assert "--best_by must be one of accuracy, balanced_accuracy, macro_f1, log_loss, not 'luck'" in log
+    assert "--best_by must be one of accuracy, balanced_accuracy, macro_f1, log_loss, ece, auc, not 'luck'" in log
 
 
 def test_a_loss_that_is_no_number(train: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
