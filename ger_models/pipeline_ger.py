@@ -134,7 +134,7 @@ class GroupEmotionPipeline(Pipeline):
         self.model.eval()
         self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
         self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
-        self._starter: tuple[Any, Any] | None = None  # tells expressions where the model does not
+        self._starter: tuple[Any, Any] | None = None  # predicts expressions where the model does not
 
     def _sanitize_parameters(
         self,
@@ -254,7 +254,7 @@ class GroupEmotionPipeline(Pipeline):
         ]
 
     def _starter_expressions(self, rows: Sequence[dict[str, Any]]) -> tuple[torch.Tensor, list[str]]:
-        """What the model that comes with the package tells: (photos, faces, expressions), and the expressions."""
+        """The shipped model's probabilities (photos, faces, expressions), and the names of the expressions."""
         if self._starter is None:
             model = AutoModelForImageClassification.from_pretrained(STARTER, dtype=torch.float32)
             self._starter = model.eval().to(self.device), AutoImageProcessor.from_pretrained(STARTER)

@@ -13,7 +13,7 @@ UNLABELLED = "unlabelled"
 
 @dataclass
 class Inspection:
-    """What the page tells.
+    """The content of the page.
 
     Attributes:
         dataset: the dataset.

@@ -36,7 +36,7 @@ class OneLine(Exception):
 
 
 class UserError(OneLine):
-    """Something the user can mend. The message says what was wrong, what was found and what to do, in one line.
+    """An error that the user can correct. The message says what was wrong, what was found and what to do, in one line.
 
     Scripts print it without a traceback and exit with 2.
     """

@@ -44,8 +44,8 @@ def bar(share: float, interval: Sequence[float] | None = None) -> str:
 
 def share_cell(share: float, interval: Sequence[float] | None = None) -> str:
     """The same with the number and the range above it."""
-    told = f"<small>{percent_range(interval)}</small>" if interval is not None else ""
-    return f"{percent(share)}{told}{bar(share, interval)}"
+    shown_range = f"<small>{percent_range(interval)}</small>" if interval is not None else ""
+    return f"{percent(share)}{shown_range}{bar(share, interval)}"
 
 
 def confusion_table(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> str:
