@@ -156,6 +156,11 @@ class GroupEmotionPipeline(Pipeline):
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping)):
             return super().__call__(inputs, **kwargs)
+        if isinstance(inputs, (bytes, bytearray)) or hasattr(inputs, "ndim"):
+            raise UserError(
+                f"a photo must be a path, an address, a PIL image or a row, not a {type(inputs).__name__}: "
+                "PIL.Image.fromarray(array) and PIL.Image.open(io.BytesIO(data)) make images"
+            )
         if isinstance(inputs, (list, tuple)):
             return super().__call__(list(inputs), **kwargs) if inputs else []
         if isinstance(inputs, Iterable) and not isinstance(inputs, Dataset):
@@ -290,20 +295,21 @@ class GroupEmotionPipeline(Pipeline):
         best = max(range(len(shares)), key=shares.__getitem__)
         by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
         faces: list[dict[str, Any]] | None = None
+        count: int | None = None
         if answered["boxes"] is not None and answered["face_scores"] is not None:
             faces = [
                 {"box": [float(edge) for edge in box], "score": float(score)}
                 for box, score in zip(answered["boxes"], answered["face_scores"], strict=True)
             ]
+            least = getattr(self.image_processor, "min_face_score", 0.0)
+            count = sum(score >= least for score in answered["face_scores"])
             if answered["attention"] is not None:  # of the most confident faces; the model saw no others
-                for face, share in zip(faces, answered["attention"].tolist(), strict=False):
+                for face, share in zip(faces[:count], answered["attention"].tolist(), strict=False):
                     face["attention"] = share
             if answered["expressions"] is not None:
                 for face, probabilities in zip(faces, answered["expressions"].tolist(), strict=False):
                     if any(probabilities):  # zeros fill up the rows of photos with fewer faces
                         face["expressions"] = dict(zip(answered["expression_names"], probabilities, strict=True))
-        least = getattr(self.image_processor, "min_face_score", 0.0)
-        count = None if faces is None else sum(score >= least for score in answered["face_scores"])
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
         notes = [getattr(self.model.config, "notice", ""), faceless if count == 0 else ""]
         return {

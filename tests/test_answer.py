@@ -351,3 +351,43 @@ def test_a_crowd_in_no_room_is_drawn_all_the_same() -> None:
     marks = [FaceMark(box, ("surprise",)) for box in boxes]
     assert len(place_labels(marks, boxes, 2, (200, 100))) == 200
     assert place_labels([FaceMark((0, 0, 5, 5), ("happy",))], [(0, 0, 5, 5)], 2, (5, 5)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["party.jpg", "--outputdir", "x"], "unknown option --outputdir: did you mean --output_dir?"),
+        (["party.jpg", "--output_dir", "none", "hall.jpg"], "photos stand before the options"),
+        (["party.jpg", " "], "an argument is empty"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(answer: Callable, words: list[str], message: str) -> None:
+    with_model = [*words, *([] if "--output_dir" in words else ["--output_dir", "none"])]
+    code, _, err = answer(*with_model)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_face_that_is_not_counted_has_no_share_whatever_its_batch(starter: Path) -> None:
+    rng = np.random.default_rng(4)
+    image = Image.fromarray(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
+    boxes = [[5.0, 5.0, 40.0, 45.0], [50.0, 10.0, 80.0, 45.0], [10.0, 50.0, 40.0, 85.0]]
+    unsure = {"image": image, "face_boxes": boxes[:2], "face_scores": [0.99, 0.71]}
+    sure = {"image": image, "face_boxes": boxes, "face_scores": [0.99, 0.98, 0.97]}
+    ask = pipeline("group-emotion", model=str(starter))
+    (alone,) = ask([unsure])
+    together = ask([unsure, sure], batch_size=2)[0]
+    assert alone["face_count"] == together["face_count"] == 1
+    for answered in (alone, together):
+        assert [sorted(face) for face in answered["faces"]] == [
+            ["attention", "box", "expressions", "score"],
+            ["box", "score"],
+        ]
+    assert alone["scores"] == pytest.approx(together["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize("photo", [np.zeros((8, 8, 3), np.uint8), b"bytes"])
+def test_an_array_is_not_taken_for_a_list_of_photos(photo: object, starter: Path) -> None:
+    with pytest.raises(UserError, match="a photo must be a path"):
+        pipeline("group-emotion", model=str(starter))(photo)

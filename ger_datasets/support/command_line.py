@@ -9,13 +9,14 @@ Scripts import this module before `ger_models`: it defers the registration of th
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -33,6 +34,29 @@ class Escaping(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record's text, each of its lines escaped."""
         return "\n".join(map(escaped, super().format(record).split("\n")))
+
+
+def unknown_words(words: Sequence[str], options: Sequence[str], first: str | None) -> str:
+    """What to say of words of a command line that no option takes.
+
+    >>> unknown_words(["--outputdir", "a"], ["--output_dir", "--csv"], None)
+    'unknown option --outputdir: did you mean --output_dir? --help lists the options'
+    """
+    unknown = next((word for word in words if word.startswith("-")), None)
+    if unknown is None:
+        place = f"{first} stand before the options" if first else "every value follows its option"
+        return f"unexpected {escaped(' '.join(words))}: {place}; --help lists the options"
+    near = difflib.get_close_matches(unknown, options, n=1)
+    return f"unknown option {escaped(unknown)}: {f'did you mean {near[0]}? ' if near else ''}--help lists the options"
+
+
+def _parsed(parser: Any, argv: list[str], first: str | None) -> Any:
+    """The dataclass; UserError if words are left that no option takes."""
+    parsed, *rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
+    if rest and rest[0]:
+        options = [option for action in parser._actions for option in action.option_strings]
+        raise UserError(unknown_words(rest[0], options, first))
+    return parsed
 
 
 def run(
@@ -82,8 +106,7 @@ def run(
         for number in (signal.SIGTERM, signal.SIGINT) if at_once else (signal.SIGTERM,):
             before[number] = signal.signal(number, end)
     try:
-        (parsed,) = parser.parse_args_into_dataclasses(argv)
-        figures = main(parsed)
+        figures = main(_parsed(parser, argv, first))
         if figures is not None:
             print(json.dumps(figures), flush=True)
     except BrokenPipeError:  # whoever read stdout has seen enough, such as `head`

@@ -12,7 +12,7 @@ from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from ger_datasets.photos.reading import SUFFIXES, in_groups
-from ger_datasets.support.errors import BadPhoto, listing, printable
+from ger_datasets.support.errors import BadPhoto, UserError, listing, printable
 
 from ..pipeline_ger import BATCH_PIXELS, TASK, GroupEmotionPipeline, read_input
 from .checkpoints import load_checkpoint
@@ -63,17 +63,22 @@ class Photos:
 def find_photos(words: Sequence[str]) -> Photos:
     """The photos that `words` name: files, folders with all that is in them, or http and https addresses.
 
-    A file is called as it is named, a folder's as `FOLDER/FILE`; the second of one name gets `-2` after it. Whatever
-    cannot be read is reported later, in its turn.
+    A photo is called by its path as given, or from the last folder on where that begins elsewhere (`/` or `..`); the
+    second of one name gets `-2` after it. Whatever cannot be read is reported later, in its turn.
+
+    Raises:
+        UserError: one of the words is empty.
     """
     places: dict[str, Path | str | BadPhoto] = {}
     left_out: dict[str, Counter[str]] = {}
     for word in words:
         found: list[tuple[str, Path | str | BadPhoto]]
+        if not word.strip():
+            raise UserError("an argument is empty: name photos, folders or addresses")
         if word.startswith(ADDRESSES):
             found = [(word.partition("?")[0], word)]
         elif Path(word).is_dir():
-            folder, name = Path(word), Path(word).resolve().name
+            folder, name = Path(word), _called(Path(word))
             inside, others = files_inside(folder, SUFFIXES)
             ours = {record.parent for record in folder.rglob(RECORD)}
             photos = [path for path in inside if not ours.intersection(path.parents)]
@@ -84,10 +89,16 @@ def find_photos(words: Sequence[str]) -> Photos:
             if +others:
                 left_out[printable(word)] = +others
         else:
-            found = [(Path(word).name or word, Path(word))]
+            found = [(_called(Path(word)), Path(word))]
         for name, place in found:
             places[free_name(printable(name), places)] = place
     return Photos(places, left_out)
+
+
+def _called(path: Path) -> str:
+    """What a file or folder is called in answers: no path of this machine."""
+    inside = not path.is_absolute() and ".." not in path.parts and path.as_posix() != "."
+    return path.as_posix() if inside else path.resolve().name
 
 
 def load_pipeline(model: str, device: str) -> GroupEmotionPipeline:
