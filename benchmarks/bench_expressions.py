@@ -19,6 +19,7 @@ from ger_datasets.loading.rows import Rows
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
+from ger_models.conversion.group_answer import LABELS, MadeGroups, group_logits
 from ger_models.evaluation.metrics import compute_metrics
 from ger_models.inference.checkpoints import load_checkpoint
 
@@ -56,8 +57,7 @@ def accuracies(model: torch.nn.Module, processor: Any, split: Any) -> dict[str, 
     rows = Rows(split)
     faces = processor([rows[i] for i in range(len(split))])["expression_pixels"]
     labels = np.array(split["label"])
-    groups = sorted(set(model.config.groups.values()))
-    group_of = np.array([groups.index(model.config.groups[n]) if n in model.config.groups else -1 for n in names])
+    group_of = np.array([LABELS.index(model.config.groups[n]) if n in model.config.groups else -1 for n in names])
 
     def logits(pixels: torch.Tensor) -> np.ndarray:
         return torch.cat([model.expression_head(model.embed(chunk)) for chunk in pixels.split(CHUNK)]).numpy()
@@ -67,10 +67,14 @@ def accuracies(model: torch.nn.Module, processor: Any, split: Any) -> dict[str, 
 
     whole = logits(faces)
     counted = group_of[labels] >= 0
-    plain = three_classes(whole[counted], names, groups, model.config, corrected=False)
-    three = three_classes(whole[counted], names, groups, model.config, corrected=True)
+    alone = MadeGroups([np.array([row]) for row in np.flatnonzero(counted)], group_of[labels][counted])
+    shares = torch.from_numpy(whole).softmax(1).numpy()
+    plain, three = (
+        group_logits(shares, names, model.config.groups, priors, "logarithms", alone)
+        for priors in (None, model.config.priors)
+    )
     figures = compute_metrics(labels, whole, names)
-    plainly, in_groups = (compute_metrics(group_of[labels][counted], each, groups) for each in (plain, three))
+    plainly, in_groups = (compute_metrics(alone.labels, each, LABELS) for each in (plain, three))
     return {
         "faces": len(labels),
         "expressions": _short(figures),
@@ -81,14 +85,6 @@ def accuracies(model: torch.nn.Module, processor: Any, split: Any) -> dict[str, 
         "reduced_to": {side: accuracy(_reduced(faces, side)) for side in SIDES},
         "square_scaled_by": {scale: accuracy(_scaled(faces, scale)) for scale in SCALES},
     }
-
-
-def three_classes(logits: np.ndarray, names: list[str], groups: list[str], config: Any, corrected: bool) -> np.ndarray:
-    """Logarithms of the groups' probabilities, if wanted each divided by its prior, of faces: (faces, groups)."""
-    shares = torch.from_numpy(logits).softmax(1).numpy()
-    membership = np.array([[float(config.groups.get(name) == group) for group in groups] for name in names])
-    priors = np.array([((corrected and config.priors) or dict.fromkeys(groups, 1.0))[group] for group in groups])
-    return np.log(np.maximum(shares @ membership / priors, 1e-9))
 
 
 def _short(figures: dict[str, Any]) -> dict[str, Any]:

@@ -22,13 +22,12 @@ from ger_datasets.loading.rows import Rows
 from ger_datasets.support.errors import UserError
 
 from ..configuration_ger import ANSWER_COMBINATIONS, GROUPS
-from ..modeling_expression import GerExpressionForImageClassification
+from ..modeling_expression import SMALLEST, GerExpressionForImageClassification
 from ..processing_ger import GerProcessor
 
 LABELS = ("Negative", "Neutral", "Positive")
 SURPRISE = (None, *LABELS)  # which group surprise counts for
 PRIOR_POWERS = (0.0, 0.5, 1.0)
-SMALLEST = 1e-6  # probability; as in GerExpressionForImageClassification
 BATCH = 256  # faces
 TEMPERATURES = (0.05, 5.0)
 
