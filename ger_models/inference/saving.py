@@ -29,15 +29,22 @@ def disk_reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
-    """Raise errors of the disk under `place` as UserErrors."""
+def disk_errors(place: Path, message: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Raise errors of the disk under `place` as UserErrors.
+
+    Args:
+        message: the reason -> what the error says; None: that `place` cannot be written.
+    """
     try:
         yield
     except DISK_ERRORS as error:
         reason = disk_reason(error)
         if not reason:
             raise
-        raise UserError(f"cannot write {place}: {reason}; choose another place or free it") from error
+        text = (
+            f"cannot write {place}: {reason}; choose another place or free it" if message is None else message(reason)
+        )
+        raise UserError(text) from error
 
 
 def put_files(folder: Path, write: Callable[[Path], None]) -> None:

@@ -37,7 +37,7 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.locks import LOCK, alone
 
-from ..inference.saving import DISK_ERRORS, UNFINISHED, disk_reason, put_files, to_disk
+from ..inference.saving import UNFINISHED, disk_errors, put_files, to_disk
 from .weight_averaging import MovingAverage
 
 logger = logging.getLogger(__name__)
@@ -253,21 +253,18 @@ class RunFolder:
         """Every checkpoint, complete or not, the oldest first."""
         return sorted((self.path / CHECKPOINTS).glob("checkpoint_*"), key=_number)
 
-    @contextlib.contextmanager
-    def writing(self, made: Path) -> Iterator[None]:
+    def writing(self, made: Path) -> contextlib.AbstractContextManager[None]:
         """Report disk errors as a UserError, and remove the unfinished folder `made`."""
-        try:
-            yield
-        except DISK_ERRORS as error:
-            reason = disk_reason(error)
-            if not reason:
-                raise
+
+        def message(reason: str) -> str:
             shutil.rmtree(made, ignore_errors=True)
             free = shutil.disk_usage(self.path).free / 1e6
-            raise UserError(
+            return (
                 f"a checkpoint cannot be written to {self.path}: {reason} ({free:,.0f} MB free); complete "
                 "checkpoints are kept: free some space and continue with --resume"
-            ) from error
+            )
+
+        return disk_errors(self.path, message)
 
     def put_model(self, write: Callable[[Path], None]) -> None:
         """Replace the run's files, one by one, by those that `write` writes. Main process only."""
