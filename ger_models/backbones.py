@@ -4,10 +4,12 @@ and the small one for faces)."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import timm
 import torch
+import transformers
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -139,3 +141,81 @@ class ExpressionNet(nn.Module):
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         """(faces, 1, 48, 48), scaled to -1 ... 1 -> (faces, width)."""
         return self.body(self.stem(faces)).mean((2, 3))
+
+
+# vision towers of transformers: model_type -> (class, the output that is its vector for a whole photo)
+VISION_TOWERS = {
+    "clip_vision_model": ("CLIPVisionModelWithProjection", "image_embeds"),
+    "siglip_vision_model": ("SiglipVisionModel", "pooler_output"),
+    "dinov2": ("Dinov2Model", "pooler_output"),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", "pooler_output"),
+    "dinov3_vit": ("DINOv3ViTModel", "pooler_output"),
+    "dinov3_convnext": ("DINOv3ConvNextModel", "pooler_output"),
+    "vit": ("ViTModel", "class token"),  # its pooler is not trained
+    "convnext": ("ConvNextModel", "pooler_output"),
+    "convnextv2": ("ConvNextV2Model", "pooler_output"),
+    "swin": ("SwinModel", "pooler_output"),
+    "swinv2": ("Swinv2Model", "pooler_output"),
+}
+# models that hold a vision tower beside a text model
+WHOLE_MODELS = {"clip": "clip_vision_model", "siglip": "siglip_vision_model"}
+CLASS_TOKEN = "class token"
+
+
+def tower_class(model_type: str) -> type[PreTrainedModel]:
+    """The class of transformers for a row of `VISION_TOWERS`.
+
+    Raises:
+        ValueError: no such row.
+    """
+    if model_type not in VISION_TOWERS:
+        naflex = "; of SigLIP 2 use a checkpoint of fixed resolution" if model_type.startswith("siglip2") else ""
+        raise ValueError(
+            f"a model of the type {model_type!r} cannot be used as an encoder of photos: there are "
+            f"{', '.join((*WHOLE_MODELS, *VISION_TOWERS))}{naflex}"
+        )
+    return getattr(transformers, VISION_TOWERS[model_type][0])
+
+
+class VisionTower(nn.Module):
+    """A vision model of transformers: photos (batch, 3, height, width) -> vectors (batch, width).
+
+    Args:
+        model: of a class in `VISION_TOWERS`.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self.output = VISION_TOWERS[model.config.model_type][1]
+        config = model.config
+        if self.output == "image_embeds":
+            self.head_hidden_size = config.projection_dim
+        else:
+            widths = getattr(config, "hidden_sizes", None)
+            self.head_hidden_size = widths[-1] if widths else config.hidden_size
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> VisionTower:
+        """With random weights, from a configuration's fields, `model_type` among them.
+
+        Raises:
+            ValueError: a type that is not in `VISION_TOWERS`, or fields that it refuses.
+        """
+        model_type = str(fields.get("model_type"))
+        made = tower_class(model_type)
+        try:
+            config = made.config_class(**{name: value for name, value in fields.items() if name != "model_type"})
+            return cls(made(config, **without_pooler(model_type)))
+        except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+            raise ValueError(f"the configuration of the {model_type} encoder is invalid: {error}") from error
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(batch, 3, height, width), as its preprocessing makes them -> (batch, width)."""
+        outputs = self.model(pixel_values=pixel_values)
+        return outputs.last_hidden_state[:, 0] if self.output == CLASS_TOKEN else outputs[self.output]
+
+
+def without_pooler(model_type: str) -> dict[str, bool]:
+    """What leaves out a pooling layer that is not used."""
+    return {"add_pooling_layer": False} if VISION_TOWERS[model_type][1] == CLASS_TOKEN else {}
