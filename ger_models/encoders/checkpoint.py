@@ -1,4 +1,4 @@
-"""This package's own checkpoints as encoders: a scene model up to its head for photos, an expression model for faces."""
+"""This package's checkpoints as encoders: a scene model up to its head, an expression model for faces."""
 
 from __future__ import annotations
 

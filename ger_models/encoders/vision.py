@@ -72,7 +72,7 @@ class VisionEncoder:
 
 
 def open_timm(name: str, device: str = "cpu") -> VisionEncoder:
-    """A timm model with its pretrained weights: a name, or as timm itself takes them `hf-hub:REPO`, `local-dir:FOLDER`.
+    """A timm model with its pretrained weights: a name, or as timm takes them `hf-hub:REPO`, `local-dir:FOLDER`.
 
     Raises:
         UserError: no such model, no weights within reach, or a crop that cannot be repeated.

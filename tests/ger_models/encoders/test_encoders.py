@@ -92,7 +92,8 @@ def test_equals_transformers_own(family: str, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = [vectors_of(model, processor(image, return_tensors="pt")["pixel_values"]) for image in images]
     found = encoder.encode(images)
-    assert found.shape == (3, encoder.width) and found.dtype == np.float32
+    assert found.shape == (3, encoder.width)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, torch.cat(expected), atol=1e-4)
     assert np.ptp(found, axis=0).max() > 1e-3, "all photos give the same vector"
     assert str(tmp_path.parent) not in str(encoder.settings)
@@ -129,7 +130,8 @@ def test_starter_encodes_faces_as_its_own_forward_does() -> None:
     (photo,) = photos((120, 160))
     boxes = [[20.0, 20.0, 80.0, 90.0], [90.0, 30.0, 150.0, 100.0]]
     (vectors,) = encoder.encode_faces([photo], [boxes])
-    assert vectors.shape == (2, encoder.width) and encoder.settings["name"] == "starter"
+    assert vectors.shape == (2, encoder.width)
+    assert encoder.settings["name"] == "starter"
     model = encoder.model
     logits = model.expression_head(torch.from_numpy(vectors)).softmax(1)
     row = {"image": photo, "face_boxes": boxes, "face_scores": [1.0, 1.0]}
