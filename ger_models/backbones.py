@@ -3,18 +3,23 @@ and the small one for faces)."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import transformers
+from huggingface_hub import hf_hub_download
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers.utils import CONFIG_NAME
 
 from .configuration_ger import NO_LABEL
+from .processing_encoders import Preprocessing
 
 
 def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
@@ -219,3 +224,45 @@ class VisionTower(nn.Module):
 def without_pooler(model_type: str) -> dict[str, bool]:
     """What leaves out a pooling layer that is not used."""
     return {"add_pooling_layer": False} if VISION_TOWERS[model_type][1] == CLASS_TOKEN else {}
+
+
+def load_tower(repository: str, revision: str | None = None) -> tuple[VisionTower, Preprocessing, str]:
+    """The vision tower with its weights, its preprocessing and the commit (empty for a folder).
+
+    Raises:
+        ValueError, OSError: as transformers raises them.
+    """
+    commit = ""
+    if not Path(repository).is_dir():
+        commit = Path(hf_hub_download(repository, CONFIG_NAME, revision=revision)).parent.name
+    options: dict[str, Any] = {"revision": commit or "main", "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(repository, **options)
+    model_type = WHOLE_MODELS.get(config.model_type, config.model_type)
+    made = tower_class(model_type)
+    vision = getattr(config, "vision_config", config)
+    if model_type == "clip_vision_model":
+        vision.projection_dim = config.projection_dim  # the vision part's own may be a default that is not used
+    with _quiet():
+        model, info = made.from_pretrained(
+            repository,
+            config=vision,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+            **without_pooler(model_type),
+        )
+    if info["missing_keys"]:
+        raise ValueError(f"weights are missing: {', '.join(sorted(info['missing_keys'])[:3])}")
+    processor = transformers.AutoImageProcessor.from_pretrained(repository, **options)
+    return VisionTower(model.float()), Preprocessing.of_transformers(processor.to_dict()), commit
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' table of the text model's weights, which a vision tower does not need."""
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)

@@ -69,21 +69,44 @@ def _check_stages(config: PreTrainedConfig, widths: str, blocks: str) -> None:
 
 
 class GerSceneConfig(PreTrainedConfig):
-    """A whole photo (or skeleton image) through one convolutional network.
+    """A whole photo (or skeleton image) through one network.
 
     Args:
-        backbone: a timm model's name.
+        backbone: a timm model's name, or `hf:REPO`, a vision model of transformers, which `backbone_config` describes.
         dropout: share of the backbone's features that is dropped before the head, 0 to 0.95.
+        backbone_config: of `hf:` backbones: the vision model's configuration, `model_type` included.
+        freeze_backbone: whether the backbone stays as it is in training, its BatchNorm statistics too.
+        unit_length: whether features are divided by their length before the head, as zero-shot heads need it.
+        prompts: of zero-shot heads: class -> the texts that its weights come from.
     """
 
     model_type = "ger_scene"
 
-    def __init__(self, backbone: str = "densenet161", dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        backbone: str = "densenet161",
+        dropout: float = 0.0,
+        backbone_config: Mapping[str, Any] | None = None,
+        freeze_backbone: bool = False,
+        unit_length: bool = False,
+        prompts: Mapping[str, Sequence[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.backbone = backbone
         self.dropout = dropout
+        self.backbone_config = backbone_config
+        self.freeze_backbone = freeze_backbone
+        self.unit_length = unit_length
+        self.prompts = prompts
         super().__init__(**kwargs)
         _check_backbone(self)
         _check_number(self, "dropout", 0, 0.95)
+        for field in ("freeze_backbone", "unit_length"):
+            _check_bool(self, field)
+        if backbone_config is not None and not isinstance(backbone_config, Mapping):
+            _refuse(self, "backbone_config", "a mapping, or none")
+        if (backbone_config is not None) != backbone.startswith("hf:"):
+            _refuse(self, "backbone_config", "given for backbones hf:REPO, and for no others")
 
 
 class GerFaceConfig(PreTrainedConfig):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers.modeling_outputs import ImageClassifierOutput
 from transformers.utils import can_return_tuple
 
-from .backbones import GerPreTrainedModel, create_backbone, feature_width, keep_own_weights
+from .backbones import GerPreTrainedModel, VisionTower, create_backbone, feature_width, keep_own_weights
 from .configuration_ger import GerSceneConfig
 
 
 class GerSceneForImageClassification(GerPreTrainedModel):
-    """A timm backbone over the photo, dropout, and a linear head.
+    """A network over the photo (of timm, or a vision model of transformers), dropout, and a linear head.
 
     Args:
         config: the architecture.
@@ -25,8 +26,13 @@ class GerSceneForImageClassification(GerPreTrainedModel):
 
     def __init__(self, config: GerSceneConfig, pretrained: bool = False) -> None:
         super().__init__(config)
-        self.backbone = create_backbone(config.backbone, pretrained)
+        self.backbone: nn.Module
+        if config.backbone_config is None:
+            self.backbone = create_backbone(config.backbone, pretrained)
+        else:
+            self.backbone = VisionTower.from_fields(config.backbone_config)
         keep_own_weights(self.backbone)
+        self.backbone.requires_grad_(not config.freeze_backbone)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(feature_width(self.backbone), config.num_labels)
         self.post_init()
@@ -35,10 +41,17 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         """Global features (batch, width) of photos (batch, 3, height, width): what the head sees."""
         return self.backbone(pixel_values)
 
+    def train(self, mode: bool = True) -> GerSceneForImageClassification:
+        """To training, or out of it; a frozen backbone stays out of it."""
+        super().train(mode)
+        if self.config.freeze_backbone:  # frozen weights with moving BatchNorm statistics would not be frozen
+            self.backbone.eval()
+        return self
+
     @can_return_tuple
     def forward(
         self,
-        pixel_values: torch.Tensor,
+        pixel_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         image_features: torch.Tensor | None = None,
     ) -> ImageClassifierOutput:
@@ -47,11 +60,18 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         Args:
             pixel_values: (batch, 3, height, width), as the processor makes them.
             labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            image_features: (batch, width), the backbone's output for `pixel_values` where it is known already.
+            image_features: (batch, width), the backbone's output where it is known already.
+
+        Raises:
+            ValueError: neither of the two.
 
         Returns:
             `loss` (a scalar, if labels were given) and `logits` (batch, classes).
         """
-        features = self.features(pixel_values) if image_features is None else image_features
+        if image_features is None:
+            if pixel_values is None:
+                raise ValueError("this model needs pixel_values, or image_features")
+            image_features = self.features(pixel_values)
+        features = F.normalize(image_features, dim=1) if self.config.unit_length else image_features
         logits = self.head(self.dropout(features))
         return ImageClassifierOutput(loss=self.classification_loss(logits, labels), logits=logits)

@@ -95,16 +95,23 @@ class Preprocessing:
         mean, std = ((0.0,) * 3, (1.0,) * 3) if identity else (data["image_mean"], data["image_std"])
         return cls(height, width, shorter, interpolation, tuple(mean), tuple(std), resizer)
 
-    def pixels(self, image: Image.Image) -> torch.Tensor:
-        """(3, height, width) of an RGB photo, from 0 to 255: uint8, or float32 where the resizer is `torch_float`."""
+    def pixels(self, photo: Image.Image | torch.Tensor) -> torch.Tensor:
+        """(3, height, width), from 0 to 255: uint8, or float32 where the resizer is `torch_float`.
+
+        Args:
+            photo: RGB, a PIL image or (3, its height, its width) uint8.
+        """
         size = [self.shorter] if self.shorter else [self.height, self.width]
         mode = InterpolationMode(self.interpolation)
         if self.resizer == "pillow":
+            image = F.to_pil_image(photo) if isinstance(photo, torch.Tensor) else photo
             return F.pil_to_tensor(F.center_crop(F.resize(image, size, mode), [self.height, self.width]))
-        photo = F.pil_to_tensor(image)
-        photo = F.resize(photo.float() if self.resizer == "torch_float" else photo, size, mode, antialias=True)
-        top, left = ((have - want) // 2 for have, want in zip(photo.shape[1:], (self.height, self.width), strict=True))
-        return F.crop(photo, top, left, self.height, self.width)  # torchvision's own center_crop rounds otherwise
+        pixels = photo if isinstance(photo, torch.Tensor) else F.pil_to_tensor(photo)
+        pixels = F.resize(pixels.float() if self.resizer == "torch_float" else pixels, size, mode, antialias=True)
+        top, left = (
+            (have - want) // 2 for have, want in zip(pixels.shape[1:], (self.height, self.width), strict=True)
+        )
+        return F.crop(pixels, top, left, self.height, self.width)  # torchvision's own center_crop rounds otherwise
 
     def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
         """What `pixels` gives, stacked (photos, 3, height, width) -> float32, as the encoder takes it."""

@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
+from .processing_encoders import Preprocessing
 from .processing_faces import CONTEXT, RANDOM_NUMBERS, augmented, square_faces
 from .processing_pixels import cut, jpeg_size, normalized, pixels_of, reduced_pixels_of
 
@@ -35,6 +36,7 @@ class GerProcessor(BaseImageProcessor):
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
     | `face_boxes` | `expression_pixels` (total_faces, 1, face_side, face_side) float32, grey squares cut out of \
 `image`, those of all rows one after the other, and `face_counts` (batch,) int64 |
+    | `image_feature` | `image_features` (batch, width) float32, the backbone's vectors, computed before |
     | `scene_feature` | `scene_feature` (batch, scene_dim) float32 and `scene_mask` (batch,) bool |
 
     Args:
@@ -51,6 +53,10 @@ class GerProcessor(BaseImageProcessor):
             0.7 to 0.87, and faces 0.93 and more unless they are very small.
         scene_dim: length of the scene feature.
         face_side: side of the squares around the faces, in pixels.
+        preprocessing: fields of `Preprocessing`, for photos as a backbone's own configuration wants them (evaluation);
+            None: `resize_shorter`, `crop_size`, `keep_aspect`, `image_mean` and `image_std` say how.
+        renamed: a column that the model reads -> the dataset's column that holds it, such as `{"image_feature":
+            "siglip"}`.
         face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
             the longer side of MTCNN's box is 1.04 times the picture's side (median), so that 1 gives FER2013's crop.
     """
@@ -66,6 +72,7 @@ class GerProcessor(BaseImageProcessor):
         "expression_pixels",
         "scene_feature",
         "scene_mask",
+        "image_features",
     )
 
     def __init__(
@@ -82,6 +89,8 @@ class GerProcessor(BaseImageProcessor):
         face_side: int = 48,
         face_scale: float = 1.0,
         min_face_score: float = 0.0,
+        preprocessing: Mapping[str, Any] | None = None,
+        renamed: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,6 +106,14 @@ class GerProcessor(BaseImageProcessor):
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
+        self.renamed = dict(renamed or {})
+        self.preprocessing = None if preprocessing is None else dict(preprocessing)
+        if preprocessing is not None:
+            own = Preprocessing.from_dict(preprocessing)
+            if own.height != own.width:
+                raise ValueError(f"GerProcessor takes square photos, not {own.height} x {own.width}")
+            self.crop_size, self.resize_shorter = own.height, max(own.shorter, own.height)
+            self.image_mean, self.image_std = list(own.mean), list(own.std)
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -114,7 +131,7 @@ class GerProcessor(BaseImageProcessor):
         needed = ["image"] if "face_boxes" in self.columns else []
         if self.min_face_score and FACE_COLUMNS.intersection(self.columns):
             needed.append("face_scores")
-        return list(dict.fromkeys([*self.columns, *needed]))
+        return list(dict.fromkeys([self.renamed.get(column, column) for column in [*self.columns, *needed]]))
 
     def face_limit(self, row: Mapping[str, Any]) -> int:
         """How many faces of a row the model sees at most: the first ones, as the most confident stand first."""
@@ -132,6 +149,7 @@ class GerProcessor(BaseImageProcessor):
             "face_features": self._faces,
             "sampled_patches": self._patches,
             "scene_feature": self._scenes,
+            "image_feature": self._image_features,
         }
 
     def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
@@ -174,6 +192,7 @@ class GerProcessor(BaseImageProcessor):
                 f"the rows have no {', '.join(missing)}, which this model reads: they have "
                 f"{', '.join(sorted(rows[0]))}; prepare.py makes datasets that have it"
             )
+        rows = [{**row, **{name: row[source] for name, source in self.renamed.items()}} for row in rows]
         tensors: dict[str, torch.Tensor] = {}
         for column in self.columns:
             tensors |= self._makers()[column](rows, generators)
@@ -200,6 +219,9 @@ class GerProcessor(BaseImageProcessor):
     def _pixel_values(
         self, images: Sequence[Any], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
+        if generators is None and self.preprocessing is not None:
+            own = Preprocessing.from_dict(self.preprocessing)
+            return {"pixel_values": torch.stack([own.pixels(pixels_of(image)) for image in images])}
         pixels = torch.empty(len(images), 3, self.crop_size, self.crop_size, dtype=torch.uint8)
         for i, image in enumerate(images):
             pixels[i] = self._centre(pixels_of(image)) if generators is None else self._augmented(image, generators[i])
@@ -296,6 +318,16 @@ class GerProcessor(BaseImageProcessor):
                     )
                 scenes[i], mask[i] = feature, True
         return {"scene_feature": scenes, "scene_mask": mask}
+
+    def _image_features(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
+        vectors = [row["image_feature"] for row in rows]
+        empty = [row.get("image_id", f"row {i}") for i, row in enumerate(rows) if row["image_feature"] is None]
+        widths = sorted({len(vector) for vector in vectors if vector is not None})
+        if empty or len(widths) > 1:
+            name = self.renamed.get("image_feature", "image_feature")
+            found = f"{empty[0]} has none" if empty else f"found vectors of {' and '.join(map(str, widths))} numbers"
+            raise ValueError(f"the column {name} must hold one vector for each photo: {found}")
+        return {"image_features": torch.tensor(vectors, dtype=torch.float32)}
 
 
 def _packed(

@@ -18,12 +18,9 @@ from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
 from ..backbones import (
-    WHOLE_MODELS,
-    VisionTower,
     create_backbone,
     feature_width,
-    tower_class,
-    without_pooler,
+    load_tower,
 )
 from ..inference.revisions import weights_digest
 from ..processing_encoders import Preprocessing
@@ -108,54 +105,6 @@ def open_transformers(name: str, device: str = "cpu") -> VisionEncoder:
         tower, preprocessing, commit = read_from_hub(repository, lambda: load_tower(repository, revision or None))
     settings = {"name": f"hf:{public_name(repository)}", **({"revision": commit} if commit else {})}
     return VisionEncoder(tower, preprocessing, settings, device)
-
-
-def load_tower(repository: str, revision: str | None = None) -> tuple[VisionTower, Preprocessing, str]:
-    """The vision tower with its weights, its preprocessing and the commit (empty for a folder).
-
-    Raises:
-        ValueError, OSError: as transformers raises them.
-    """
-    from huggingface_hub import hf_hub_download
-    from transformers import AutoConfig, AutoImageProcessor
-    from transformers.utils import CONFIG_NAME
-
-    commit = ""
-    if not Path(repository).is_dir():
-        commit = Path(hf_hub_download(repository, CONFIG_NAME, revision=revision)).parent.name
-    options: dict[str, Any] = {"revision": commit or "main", "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(repository, **options)
-    model_type = WHOLE_MODELS.get(config.model_type, config.model_type)
-    made = tower_class(model_type)
-    vision = getattr(config, "vision_config", config)
-    if model_type == "clip_vision_model":
-        vision.projection_dim = config.projection_dim  # the vision part's own may be a default that is not used
-    with quiet():
-        model, info = made.from_pretrained(
-            repository,
-            config=vision,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-            **without_pooler(model_type),
-        )
-    if info["missing_keys"]:
-        raise ValueError(f"weights are missing: {', '.join(sorted(info['missing_keys'])[:3])}")
-    processor = AutoImageProcessor.from_pretrained(repository, **options)
-    return VisionTower(model.float()), Preprocessing.of_transformers(processor.to_dict()), commit
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' table of the text model's weights, which a vision tower does not need."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 @contextlib.contextmanager
