@@ -165,6 +165,8 @@ VISION_TOWERS = {
 # models that hold a vision tower beside a text model
 WHOLE_MODELS = {"clip": "clip_vision_model", "siglip": "siglip_vision_model"}
 CLASS_TOKEN = "class token"
+# in a vision model's configuration, but no output depends on it
+UNHEEDED = ("transformers_version", "architectures", "dtype", "_name_or_path", "id2label", "label2id")
 
 
 def tower_class(model_type: str) -> type[PreTrainedModel]:
@@ -214,6 +216,13 @@ class VisionTower(nn.Module):
             return cls(made(config, **without_pooler(model_type)))
         except (TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
             raise ValueError(f"the configuration of the {model_type} encoder is invalid: {error}") from error
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What `from_fields` needs: the configuration, as JSON values."""
+        config = self.model.config
+        kept = {name: value for name, value in config.to_diff_dict().items() if name not in UNHEEDED}
+        return {**kept, "model_type": config.model_type}
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """(batch, 3, height, width), as its preprocessing makes them -> (batch, width)."""
