@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 from tqdm import tqdm
 
 from ger_datasets.loading.rows import Rows
 from ger_datasets.support.errors import UserError
 
 from ..configuration_ger import ANSWER_COMBINATIONS, GROUPS
+from ..evaluation.calibration import fit_temperature
 from ..modeling_expression import SMALLEST, GerExpressionForImageClassification
 from ..processing_ger import GerProcessor
 
@@ -29,7 +28,6 @@ LABELS = ("Negative", "Neutral", "Positive")
 SURPRISE = (None, *LABELS)  # which group surprise counts for
 PRIOR_POWERS = (0.0, 0.5, 1.0)
 BATCH = 256  # faces
-TEMPERATURES = (0.05, 5.0)
 
 # Most photos of groups have at most a dozen faces, and not all of them show the same
 SMALLEST_GROUP, LARGEST_GROUP = 1, 9
@@ -142,16 +140,6 @@ def choose_answer(
     fields = {**best["fields"], "answer_temperature": round(temperature, 3)}
     shown = [{name: value for name, value in t.items() if name not in ("fields", "logits")} for t in tried]
     return fields, shown
-
-
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The number that logits (rows, classes) are divided by for the lowest log-loss on labels (rows,)."""
-
-    def loss(log_temperature: float) -> float:
-        chances = log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(chances[np.arange(len(labels)), labels].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=tuple(np.log(TEMPERATURES)), method="bounded").x))
 
 
 def _priors(groups: Mapping[str, str], train_counts: Mapping[str, int], power: float) -> dict[str, float] | None:

@@ -92,8 +92,13 @@ class Run:
         return True
 
 
-def read_graph(path: Path) -> list[Run]:
+def read_graph(path: Path, seeds: int = 1) -> list[Run]:
     """The runs of a file, in order.
+
+    Args:
+        path: the file.
+        seeds: with more than one, each run becomes `NAME/seed_0`, `NAME/seed_1`, ..., which start from runs of the
+            same seed.
 
     Raises:
         UserError: the file is invalid, a run has no model or dataset, or runs depend on each other in a circle.
@@ -140,4 +145,21 @@ def read_graph(path: Path) -> list[Run]:
         order = list(graphlib.TopologicalSorter(needs).static_order())
     except graphlib.CycleError as error:
         raise UserError(f"runs in {path} depend on each other in a circle: {' -> '.join(error.args[1])}") from error
-    return [Run(name, settings[name], needs[name], tuple(map(str, launch))) for name in order]
+    ordered = [Run(name, settings[name], needs[name], tuple(map(str, launch))) for name in order]
+    if seeds == 1:
+        return ordered
+    fixed = [each.name for each in ordered if "seed" in each.settings]
+    if fixed:
+        raise UserError(f"{path} gives the runs {listing(fixed)} a seed: leave it out to train with {seeds} seeds")
+    return [_with_seed(each, seed) for seed in range(seeds) for each in ordered]
+
+
+def _with_seed(each: Run, seed: int) -> Run:
+    """The run with this seed, in a folder of its own beside those of the others."""
+    places = {stage: f"{each.settings[stage]}/seed_{seed}" for stage in STAGES if each.settings.get(stage)}
+    own = {stage: place for stage, place in places.items() if Path(each.settings[stage]).name in each.needs}
+    folder = f"{each.settings['output_dir']}/seed_{seed}"
+    needs = tuple(f"{name}/seed_{seed}" for name in each.needs)
+    return Run(
+        f"{each.name}/seed_{seed}", {**each.settings, **own, "output_dir": folder, "seed": seed}, needs, each.launch
+    )

@@ -54,7 +54,7 @@ def test_certain_photos_have_small_sets_and_none_is_empty() -> None:
 
 
 def test_too_few_photos() -> None:
-    with pytest.raises(UserError, match="5 labelled photos are too few.*at least 18"):
+    with pytest.raises(UserError, match=r"5 labelled photos are too few.*at least 18"):
         calibrate(*simulated(5, 0))
     logits, labels = simulated(18, 0)
     assert calibrate(logits, labels)["photos"] == 18

@@ -124,3 +124,84 @@ def test_graphs_that_are_refused(content: dict, words: str, tmp_path: Path) -> N
     (tmp_path / "graph.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=words):
         read_graph(tmp_path / "graph.yaml")
+
+
+def seeded(tmp_path: Path, dataset: Path, **more: object) -> Path:
+    tiny = {"max_steps": 1, "batch_size": 4, "config_overrides": SMALL, "model": "features_crossvit", **more}
+    runs = {"second": {**tiny, "init_from": "first"}, "first": tiny}
+    content = {"output_dir": str(tmp_path / "runs"), "defaults": {"dataset": str(dataset)}, "runs": runs}
+    (tmp_path / "graph.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "graph.yaml"
+
+
+def test_seeds_start_from_runs_of_the_same_seed(drawn_dataset: Path, tmp_path: Path) -> None:
+    runs = read_graph(seeded(tmp_path, drawn_dataset), seeds=2)
+    assert [run.name for run in runs] == ["first/seed_0", "second/seed_0", "first/seed_1", "second/seed_1"]
+    last = runs[-1]
+    assert (last.settings["seed"], last.needs) == (1, ("first/seed_1",))
+    assert Path(last.settings["init_from"]) == tmp_path / "runs/first/seed_1"
+    assert Path(last.settings["output_dir"]) == tmp_path / "runs/second/seed_1"
+    with pytest.raises(UserError, match="a seed"):
+        read_graph(seeded(tmp_path, drawn_dataset, seed=3), seeds=2)
+
+
+@pytest.mark.slow
+def test_seeds_are_reported_and_the_test_split_is_scored_once(
+    run_script: Callable, drawn_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training is replaced by finished runs of the same seeds; predicting and comparing are real."""
+    import subprocess
+    import sys
+
+    from ger_datasets.loading.splits import load_splits
+    from ger_models.presets import build
+
+    config = seeded(tmp_path, drawn_dataset)
+    names = load_splits(str(drawn_dataset), ["label"], ["train"])["train"].features["label"].names
+    real, predicted = subprocess.run, []
+
+    def call(command: list[str], **options: object) -> object:
+        if any(word.endswith("predict.py") for word in command):
+            predicted.append(command)
+            return real(command, **options)  # type: ignore[call-overload]
+        folder = Path(command[command.index("--output_dir") + 1])
+        model, processor = build("features_crossvit", names, overrides=SMALL)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        seed = command[command.index("--seed") + 1]
+        (folder / "metrics.json").write_text(json.dumps({"validation": {"accuracy": int(seed) / 2}}))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr("subprocess.run", call)
+    code, figures, log = run_script("train_all", "--config", config, "--seeds", 2, "--report", "test")
+    assert code == 0, log
+    assert len(predicted) == 4
+    first = figures["scores"]["first"]
+    assert first["validation"] == {"mean": 0.25, "std": pytest.approx(0.3536, abs=1e-4), "seeds": [0.0, 0.5]}
+    assert len(first["test"]["seeds"]) == 2
+    tables = [tmp_path / f"runs/{name}/seed_{seed}/test.parquet" for name in ("first", "second") for seed in (0, 1)]
+    times = [table.stat().st_mtime_ns for table in tables]
+    monkeypatch.setattr("ger_models.training.experiment_file.Run.is_done", lambda run: True)
+    assert run_script("train_all", "--config", config, "--seeds", 2, "--report", "test")[0] == 0
+    assert [table.stat().st_mtime_ns for table in tables] == times
+
+    runs = [tmp_path / "runs/first", tmp_path / "runs/second"]
+    code, figures, log = run_script("compare", *runs, "--output_dir", tmp_path / "comparison")
+    assert code == 0, log
+    assert {row["model"] for row in figures["models"]} == {"first", "second"}
+    assert "parameters" in (tmp_path / "comparison/compare.md").read_text()
+    code, _, log = run_script("compare", tmp_path / "nowhere", "--output_dir", tmp_path / "c")
+    assert code == 2
+    code, _, log = run_script("compare", *runs, "--split", "other", "--output_dir", tmp_path / "c")
+    assert code == 2
+    assert "predict.py --model RUN" in log
+    assert sys.executable in predicted[0]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_no_report_on_the_split_that_chose_the_epoch(
+    split: str, run_script: Callable, drawn_dataset: Path, tmp_path: Path
+) -> None:
+    code, _, log = run_script("train_all", "--config", seeded(tmp_path, drawn_dataset), "--report", split)
+    assert code == 2
+    assert "chosen with that split" in log
