@@ -45,6 +45,21 @@ def feature_width(backbone: nn.Module) -> int:
     return backbone.head_hidden_size  # type: ignore[return-value]  # timm's models all have it
 
 
+def checkpoint_gradients(backbone: nn.Module) -> None:
+    """Have a backbone compute its activations again in the backward pass, which saves memory.
+
+    Raises:
+        ValueError: a backbone that cannot.
+    """
+    try:
+        if isinstance(backbone, VisionTower):
+            backbone.model.gradient_checkpointing_enable()
+        else:
+            backbone.set_grad_checkpointing(True)  # type: ignore[operator]
+    except (AttributeError, AssertionError, ValueError) as error:
+        raise ValueError(f"this backbone does not support gradient checkpointing: {error}") from error
+
+
 def keep_own_weights(module: nn.Module) -> None:
     """Mark `module` as initialised, so that `post_init` does not draw its weights anew.
 

@@ -129,8 +129,9 @@ def _row(scored: Scored, group: int, samples: int, seed: int) -> dict[str, Any]:
     spread = float(accuracies.std(ddof=1)) if count > 1 else None
     margin = None if spread is None else float(student.ppf(0.975, count - 1)) * spread / count**0.5
     by_faces = {}
+    faces = np.zeros(0) if scored.faces is None else scored.faces
     for low, high in FACE_BINS if scored.faces is not None else ():
-        inside = (scored.faces >= low) & (scored.faces <= (np.inf if high is None else high))  # type: ignore[operator]
+        inside = np.logical_and(faces >= low, faces <= (np.inf if high is None else high))
         if inside.any():
             name = f"{low}+" if high is None else str(low) if high == low else f"{low}-{high}"
             by_faces[name] = {"accuracy": float(scored.hits[inside].mean()), "photos": int(inside.sum())}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the tables are read for --help, where torch would cost seconds
@@ -49,20 +50,46 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "adamw": adamw}
 SCHEDULES: dict[str, Callable[..., float]] = {"step": step, "cosine": cosine}
 
 
-def make_optimizer(model: nn.Module, optimizer: str, weight_decay: float, **fields: Any) -> Optimizer:
+def make_optimizer(
+    model: nn.Module, optimizer: str, weight_decay: float, layer_decay: float = 1.0, **fields: Any
+) -> Optimizer:
     """An optimizer of the table over the trainable weights of `model`; only weights of two and more dimensions decay.
 
     Args:
         optimizer: its name.
         weight_decay: of those weights.
+        layer_decay: learning rate of a layer of the backbone relative to that of the layer above it (Clark et al.
+            2020, arXiv 2003.10555; Bao et al. 2022, arXiv 2106.08254); what is no backbone has the full rate.
         fields: the recipe's other fields.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    depths = layer_depths([name for name, _ in trained])
+    top = max(depths, default=0)
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for (_, parameter), depth in zip(trained, depths, strict=True):
+        decays, scale = parameter.ndim > 1, layer_decay ** (top - depth)
+        empty = {"params": [], "weight_decay": weight_decay if decays else 0.0, "scale": scale}
+        groups.setdefault((not decays, -scale), empty)["params"].append(parameter)
+    return OPTIMIZERS[optimizer]([groups[key] for key in sorted(groups)], **fields)
+
+
+def layer_depths(names: Sequence[str]) -> list[int]:
+    """How deep each weight lies: 0 for a backbone's embeddings or stem, its layers from below, then the rest.
+
+    >>> layer_depths(["backbone.patch_embed.w", "backbone.blocks.0.w", "backbone.norm.w", "head.w"])
+    [0, 1, 2, 2]
+    """
+    numbers = [_LAYER.search(name) if "backbone." in name else None for name in names]
+    top = 1 + max((int(found[1]) + 1 for found in numbers if found), default=-1)
+    return [
+        int(found[1]) + 1 if found else 0 if "backbone." in name and _FIRST.search(name) and top else top
+        for name, found in zip(names, numbers, strict=True)
     ]
-    return OPTIMIZERS[optimizer]([group for group in groups if group["params"]], **fields)
+
+
+# names of numbered layers in timm and transformers: blocks.3, layers.3, encoder.layer.3, stages.3, layer3, denseblock3
+_LAYER = re.compile(r"\b(?:layers?|blocks|stages|denseblock)\.?(\d+)\b")
+_FIRST = re.compile(r"embed|stem|cls_token|register|conv0|conv1|bn1|norm0|norm_pre")
 
 
 def rate_at(at: int, steps: int, learning_rate: float, schedule: str, warmup: float, **fields: Any) -> float:
@@ -91,4 +118,4 @@ def clip_gradients(accelerator: Accelerator, model: nn.Module, limit: float) -> 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)

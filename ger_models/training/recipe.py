@@ -42,6 +42,7 @@ _LIMITS = {
     "teacher_weight": (0, 1, True),
     "teacher_temperature": (0, 100, False),
     "ema": (0, 0.999999, True),
+    "layer_decay": (0, 1, False),
 }
 
 
@@ -85,6 +86,14 @@ class Recipe:
     )
     ema: float = _about("Decay of the moving average of the weights, which is saved; 0: no average.", default=0.0)
     gradient_accumulation: int = _about("Batches per optimizer step.", default=1)
+    layer_decay: float = _about(
+        "Learning rate of each layer of the backbone, relative to that of the layer above it; 1: the same for all.",
+        default=1.0,
+    )
+    gradient_checkpointing: bool = _about(
+        "Compute activations of the backbone again in the backward pass: less memory, a third more time.",
+        default=False,
+    )
 
     def __post_init__(self) -> None:
         for name, choices in TABLES.items():
@@ -193,9 +202,14 @@ def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
     unknown = [name for name in fields if name not in kinds]
     if unknown:
         raise UserError(f"{where} has {listing(unknown)}, which are no fields of a recipe: {listing(kinds, 99)}")
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in fields.items():
         kind = kinds[name]
+        if kind is bool:
+            if not isinstance(value, bool):
+                raise UserError(f"{name} in {where} must be true or false, not {value!r}")
+            values[name] = value
+            continue
         try:
             values[name] = kind(value)  # YAML reads 1e-3 as text
             exact = kind is str or values[name] == float(value) or float(value) != float(value)

@@ -14,10 +14,11 @@ import torch
 import yaml
 
 from ger_datasets.support.errors import UserError
-from ger_models.presets import PRESETS
+from ger_models.backbones import checkpoint_gradients, create_backbone
+from ger_models.presets import PRESETS, build
 from ger_models.training.losses import LOSSES
-from ger_models.training.optimization import make_optimizer, rate_at
-from ger_models.training.recipe import TABLES, Recipe, RecipeOptions, effective, to_yaml
+from ger_models.training.optimization import make_optimizer, rate_at, set_rate
+from ger_models.training.recipe import TABLES, Recipe, RecipeOptions, changed, effective, to_yaml
 from ger_models.training.weight_averaging import MovingAverage
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -211,3 +212,38 @@ def test_the_moving_average() -> None:
     off.update(1)
     with off.in_place():
         assert model[0].weight.item() == 39
+
+
+def test_layer_decay_lowers_the_rate_towards_the_stem() -> None:
+    model, _ = build("densenet_emotic", ["a", "b"], overrides="backbone=test_vit")
+    recipe = Recipe("adamw", 0.1, 1, 1, weight_decay=0.5, layer_decay=0.5)
+    optimizer = make_optimizer(model, **vars(recipe))
+    set_rate(optimizer, 0.1)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    depth = len(model.backbone.blocks)
+    assert rates[id(model.head.weight)] == rates[id(model.backbone.norm.weight)] == pytest.approx(0.1)
+    assert rates[id(model.backbone.blocks[-1].attn.qkv.weight)] == pytest.approx(0.05)
+    assert rates[id(model.backbone.patch_embed.proj.weight)] == pytest.approx(0.1 * 0.5 ** (depth + 1))
+    assert all(group["weight_decay"] in (0.0, 0.5) for group in optimizer.param_groups)
+
+
+def test_a_yes_or_no_field() -> None:
+    recipe = Recipe("adamw", 0.1, 1, 1)
+    assert changed(recipe, {"gradient_checkpointing": True}, "a.yaml").gradient_checkpointing
+    with pytest.raises(UserError, match="true or false"):
+        changed(recipe, {"gradient_checkpointing": 1}, "a.yaml")
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
+def test_gradient_checkpointing_gives_the_same_gradients(backbone: str) -> None:
+    gradients = []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)
+        network = create_backbone(backbone).train()
+        if checkpointed:
+            checkpoint_gradients(network)
+        torch.manual_seed(1)
+        network(torch.rand(2, 3, 160, 160)).square().sum().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1])
