@@ -35,6 +35,15 @@ SPLITS = ("train", "validation", "test")
 
 FACE_FEATURE_DIM = 256
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
+FACE_COLUMNS = (  # those that come from one face detector, and its substitute where it finds none
+    "face_boxes",
+    "face_scores",
+    "face_landmarks",
+    "face_features",
+    "face_crops",
+    "aligned_faces",
+    "sampled_patches",
+)
 LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 

@@ -28,6 +28,7 @@ from ger_datasets.photos.reading import (
     large_photo,
     read_photo,
 )
+from ger_datasets.preparation.column_sources import ADDED_BY
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
@@ -46,8 +47,6 @@ PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 FACES = ("face_boxes", "face_scores")
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
-# columns that do not follow from a photo -> the option of prepare.py that fills them
-PREPARED_ONLY = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
 
 
 class FaceColumns:
@@ -273,7 +272,7 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        for column, option in PREPARED_ONLY.items():
+        for column, option in ADDED_BY.items():
             if column in wanted and any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
