@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from .configuration_ger import NO_LABEL
+from .configuration_ger import FACE_HEIGHT, FACE_WIDTH, NO_LABEL
 
-FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels; the original of this system fed 112 wide x 96 high into this net
 EMBEDDING = 512  # SphereFace-20's width
 
 # SphereFace-20's stages -> residual pairs; each stage begins with a convolution of stride 2 and doubles the channels

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from PIL.ExifTags import Base
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TASK = "group-emotion"
-ORIENTATION = 0x0112  # the EXIF tag
 BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer are taken, so that memory has a bound
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
@@ -367,7 +367,7 @@ def _from_pil(image: Image.Image) -> Image.Image:
             return large_photo(image).image
         check_decoding(image, image.size)
         exif = Image.Exif()  # of what the file says no more than how it is turned: the rest may be damaged
-        exif[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+        exif[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
         image = image if image.mode in PNG_MODES else image.convert("RGB")
         image.save(buffer, "PNG", compress_level=0, exif=exif)
     except BadPhoto:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
 from torch.nn import functional as F
 
 try:
@@ -24,7 +25,6 @@ JPEG_START, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
 JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # of CMYK each decoder makes another RGB
 # what Pillow raises on damaged files, beside OSError
 DAMAGE = (Image.DecompressionBombError, AttributeError, IndexError, KeyError, SyntaxError, TypeError, ValueError)
-ORIENTATION = 0x0112  # the EXIF tag
 MOST_PIXELS = 30_000_000  # of a stored image; prepare.py stores 25 million at most
 MOST_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # of Pillow's; others bring interpreters of their own
@@ -108,7 +108,7 @@ def _of_pil(image: Image.Image) -> torch.Tensor:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        if image.getexif().get(ORIENTATION, 1) != 1:  # exif_transpose copies even what stands upright
+        if image.getexif().get(Base.Orientation, 1) != 1:  # exif_transpose copies even what stands upright
             return ImageOps.exif_transpose(image)
     except SyntaxError:  # EXIF that cannot be read turns nothing
         pass

@@ -289,3 +289,15 @@ def test_the_processor_reads_columns_that_the_schema_has() -> None:
     processor = GerProcessor(columns=["image", "face_features", "scene_feature"])
     assert set(processor.columns) <= set(schema.features())
     assert schema.features()["face_features"].feature.length == schema.FACE_FEATURE_DIM == 256
+
+
+def test_constants_of_files_that_travel_are_those_of_the_schema() -> None:
+    """These files cannot import the schema."""
+    from ger_datasets import schema
+    from ger_models import configuration_ger
+    from ger_models.evaluation.metrics.group_emotion import figures
+
+    assert configuration_ger.NO_LABEL == schema.NO_LABEL
+    face_size = (schema.ALIGNED_FACE_WIDTH, schema.ALIGNED_FACE_HEIGHT)
+    assert face_size == (configuration_ger.FACE_WIDTH, configuration_ger.FACE_HEIGHT)
+    assert figures.FACE_BINS == schema.FACE_COUNT_BINS

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.bins import bin_name
 from ger_datasets.support.errors import UserError, one_line
 
 from ..metrics import METRICS
@@ -149,7 +150,7 @@ def _result(result: Mapping[str, Any]) -> str:
     if result["by_faces"]:
         bins = [
             (
-                f"{each['from']} and more" if each["to"] is None else f"{each['from']} to {each['to']}",
+                bin_name(each["from"], each["to"]),
                 percent(each["accuracy"]),
                 percent_range(each["accuracy_interval"]),
                 f"{each['rows']:,}",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ger_datasets.support.bins import bin_name
 from ger_datasets.support.html_page import Markup, photos, render
 
 from ..metrics import METRICS
@@ -196,8 +197,7 @@ def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, .
 def _face_rows(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for each in bins:
-        low, high = each["from"], each["to"]
-        name = f"{low} and more" if high is None else f"{low}" if low == high else f"{low}–{high}"
+        name = bin_name(each["from"], each["to"])
         rows.append((name, _share_cell(each["accuracy"], each.get("accuracy_interval")), f"{each['rows']:,}"))
     return rows
 
