@@ -30,7 +30,7 @@ from ger_datasets.photos.reading import (
     read_photo,
 )
 from ger_datasets.preparation.column_sources import ADDED_BY
-from ger_datasets.support.errors import BadPhoto, UserError, printable
+from ger_datasets.support.errors import BadPhoto, UserError, one_line, printable
 
 from .configuration_ger import GerExpressionConfig
 from .starter import STARTER
@@ -373,7 +373,7 @@ def _from_pil(image: Image.Image) -> Image.Image:
     except BadPhoto:
         raise
     except Exception as error:  # Pillow raises a dozen kinds on files that it opened and cannot read
-        raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise BadPhoto(f"damaged: {one_line(error)}") from error
     return decode_photo(buffer.getvalue()).image
 
 
