@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import timm
 import torch
+from huggingface_hub import upload_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from .configuration_ger import FACE_HEIGHT, FACE_WIDTH, NO_LABEL
 
+LOADING = re.compile(r'from_pretrained\("[^"]*"\)')  # in the example of a model card
 EMBEDDING = 512  # SphereFace-20's width
 
 # SphereFace-20's stages -> residual pairs; each stage begins with a convolution of stride 2 and doubles the channels
@@ -74,6 +79,26 @@ class GerPreTrainedModel(PreTrainedModel):
         recompute = getattr(module, "init_non_persistent_buffers", None)
         if callable(recompute):  # buffers of timm's layers that no checkpoint holds
             recompute()
+
+    def push_to_hub(
+        self, repo_id: str, *, token: bool | str | None = None, revision: str | None = None, **options: Any
+    ) -> Any:
+        """As transformers' method; the card of the folder that the model was loaded from is pushed too, if there is
+        one, with the repository's name in its example."""
+        pushed = super().push_to_hub(repo_id, token=token, revision=revision, **options)
+        card = Path(self.name_or_path) / "README.md"
+        if self.name_or_path and card.is_file():
+            repository = pushed.repo_url.repo_id
+            text = LOADING.sub(f'from_pretrained("{repository}")', card.read_text(encoding="utf-8"))
+            upload_file(
+                path_or_fileobj=text.encode(),
+                path_in_repo="README.md",
+                repo_id=repository,
+                token=token,
+                revision=pushed.pr_revision or revision,
+                commit_message="Upload model card",
+            )
+        return pushed
 
     @staticmethod
     def classification_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:

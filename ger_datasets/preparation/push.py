@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..prepared import PreparedDataset, read_prepared
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
 from ..support.hub_push import push_files
 
 logger = logging.getLogger(__name__)

@@ -35,8 +35,10 @@ def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
         report: as `writing.make_report` returns it.
         dataset: the dataset's name, or its repository on the Hub.
     """
+    members = report["ensemble"]["members"] if report["ensemble"] else []
     data = ModelCardData(
         model_name=report["model"],
+        base_model=[member for member in members if "/" in member] or None,  # those on the Hub
         tags=["group-level emotion recognition"],
         pipeline_tag=TASK,
         eval_results=_all_found(report, dataset),
