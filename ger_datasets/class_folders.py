@@ -15,7 +15,7 @@ from .legacy.name_lists import read_name_list
 from .photos.reading import SUFFIXES
 from .records import Record
 from .schema import CLASS_NAMES, NO_LABEL
-from .support.errors import UserError, listing, printable
+from .support.errors import UserError, listing, one_line, printable
 from .support.symlinks import inside, leads_inside
 
 logger = logging.getLogger(__name__)
@@ -338,7 +338,7 @@ def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
     except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
+        raise UserError(f"{printable(folder)} cannot be listed: {one_line(error)}") from error
     return sorted(kept, key=lambda entry: entry.name)
 
 

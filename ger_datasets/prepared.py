@@ -17,7 +17,7 @@ from datasets import ClassLabel, Features
 from huggingface_hub import DatasetCard
 
 from . import schema
-from .support.errors import UserError, listing
+from .support.errors import UserError, listing, one_line
 
 SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})\.parquet")
 # What `datasets` raises on a schema whose feature metadata it did not write
@@ -84,7 +84,7 @@ def read_prepared(folder: Path) -> PreparedDataset:
         counts = {split["name"]: split["num_examples"] for split in data_of_card["dataset_info"]["splits"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
-            f"{card_file} is not a card that prepare wrote ({' '.join(str(error).split())}); run prepare.py again"
+            f"{card_file} is not a card that prepare wrote ({one_line(error)}); run prepare.py again"
         ) from error
     if counts != rows:
         raise UserError(
@@ -137,7 +137,7 @@ def _footers(shards: Mapping[str, Sequence[Path]]) -> tuple[Features, dict[str, 
                 with pq.ParquetFile(path) as file:
                     found, count = Features.from_arrow_schema(file.schema_arrow), file.metadata.num_rows
             except (*ODD_NOTES, OSError, pa.ArrowException) as error:
-                reason = " ".join(str(error).split())
+                reason = one_line(error)
                 raise UserError(f"{path} cannot be read: {reason}; delete it and run prepare.py again") from error
             lacking = [name for name in schema.features() if name not in {*found, *schema.LATER_COLUMNS}]
             if lacking:

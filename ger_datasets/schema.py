@@ -30,13 +30,23 @@ if TYPE_CHECKING:
     from datasets import Features
 
 CLASS_NAMES = ("Negative", "Neutral", "Positive")
-NO_LABEL = -1
+NO_LABEL = -1  # a photo whose label is withheld
 SPLITS = ("train", "validation", "test")
 
 FACE_FEATURE_DIM = 256
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
+FACE_COLUMNS = (  # those that come from one face detector, and its substitute where it finds none
+    "face_boxes",
+    "face_scores",
+    "face_landmarks",
+    "face_features",
+    "face_crops",
+    "aligned_faces",
+    "sampled_patches",
+)
 LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
-ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
+ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112  # pixels
+FACE_COUNT_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # photos by number of faces; both ends inclusive
 
 
 def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] | None = None) -> Features:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from transformers import PreTrainedConfig
 
 NO_LABEL = -1  # a photo whose label is withheld
+FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels of an aligned face; the original of this system used 112 x 96
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
 # which group emotion an expression counts for; surprise can be either, and counts for none

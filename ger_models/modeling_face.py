@@ -9,10 +9,9 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import GerPreTrainedModel, keep_own_weights
+from .backbones import EMBEDDING, GerPreTrainedModel, LargeMarginLinear, SphereFace20, keep_own_weights
 from .configuration_ger import GerFaceConfig
 from .pooling import unpack
-from .sphereface import EMBEDDING, LargeMarginLinear, SphereFace20
 
 
 @dataclass

@@ -10,10 +10,17 @@ from torch import nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbones import ExpressionNet, GerPreTrainedModel, create_backbone, feature_width, keep_own_weights
+from .backbones import (
+    EMBEDDING,
+    ExpressionNet,
+    GerPreTrainedModel,
+    SphereFace20,
+    create_backbone,
+    feature_width,
+    keep_own_weights,
+)
 from .configuration_ger import GerFusionConfig
 from .pooling import AveragePooling, CrossAttentionPooling, Pooling, SceneQueryPooling, ScorePooling, unpack
-from .sphereface import EMBEDDING, SphereFace20
 
 
 def _cross_attention(config: GerFusionConfig, width: int) -> Pooling:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from PIL.ExifTags import Base
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
@@ -28,7 +29,8 @@ from ger_datasets.photos.reading import (
     large_photo,
     read_photo,
 )
-from ger_datasets.support.errors import BadPhoto, UserError, printable
+from ger_datasets.preparation.column_sources import ADDED_BY
+from ger_datasets.support.errors import BadPhoto, UserError, one_line, printable
 
 from .configuration_ger import GerExpressionConfig
 from .starter import STARTER
@@ -39,15 +41,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TASK = "group-emotion"
-ORIENTATION = 0x0112  # the EXIF tag
 BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer are taken, so that memory has a bound
 MAX_URL_BYTES = 64 * 2**20
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
 FACES = ("face_boxes", "face_scores")
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
-# columns that do not follow from a photo -> the option of prepare.py that fills them
-PREPARED_ONLY = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
 
 
 class FaceColumns:
@@ -273,7 +272,7 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        for column, option in PREPARED_ONLY.items():
+        for column, option in ADDED_BY.items():
             if column in wanted and any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
@@ -368,13 +367,13 @@ def _from_pil(image: Image.Image) -> Image.Image:
             return large_photo(image).image
         check_decoding(image, image.size)
         exif = Image.Exif()  # of what the file says no more than how it is turned: the rest may be damaged
-        exif[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+        exif[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
         image = image if image.mode in PNG_MODES else image.convert("RGB")
         image.save(buffer, "PNG", compress_level=0, exif=exif)
     except BadPhoto:
         raise
     except Exception as error:  # Pillow raises a dozen kinds on files that it opened and cannot read
-        raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise BadPhoto(f"damaged: {one_line(error)}") from error
     return decode_photo(buffer.getvalue()).image
 
 

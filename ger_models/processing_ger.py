@@ -11,11 +11,10 @@ from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
-from .processing_encoders import Preprocessing
+from .configuration_ger import FACE_HEIGHT, FACE_WIDTH
 from .processing_faces import CONTEXT, RANDOM_NUMBERS, augmented, square_faces
-from .processing_pixels import cut, jpeg_size, normalized, pixels_of, reduced_pixels_of
+from .processing_pixels import Preprocessing, cut, jpeg_size, normalized, pixels_of, reduced_pixels_of
 
-FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1

@@ -10,15 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ger_datasets.builders import BUILDERS, all_dataset_options
 from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
+from ger_datasets.preparation.column_sources import open_sources, source_options
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
-
-if TYPE_CHECKING:
-    from ger_datasets.preparation.column_sources import ColumnSource
 
 
 @dataclass
@@ -30,31 +27,6 @@ class CommonArguments:
         default=None, metadata={"help": "Number of processes, one thread each. Default: the number of CPU cores."}
     )
     limit: int | None = field(default=None, metadata={"help": "Maximum number of photos per split, for a quick test."})
-    skeletons: str = field(
-        default="none",
-        metadata={
-            "help": "Source of the column skeleton: a folder of OpenPose JSON or rendered skeletons, "
-            "POSE_MODEL[,PERSON_DETECTOR], or none. Can be added to a prepared dataset."
-        },
-    )
-    scene_model: str | None = field(
-        default=None,
-        metadata={
-            "help": "Checkpoint of a scene model that fills the column scene_feature. Can be added to a prepared "
-            "dataset."
-        },
-    )
-    expressions: str = field(
-        default="starter",
-        metadata={
-            "help": "Checkpoint of an expression model that fills the column face_expressions, or none. Can be added "
-            "to a prepared dataset. Default: starter, the model included in the package."
-        },
-    )
-    legacy: Path | None = field(
-        default=None,
-        metadata={"help": "Folder of the original system's FaceCoordinates, FaceFeatures, ... to read faces from."},
-    )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     device: str = field(
         default="auto",
@@ -66,7 +38,7 @@ class CommonArguments:
 
 
 DATASET_OPTIONS = all_dataset_options()
-Arguments = make_dataclass("Arguments", DATASET_OPTIONS, bases=(CommonArguments,))
+Arguments = make_dataclass("Arguments", [*source_options(), *DATASET_OPTIONS], bases=(CommonArguments,))
 
 
 def main(arguments: CommonArguments) -> dict | None:
@@ -85,36 +57,13 @@ def main(arguments: CommonArguments) -> dict | None:
         num_proc=arguments.num_proc if state.num_processes == 1 else arguments.num_proc or 1,
         limit=arguments.limit,
         options={name: value for name, value in options.items() if value is not None and value is not False},
-        sources=column_sources(arguments),
+        sources=open_sources(vars(arguments), arguments.source),
         detector=arguments.detector,
         device=choose_device(arguments.device, state),
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,
     )
     return figures if state.is_main_process else None
-
-
-def column_sources(arguments: CommonArguments) -> list[ColumnSource]:
-    """The sources that the options name; each module is imported only if it is needed."""
-    from ger_datasets.preparation.column_sources import skeleton_source
-
-    sources: list[ColumnSource] = []
-    if arguments.legacy is not None:
-        from ger_datasets.legacy.source import LegacySource
-
-        sources.append(LegacySource(arguments.legacy, arguments.source))
-    skeletons = skeleton_source(arguments.skeletons, arguments.source)
-    if skeletons is not None:
-        sources.append(skeletons)
-    if arguments.scene_model is not None:
-        from ger_models.inference.scene_features import CheckpointSceneEncoder
-
-        sources.append(CheckpointSceneEncoder(arguments.scene_model))
-    if arguments.expressions != "none":
-        from ger_models.inference.face_expressions import CheckpointExpressions
-
-        sources.append(CheckpointExpressions(arguments.expressions))
-    return sources
 
 
 def part(text: str) -> tuple[int, int]:

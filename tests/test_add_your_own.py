@@ -68,4 +68,8 @@ def test_the_parts_are_used_by_the_scripts(folder: Path) -> None:
     report = json.loads((folder / "report" / "report.json").read_text())
     assert report["class_names"] == ["Calm", "Excited"]
     assert 0 <= report["metrics"]["worst_recall"] <= 1
+    page = (folder / "report" / "report.html").read_text()
+    assert "<strong>Worst recall:</strong> Recall of the class" in page
+    assert '<span class="quiet">Worst recall</span><b>' in page
+    assert "| Worst recall | " in (folder / "report" / "card.md").read_text()
     assert json.loads((folder / "runs" / "small_max" / "metrics.json").read_text())["best_by"] == "worst_recall"

@@ -27,7 +27,7 @@ def command_after(marker: str) -> str:
 
 @pytest.mark.slow
 def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path: Path) -> None:
-    """Built as a release is: the wheel from the unpacked sdist. The wheel brings the scripts along as data."""
+    """Built as a release is: the wheel from the unpacked sdist. The scripts are a package of the wheel."""
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if files.returncode:
         pytest.skip("not a git checkout")
@@ -43,22 +43,20 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         held = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    made = {name for name in held if name == "PKG-INFO" or ".egg-info/" in name}
+    made = {name for name in held if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
     assert held - made == tracked - {".gitignore"}
 
     (wheel,) = tmp_path.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    scripts = {name for name in packed if ".data/" in name}
-    assert {name.partition(".data/data/share/group-emotion/")[2] for name in scripts} == {
-        name for name in tracked if name.startswith("scripts/")
-    }
+    assert {name for name in packed if ".data/" in name} == set()
     expected = {
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
         if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name in ("starter", "templates")
     }
-    assert packed - scripts == expected
+    expected |= {name.replace("scripts/", "group_emotion_scripts/") for name in tracked if name.startswith("scripts/")}
+    assert packed == expected
 
     place = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(place)
@@ -78,7 +76,7 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
     package, train, usage = done.stdout.splitlines()[:3]
     assert package.startswith(str(place))
     assert train.startswith(str(place))
-    assert train.endswith("share/group-emotion/scripts/train.py")
+    assert train.endswith("group_emotion_scripts/train.py")
     assert usage.startswith("usage: convert_checkpoint.py")
 
 

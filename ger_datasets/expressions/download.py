@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import BadPhoto, UserError, printable
+from ..support.errors import BadPhoto, UserError, one_line, printable
 from ..support.symlinks import leads_inside
 
 MAX_BYTES = 64 * 2**20  # of a file of labels
@@ -83,7 +83,7 @@ def read_lines(path: Path) -> list[bytes]:
             raise UserError(f"{printable(path.name)} has more than {MAX_BYTES:,} bytes: it is not a file of labels")
         return path.read_bytes().splitlines()
     except OSError as error:
-        raise UserError(f"{printable(path.name)} cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{printable(path.name)} cannot be read: {one_line(error)}") from error
 
 
 def unusable(reason: str) -> Callable[[], bytes]:
@@ -100,4 +100,4 @@ def _hidden(name: str) -> bool:
 
 
 def _unlisted(error: OSError) -> None:
-    raise UserError(f"{printable(error.filename)} cannot be listed: {error.strerror}") from error
+    raise UserError(f"{printable(error.filename)} cannot be listed: {one_line(error)}") from error

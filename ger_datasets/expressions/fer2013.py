@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..photos.reading import MIN_SIDE
-from ..support.errors import BadPhoto, UserError, listing, printable
+from ..support.errors import BadPhoto, UserError, listing, one_line, printable
 from .download import Download, LabelledFace, Tree, read_lines, unusable
 from .names import CONTEMPT, FER2013_ORDER, expression_of, numbered, split_of
 
@@ -59,7 +59,7 @@ class PixelRow:
                 file.seek(self.offset)
                 fields = _fields(file.readline(MAX_LINE))
         except OSError as error:
-            raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
+            raise BadPhoto(f"the file cannot be read: {one_line(error)}") from error
         try:
             pixels = np.array(fields[self.column].split(), dtype=np.uint8).reshape(self.side, self.side)
         except (ValueError, OverflowError, IndexError) as error:
@@ -102,7 +102,7 @@ def read_pixel_table(path: Path, votes: Sequence[Vote] | None, contempt: bool) -
     try:
         rows = list(_rows(path, columns))
     except OSError as error:
-        raise UserError(f"{printable(path.name)} cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{printable(path.name)} cannot be read: {one_line(error)}") from error
     if votes is not None and len(votes) != len(rows):
         raise UserError(
             f"{printable(path.name)} has {len(rows):,} rows, but the FERPlus votes beside it {len(votes):,}: they "

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ..photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ..records import Record
-from ..support.errors import UserError, listing, printable
+from ..support.errors import UserError, listing, one_line, printable
 from ..support.symlinks import inside, leads_inside
 from ..videos.frames import KEY_FRAME_RULES, BadVideo, write_key_frames
 from ..videos.frames import SUFFIXES as VIDEO_SUFFIXES
@@ -324,7 +324,7 @@ def _write_whole(video: Path, folder: Path, rule: str) -> None:
         os.rename(temporary, folder)
     except OSError as error:
         if not _is_of(folder, video):  # else another process was faster, with the same frames
-            reason = error.strerror or error
+            reason = one_line(error)
             raise UserError(f"cannot write {folder}: {reason}; choose another place or free it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

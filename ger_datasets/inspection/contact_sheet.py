@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageChops, ImageDraw
 
 from ..photos.reading import decode_photo
-from ..support.errors import BadPhoto, UserError
+from ..support.errors import BadPhoto, UserError, one_line
 
 PICTURE_SIDE = 360  # pixels; shown at about half of it, sharp on a phone
 JPEG: dict[str, Any] = {"format": "JPEG", "quality": 80}
@@ -88,7 +88,7 @@ def draw_pictures(places: Sequence[Place]) -> dict[Place, Picture]:
             with pq.ParquetFile(file) as parquet:
                 table = parquet.read_row_group(number, columns=list(COLUMNS))
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}; prepare it again") from error
+            raise UserError(f"{file} cannot be read: {one_line(error)}; prepare it again") from error
         for place in places:
             if (place.file, place.row_group) == (file, number):
                 row = table.slice(place.row, 1).to_pylist()[0]

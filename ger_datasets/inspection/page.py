@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..schema import features
+from ..schema import FACE_COUNT_BINS, features
+from ..support.bins import Bin, binned
 from ..support.html_page import Markup, escape, render
 from .contact_sheet import Picture
 from .summary import Inspection
 
 TEMPLATE = Path(__file__).with_name("templates") / "inspection.html"
 MARKER = "group-emotion: a page on a prepared dataset"
-FACE_BINS = ((0, 0), (1, 1), (2, 2), (3, 3), (4, 6), (7, 9), (10, 12), (13, 15), (16, 20), (21, None))
 # 20: the smallest face the detector looks for; 96: the width of an aligned face, below which it is enlarged
 SIDE_BINS = ((0, 19), (20, 29), (30, 39), (40, 59), (60, 95), (96, 127), (128, 191), (192, 255), (256, None))
 OPEN_ROWS = 12  # longer tables are collapsed
@@ -46,7 +46,7 @@ def render_page(inspection: Inspection) -> str:
         own_columns=[name for name in dataset.features if name not in features()],
         per_class=per_class,
         scaled=_scaled,
-        faces_per_photo=_binned(inspection.faces_per_photo, FACE_BINS),
+        faces_per_photo=_binned(inspection.faces_per_photo, FACE_COUNT_BINS),
         face_sides=_binned(inspection.face_sides, SIDE_BINS),
         pictures={name: [_shown(picture) for picture in sheet] for name, sheet in inspection.sheet.items()},
         quirks=[_prose(quirk) for quirk in _quirks(dataset.text)],
@@ -75,17 +75,12 @@ def _scaled(counts: Iterable[tuple[str, int]]) -> list[tuple[str, int, float, fl
     return [(name, count, 100 * _ratio(count, most), _ratio(count, total)) for name, count in counts]
 
 
-def _binned(counts: Mapping[int, int], bins: Sequence[tuple[int, int | None]]) -> list[tuple[str, int]]:
-    """The counts of whole numbers within each bin, both ends inclusive; empty bins at the far end are left out."""
-    binned = []
-    for low, high in bins:
-        name = f"{low} and more" if high is None else f"{low}" if low == high else f"{low}–{high}"
-        binned.append(
-            (name, sum(n for value, n in counts.items() if low <= value and (high is None or value <= high)))
-        )
-    while binned and not binned[-1][1]:
-        binned.pop()
-    return binned
+def _binned(counts: Mapping[int, int], bins: Sequence[Bin]) -> list[tuple[str, int]]:
+    """The counts within each bin; empty bins at the far end are left out."""
+    rows = binned(counts, bins)
+    while rows and not rows[-1][1]:
+        rows.pop()
+    return rows
 
 
 def _prose(markdown: str) -> Markup:

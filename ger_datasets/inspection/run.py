@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ..prepared import PreparedDataset, read_prepared
 from ..schema import NO_LABEL
 from ..support.atomic_files import write_text
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
 from .contact_sheet import Candidates, draw_pictures
 from .page import MARKER, render_page
 from .summary import UNLABELLED, Inspection
@@ -80,7 +80,7 @@ def read_inspection(dataset: PreparedDataset, photos_per_class: int = 12) -> Ins
                         inspection.skeletons += len(table) - table["skeleton"].null_count
                         _count_faces(table["face_boxes"].combine_chunks(), inspection)
             except (OSError, pa.ArrowException) as error:
-                raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}; prepare it again") from error
+                raise UserError(f"{file} cannot be read: {one_line(error)}; prepare it again") from error
     chosen = {name: candidates.choose(label, most) for label, name in {**names, NO_LABEL: UNLABELLED}.items()}
     pictures = draw_pictures([place for places in chosen.values() for place in places])
     inspection.sheet = {name: [pictures[place] for place in places] for name, places in chosen.items() if places}
@@ -115,6 +115,6 @@ def _check_ours(output: Path) -> None:
         with open(output, "rb") as file:
             start = file.read(500)
     except OSError as error:
-        raise UserError(f"{output} is there and cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{output} is there and cannot be read: {one_line(error)}") from error
     if MARKER.encode() not in start:
         raise UserError(f"{output} is there and was not written by this command: nothing was overwritten")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datasets
 
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
 from ..support.hub_connection import read_from_hub
 
 PARQUET_TAIL = 8  # bytes: the length of the footer, then PAR1
@@ -36,5 +36,5 @@ def dataset_revision(dataset: str) -> str:
                 file.seek(max(0, size - PARQUET_TAIL - length))
                 digest.update(f"{path.relative_to(dataset).as_posix()} {size} ".encode() + file.read())
         except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror or error}; prepare it again") from error
+            raise UserError(f"{path} cannot be read: {one_line(error)}; prepare it again") from error
     return digest.hexdigest()[:REVISION_LENGTH]

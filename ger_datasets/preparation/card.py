@@ -17,13 +17,12 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from .. import schema
 from ..support.atomic_files import write_text
+from ..support.bins import bin_name, binned
 from ..support.errors import UserError
 from .column_sources import SOURCES
 
 if TYPE_CHECKING:
     from ..builders import Builder
-
-FACE_BINS = ((0, 0), (1, 1), (2, 3), (4, 6), (7, 12), (13, None))  # 80 % of GAF 3.0's photos have at most 12 faces
 
 
 def write_card(
@@ -129,14 +128,9 @@ def _counts(by_split: Mapping[str, Sequence[Mapping[str, Any]]], builder: Builde
 
 
 def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    header = [str(low) if low == high else f"{low}+" if high is None else f"{low}–{high}" for low, high in FACE_BINS]
-    rows = []
-    for split, members in by_split.items():
-        faces = _sum(members, "faces")
-        within = [
-            sum(c for n, c in faces.items() if low <= n and (high is None or n <= high)) for low, high in FACE_BINS
-        ]
-        rows.append([split, *within])
+    counts = {split: binned(_sum(members, "faces"), schema.FACE_COUNT_BINS) for split, members in by_split.items()}
+    header = [bin_name(*edges) for edges in schema.FACE_COUNT_BINS]
+    rows = [[split, *(count for _, count in within)] for split, within in counts.items()]
     return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)
 
 

@@ -1,22 +1,23 @@
 """Columns that do not follow from a photo's own faces: skeletons, model outputs, the original's intermediate files.
 
-A new source is a class of one of the two kinds below, a row of `SOURCES` and an option of prepare.py.
+A new source is a class of one of the two kinds below and a row of `SOURCES`, which makes it an option of prepare.py.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from PIL import Image
-
-from ..legacy.source import FACE_COLUMNS
-from ..records import Record
-from ..skeletons.files import SkeletonFiles
-from ..skeletons.pose_model import DETECTOR, SkeletonModel
+from ..schema import FACE_COLUMNS
 from ..support.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..records import Record
 
 
 class ColumnSource(Protocol):
@@ -78,24 +79,82 @@ class Source:
     Attributes:
         columns: the columns of `schema.py` that it fills.
         option: the option of prepare.py that gives it; its settings have this name in the manifest.
+        help: what prepare.py says of the option.
         title: what the dataset card calls it.
+        opener: `module:function`; called with the option's value and the raw folder, it returns the source. It is
+            imported when it is needed, since some sources are models.
+        default: the option's value where it is not given; `none` is no source.
         later: whether it can be added to a dataset that was prepared without it.
     """
 
     columns: tuple[str, ...]
     option: str
+    help: str
     title: str
+    opener: str
+    default: str = "none"
     later: bool = True
 
 
 SOURCES: Mapping[str, Source] = {
     "legacy": Source(
-        (*FACE_COLUMNS, "scene_feature"), "legacy", "Older intermediates in place of computed columns", later=False
+        (*FACE_COLUMNS, "scene_feature"),
+        "legacy",
+        "Folder of the original system's FaceCoordinates, FaceFeatures, ... to read faces from.",
+        "Older intermediates in place of computed columns",
+        f"{__name__}:legacy_source",
+        later=False,
     ),
-    "skeletons": Source(("skeleton",), "skeletons", "Skeletons"),
-    "scene_feature": Source(("scene_feature",), "scene_model", "Scene features"),
-    "face_expressions": Source(("face_expressions",), "expressions", "Expressions of faces"),
+    "skeletons": Source(
+        ("skeleton",),
+        "skeletons",
+        "Source of the column skeleton: a folder of OpenPose JSON or rendered skeletons, "
+        "POSE_MODEL[,PERSON_DETECTOR], or none.",
+        "Skeletons",
+        f"{__name__}:skeleton_source",
+    ),
+    "scene_feature": Source(
+        ("scene_feature",),
+        "scene_model",
+        "Checkpoint of a scene model that fills the column scene_feature, or none.",
+        "Scene features",
+        "ger_models.inference.scene_features:scene_source",
+    ),
+    "face_expressions": Source(
+        ("face_expressions",),
+        "expressions",
+        "Checkpoint of an expression model that fills the column face_expressions, or none. starter is the model "
+        "included in the package.",
+        "Expressions of faces",
+        "ger_models.inference.face_expressions:expressions_source",
+        default="starter",
+    ),
 }
+# column -> the option of prepare.py that adds it to a dataset; it does not follow from the photo and its faces
+ADDED_BY = {column: f"--{kind.option}" for kind in SOURCES.values() if kind.later for column in kind.columns}
+
+
+def source_options() -> list[tuple[str, Any, Any]]:
+    """The options of the sources as fields for `dataclasses.make_dataclass`: name, type and field."""
+    options = []
+    for kind in SOURCES.values():
+        text = kind.help + (" Can be added to a prepared dataset." if kind.later else "")
+        options.append((kind.option, str, field(default=kind.default, metadata={"help": text})))
+    return options
+
+
+def open_sources(values: Mapping[str, Any], source_root: Path) -> list[ColumnSource]:
+    """The sources that the options `values` give, for photos in the raw folder `source_root`.
+
+    Raises:
+        UserError: a source cannot be opened.
+    """
+    sources = []
+    for kind in SOURCES.values():
+        if values[kind.option] != "none":
+            module, _, function = kind.opener.partition(":")
+            sources.append(getattr(importlib.import_module(module), function)(values[kind.option], source_root))
+    return sources
 
 
 def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, Any]:
@@ -104,19 +163,27 @@ def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, A
     return {kind.option: given.get(name) for name, kind in SOURCES.items() if kind.later == later}
 
 
-def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
+def legacy_source(folder: str, source_root: Path) -> ColumnSource:
+    """The source that `--legacy FOLDER` names."""
+    from ..legacy.source import LegacySource
+
+    return LegacySource(Path(folder), source_root)
+
+
+def skeleton_source(text: str, source_root: Path) -> ColumnSource:
     """The source that `--skeletons TEXT` names.
 
     Args:
-        text: `none`; a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
+        text: a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
             the Hub or the folder of a checkpoint.
         source_root: the raw folder that the photos are in.
 
     Raises:
         UserError: a folder that does not exist or holds no skeletons, or models that cannot be loaded.
     """
-    if text == "none":
-        return None
+    from ..skeletons.files import SkeletonFiles
+    from ..skeletons.pose_model import DETECTOR, SkeletonModel
+
     folder = Path(text)
     if text and folder.is_dir() and not any(folder.glob("*.safetensors")):  # a checkpoint's folder holds its weights
         files = SkeletonFiles(folder, source_root)

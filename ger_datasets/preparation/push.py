@@ -16,8 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..prepared import PreparedDataset, read_prepared
-from ..support.errors import UserError
-from ..support.hub_connection import line
+from ..support.errors import UserError, one_line
 from ..support.hub_push import push_files
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def refuse_local_paths(dataset: PreparedDataset) -> None:
                 for text in _texts(file):
                     _refuse_in(path.name, text)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"{path} cannot be read: {line(error)}; prepare it again") from error
+            raise UserError(f"{path} cannot be read: {one_line(error)}; prepare it again") from error
 
 
 def _texts(file: pq.ParquetFile) -> Iterator[str]:

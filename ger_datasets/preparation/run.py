@@ -32,7 +32,7 @@ from ..detectors import DEFAULT_DETECTOR, DETECTORS
 from ..photos.duplicates import duplicate_summary
 from ..support.atomic_files import write_text
 from ..support.cpu_cores import usable_cores
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
 from ..support.locks import alone
 from . import shards as shards_module
 from .card import write_card
@@ -92,7 +92,7 @@ def prepare(
     try:
         shards = plan_shards(builder.records(), limit)
     except OSError as error:
-        raise UserError(f"{source} cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{source} cannot be read: {one_line(error)}") from error
     lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
         with lock:
@@ -110,7 +110,7 @@ def prepare(
                 remarks += getattr(column_source, "remarks", list)()
             return _finish(dataset, builder, shards, manifest, output, remarks)
     except OSError as error:
-        raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{output} cannot be written: {one_line(error)}") from error
 
 
 def _settings(

@@ -20,7 +20,7 @@ from ..faces.columns import encoded, photo_columns, whole_pictures
 from ..photos.duplicates import perceptual_hash
 from ..photos.reading import Photo, decode_photo, in_groups
 from ..records import Record
-from ..support.errors import BadPhoto, UserError, printable
+from ..support.errors import BadPhoto, UserError, one_line, printable
 from .column_sources import SOURCES, BatchSource, ColumnSource, PhotoSource, source_settings
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
@@ -118,7 +118,7 @@ class ShardWriter:
                         new = self._add(writer, shard, path, entry, advance)
                     except (BadPhoto, pa.ArrowException, KeyError, TypeError) as error:
                         raise UserError(
-                            f"{path} is not as prepare wrote it ({' '.join(str(error).split())}): delete it and run "
+                            f"{path} is not as prepare wrote it ({one_line(error)}): delete it and run "
                             "the same command again"
                         ) from error
             new = {**new, **self.work.added, "bytes": temporary.stat().st_size, "sha256": _sha256(temporary)}

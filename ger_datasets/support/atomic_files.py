@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             yield handle
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; choose another place or free it") from error
+        raise UserError(f"cannot write {path}: {one_line(error)}; choose another place or free it") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

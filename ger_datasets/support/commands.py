@@ -7,8 +7,8 @@
 
 A script's name takes precedence over a file or folder of the same name: `./predict` is the folder.
 
-In a checkout or an editable install, these are the files in `scripts`; otherwise the copies installed with the
-package.
+In a checkout or an editable install, these are the files in `scripts`; a wheel installs them as the package
+`group_emotion_scripts`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from .errors import UserError
 
 DISTRIBUTION = "group-emotion"
+INSTALLED = "group_emotion_scripts"  # setup.py
 ANSWER = "answer"  # the script that answers photos
 ADDRESSES = ("http://", "https://")
 USAGE = """usage: group-emotion PHOTO_OR_FOLDER ... [--help]    answers photos, as the command answer does
@@ -31,24 +32,11 @@ USAGE = """usage: group-emotion PHOTO_OR_FOLDER ... [--help]    answers photos, 
 """
 
 
-def scripts_folder() -> Path:
-    """The folder that holds prepare.py and the others.
-
-    Raises:
-        UserError: the package was installed without them.
-    """
-    checkout = Path(__file__).resolve().parents[2]
-    if (checkout / "pyproject.toml").is_file() and (checkout / "scripts" / "prepare.py").is_file():
-        return checkout / "scripts"
-    for file in importlib.metadata.files(DISTRIBUTION) or ():
-        if file.parts[-2:] == ("scripts", "prepare.py"):
-            return Path(str(file.locate())).resolve().parent
-    raise UserError(f"{DISTRIBUTION} was installed without its scripts: install it again, from PyPI or a wheel")
-
-
 def scripts() -> dict[str, Path]:
-    """The file of each script by its name, such as `prepare`; raises as `scripts_folder`."""
-    return {path.stem: path for path in sorted(scripts_folder().glob("*.py"))}
+    """The file of each script by its name, such as `prepare`."""
+    beside = Path(__file__).resolve().parents[2]
+    folder = beside / INSTALLED if (beside / INSTALLED).is_dir() else beside / "scripts"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
 def script(name: str) -> Path:

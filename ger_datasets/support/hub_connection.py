@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from huggingface_hub import constants, get_session, get_token, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _unreadable(name: str, error: BaseException) -> UserError | None:
     failure = passing(error)
     if failure is None:
         return None
-    reason = _answered(failure) or f"the connection to {constants.ENDPOINT} failed ({line(failure)})"
+    reason = _answered(failure) or f"the connection to {constants.ENDPOINT} failed ({one_line(failure)})"
     return UserError(
         without_token(
             f"{name} cannot be read from the Hub: {reason}; look at the network and run the same command again later: "
@@ -167,10 +167,10 @@ def _reason(error: BaseException, repo: str, endpoint: str) -> str:
             return "the token holds characters that no token has: look at HF_TOKEN, or run `hf auth login`"
         if isinstance(each, (HTTPError, ConnectionError, TimeoutError)):
             return (
-                f"the connection to {endpoint} failed: {line(each)}; look at the network and run the same command "
+                f"the connection to {endpoint} failed: {one_line(each)}; look at the network and run the same command "
                 "again: what has arrived stays"
             )
-    return f"pushing to {repo} failed: {line(causes[-1])}"
+    return f"pushing to {repo} failed: {one_line(causes[-1])}"
 
 
 def _answer(error: HfHubHTTPError, repo: str) -> str:
@@ -187,12 +187,7 @@ def _answer(error: HfHubHTTPError, repo: str) -> str:
         return f"somebody else changed {repo} meanwhile ({status}): run the same command again"
     if status == 429 or status >= 500:
         return f"the Hub fails ({status}): run the same command again later; what has arrived stays"
-    return f"the Hub refuses ({status}): {(error.server_message or line(error))[:300]}"
-
-
-def line(error: BaseException) -> str:
-    """An error's message in one line of at most 300 letters, or its name."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return f"the Hub refuses ({status}): {(error.server_message or one_line(error))[:300]}"
 
 
 def without_token(message: str) -> str:

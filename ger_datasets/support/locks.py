@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 LOCK = ".lock"  # the name of the lock of a whole folder
 
@@ -32,9 +32,7 @@ def alone(path: Path, doing: str) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"another process is {doing}: wait until it has ended, or choose another place") from error
     except OSError as error:
-        raise UserError(
-            f"cannot write {path.parent}: {error.strerror or error}; choose another place or free it"
-        ) from error
+        raise UserError(f"cannot write {path.parent}: {one_line(error)}; choose another place or free it") from error
     try:
         yield
     finally:

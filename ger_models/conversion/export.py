@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
 
+from ..backbones import FACE_HEIGHT, FACE_WIDTH
 from ..inference.saving import disk_errors
 from ..modeling_face import GerFaceForImageClassification
 from ..modeling_scene import GerSceneForImageClassification
 from ..processing_ger import GerProcessor
-from ..sphereface import FACE_HEIGHT, FACE_WIDTH
 
 MAX_DIFFERENCE = 1e-4  # of a logit, to what PyTorch computes
 MOST = 1 << 30  # of an axis of the input: without a limit torch 2.6 wants one

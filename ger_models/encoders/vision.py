@@ -23,7 +23,7 @@ from ..backbones import (
     load_tower,
 )
 from ..inference.revisions import weights_digest
-from ..processing_encoders import Preprocessing
+from ..processing_pixels import Preprocessing
 from .faces import encode_squares
 
 CHUNK = 32  # photos per forward

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ from ..modeling_expression import GerExpressionForImageClassification
 from .checkpoint_source import CheckpointSource
 
 CHUNK = 64  # faces per forward: their activations stay in a CPU's cache
+
+
+def expressions_source(checkpoint: str, source_root: Path) -> CheckpointExpressions:
+    """The source that `--expressions CHECKPOINT` names; `source_root` does not matter."""
+    return CheckpointExpressions(checkpoint)
 
 
 class CheckpointExpressions(CheckpointSource):

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ger_datasets.support.atomic_files import replacing
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 
 from .face_marks import FaceMark, draw_faces
 from .resumable_table import is_unfinished, lock_name
@@ -125,7 +125,7 @@ def make_picture_folder(folder: Path) -> None:
         there = any(path.name != lock_name(PREDICTIONS) for path in folder.iterdir())
         foreign = there and not table.exists() and not is_unfinished(table)
     except OSError as error:
-        raise UserError(f"{folder} cannot be used for pictures: {error.strerror}") from error
+        raise UserError(f"{folder} cannot be used for pictures: {one_line(error)}") from error
     if foreign:
         raise UserError(f"{folder} is not empty and its files are not pictures of ours: choose another --output_dir")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ from PIL import Image
 
 from ..modeling_scene import GerSceneForImageClassification
 from .checkpoint_source import CheckpointSource
+
+
+def scene_source(checkpoint: str, source_root: Path) -> CheckpointSceneEncoder:
+    """The source that `--scene_model CHECKPOINT` names; `source_root` does not matter."""
+    return CheckpointSceneEncoder(checkpoint)
 
 
 class CheckpointSceneEncoder(CheckpointSource):

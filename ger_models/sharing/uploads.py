@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_push import push_files
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Uploads:
         try:
             snapshot = _snapshot(run, self.names)
         except OSError as error:  # such as a full disk, which the next checkpoint reports
-            logger.warning("a push failed: %s cannot be written: %s", run, error.strerror or error)
+            logger.warning("a push failed: %s cannot be written: %s", run, one_line(error))
             return None
         push = _Push(self.repo, self.private, snapshot)
         push.start()

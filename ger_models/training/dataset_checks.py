@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 
 from ger_datasets.loading.stream import Stream
+from ger_datasets.preparation.column_sources import ADDED_BY
 from ger_datasets.support.errors import UserError, listing
 
 from ..configuration_ger import NO_LABEL
@@ -33,12 +34,11 @@ def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], column
             raise UserError(
                 f"{dataset} has no {listing(missing)}, which this model reads: make it with scripts/prepare.py"
             )
-        makes = {"skeleton": "--skeletons", "scene_feature": "--scene_model"}
         for column in columns:
             if _is_empty(split, column):
                 raise UserError(
                     f"the column {column} of {dataset} is empty in the split {name!r}: fill it with "
-                    f"scripts/prepare.py {makes.get(column, '')}".rstrip()
+                    f"scripts/prepare.py {ADDED_BY.get(column, '')}".rstrip()
                 )
         labels = np.array([NO_LABEL if label is None else label for label in split["label"]])
         classes = len(split.features["label"].names)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing, one_line
 
 from ..evaluation.metrics import METRICS
 from .losses import LOSSES
@@ -241,7 +241,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply") from error
     except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of odd dates and numbers
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         found = type(content).__name__ if not isinstance(content, dict) else "non-string keys"
         raise UserError(f"{path} must hold NAME: VALUE lines, found {found}")

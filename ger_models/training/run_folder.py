@@ -34,7 +34,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.locks import LOCK, alone
 
 from ..inference.saving import UNFINISHED, disk_errors, put_files, to_disk
@@ -222,7 +222,7 @@ class RunFolder:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # of another's files torch and safetensors make a dozen kinds
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = one_line(error)
             raise UserError(
                 f"{path} is complete but invalid ({reason}): move it away to resume from the one before"
             ) from error
@@ -290,7 +290,7 @@ def _position(path: Path) -> Position:
         if not right or type(position.finished) is not bool:
             raise ValueError("contains invalid values")
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"{path} is invalid ({reason}): move {path.parent.name} away") from error
     return position
 
@@ -338,5 +338,5 @@ def _fault(folder: Path) -> str:
             if path.stat().st_size != size or _checksum(path) != checksum:
                 return f"{name} is damaged"
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        return f"it is incomplete ({' '.join(str(error).split())[:100]})"
+        return f"it is incomplete ({one_line(error)})"
     return ""

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from ger_models import GerProcessor, processing_pixels
 from ger_models.processing_pixels import cut, jpeg_size, pixels_of, reduced_pixels_of
@@ -27,7 +27,7 @@ def photo(rng: np.random.Generator) -> Image.Image:
 
 def turned() -> Image.Exif:
     exif = Image.Exif()
-    exif[processing_pixels.ORIENTATION] = 6
+    exif[ExifTags.Base.Orientation] = 6
     return exif
 
 

@@ -15,10 +15,10 @@ from ger_datasets.faces import Faces
 from ger_datasets.faces.columns import photo_columns
 from ger_datasets.support.errors import UserError
 from ger_models import GerFaceForImageClassification, GerFusionForImageClassification, GerProcessor
+from ger_models.backbones import LargeMarginLinear, SphereFace20
 from ger_models.inference.members import Members
 from ger_models.modeling_fusion import POOLINGS
 from ger_models.presets import ALIASES, PRESETS, build, preset, preset_names
-from ger_models.sphereface import LargeMarginLinear, SphereFace20
 
 CLASSES = ["Negative", "Neutral", "Positive"]
 TINY_CROSSING = "hidden_size=32,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=32"

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ger_datasets.support.atomic_files import write_text
+from ger_datasets.support.bins import bin_name
 from ger_datasets.support.errors import UserError, one_line
 
 from ..metrics import METRICS
@@ -34,8 +35,10 @@ def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
         report: as `writing.make_report` returns it.
         dataset: the dataset's name, or its repository on the Hub.
     """
+    members = report["ensemble"]["members"] if report["ensemble"] else []
     data = ModelCardData(
         model_name=report["model"],
+        base_model=[member for member in members if "/" in member] or None,  # those on the Hub
         tags=["group-level emotion recognition"],
         pipeline_tag=TASK,
         eval_results=_all_found(report, dataset),
@@ -149,7 +152,7 @@ def _result(result: Mapping[str, Any]) -> str:
     if result["by_faces"]:
         bins = [
             (
-                f"{each['from']} and more" if each["to"] is None else f"{each['from']} to {each['to']}",
+                bin_name(each["from"], each["to"]),
                 percent(each["accuracy"]),
                 percent_range(each["accuracy_interval"]),
                 f"{each['rows']:,}",

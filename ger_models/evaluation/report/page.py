@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ger_datasets.support.bins import bin_name
 from ger_datasets.support.html_page import Markup, photos, render
 
+from ..metrics import METRICS
 from . import charts, mistakes
 from .charts import percent, percent_range
 from .mistakes import Picture
@@ -45,6 +47,7 @@ def render_page(report: Mapping[str, Any], pictures: Mapping[str, Picture] | Non
         TEMPLATES / "report.html",
         script=(TEMPLATES / "report.js").read_text(encoding="utf-8") if several else "",
         report=report,
+        metrics_table=METRICS.values(),
         results=results,
         models=models,
         splits=splits,
@@ -77,15 +80,8 @@ def _overview_rows(results: Sequence[Mapping[str, Any]], models: Sequence[str], 
         figures, model = result["metrics"], models.index(result["model"])
         link = Markup('<a href="#result-{}-{}" data-row="{}">{}</a>').format(model, split, model, result["model"])
         mark = Markup("<small>chosen on this split</small>") if result["selection_on_report"] else ""
-        row = (
-            link + mark,
-            _share_cell(figures["accuracy"], figures["accuracy_interval"]),
-            _with_range(figures, "balanced_accuracy"),
-            _with_range(figures, "macro_f1"),
-            f"{figures['log_loss']:.3f}",
-            percent(figures["ece"]),
-        )
-        rows.append(row)
+        cells = [_metric_cell(name, figures) for name in METRICS]
+        rows.append((link + mark, *cells))
     return rows
 
 
@@ -93,8 +89,14 @@ def _share_cell(share: float, interval: Sequence[float] | None) -> Markup:
     return Markup(charts.share_cell(share, interval))  # numbers only
 
 
-def _with_range(figures: Mapping[str, Any], name: str) -> Markup:
-    return Markup("{}<small>{}</small>").format(percent(figures[name]), percent_range(figures[f"{name}_interval"]))
+def _metric_cell(name: str, figures: Mapping[str, Any]) -> str:
+    """A metric with its interval; accuracy as a bar too."""
+    metric, value, interval = METRICS[name], figures[name], figures[f"{name}_interval"]
+    if value is None:
+        return "–"
+    if name == "accuracy":
+        return _share_cell(value, interval)
+    return Markup("{}<small>{}</small>").format(metric.text(value), metric.range_text(interval))
 
 
 def _comparison_rows(report: Mapping[str, Any], split: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
@@ -150,14 +152,13 @@ def _result_about(result: Mapping[str, Any]) -> Markup:
 
 
 def _headline(metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    shares = {"Balanced accuracy": "balanced_accuracy", "Macro-F1": "macro_f1", "Calibration error": "ece"}
-    shown = [
-        (label, percent(metrics[name]), percent_range(metrics[f"{name}_interval"])) for label, name in shares.items()
-    ]
-    edges = "–".join(f"{edge:.3f}" for edge in metrics["log_loss_interval"])
-    shown.insert(2, ("Log-loss", f"{metrics['log_loss']:.3f}", f"{edges}, lower is better"))
-    if metrics["auc"] is not None:
-        shown.append(("AUC", f"{metrics['auc']:.3f}", "–".join(f"{edge:.3f}" for edge in metrics["auc_interval"])))
+    """Every metric but accuracy, which stands above them, and the baselines: label, value, and a line below."""
+    shown = []
+    for name, metric in METRICS.items():
+        if name != "accuracy" and metrics[name] is not None:
+            direction = ", lower is better" if metric.direction < 0 else ""
+            below = metric.range_text(metrics[f"{name}_interval"]) + direction
+            shown.append((metric.label, metric.text(metrics[name]), below))
     always = f"always {baselines['majority_class']}; guessing {percent(baselines['chance'])}"
     return [*shown, ("Baselines", percent(baselines["majority"]), always)]
 
@@ -196,8 +197,7 @@ def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, .
 def _face_rows(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for each in bins:
-        low, high = each["from"], each["to"]
-        name = f"{low} and more" if high is None else f"{low}" if low == high else f"{low}–{high}"
+        name = bin_name(each["from"], each["to"])
         rows.append((name, _share_cell(each["accuracy"], each.get("accuracy_interval")), f"{each['rows']:,}"))
     return rows
 

@@ -20,10 +20,11 @@ from PIL import Image
 
 from ger_datasets import schema
 from ger_datasets.inspection.contact_sheet import PICTURE_SIDE, draw_findings, draw_pictures
-from ger_datasets.inspection.page import FACE_BINS, SIDE_BINS
+from ger_datasets.inspection.page import SIDE_BINS
 from ger_datasets.inspection.run import inspect_dataset, read_inspection
 from ger_datasets.photos.reading import encode_jpeg
 from ger_datasets.prepared import read_prepared
+from ger_datasets.schema import FACE_COUNT_BINS
 from ger_datasets.support.errors import UserError
 
 EVIL = '<script>alert("1")</script>'
@@ -137,7 +138,7 @@ def test_counts(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("bins", [FACE_BINS, SIDE_BINS])
+@pytest.mark.parametrize("bins", [FACE_COUNT_BINS, SIDE_BINS])
 def test_every_number_is_in_one_bin(bins: Sequence[tuple[int, int | None]]) -> None:
     for value in range(1000):
         assert sum(low <= value and (high is None or value <= high) for low, high in bins) == 1

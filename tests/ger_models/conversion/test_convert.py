@@ -24,10 +24,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor, GerSceneConfig, GerSceneForImageClassification
+from ger_models.backbones import SphereFace20
 from ger_models.conversion.convert import convert, fill
 from ger_models.conversion.old_checkpoints import OldCheckpoint, read_checkpoint
 from ger_models.conversion.old_names import scene_name
-from ger_models.sphereface import SphereFace20
 
 NAMES = ["Negative", "Neutral", "Positive"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from .bootstrap import Ranking, distance_interval, draws, interval, unit_sums, units_of
 
 CONFIDENCE_BINS = 15  # of equal width, as Guo et al., "On Calibration of Modern Neural Networks" (2017)
-FACE_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # from, to; both inclusive
+FACE_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # as `ger_datasets.schema`
 UNKNOWN_FACES = -1
 
 
