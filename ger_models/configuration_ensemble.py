@@ -55,7 +55,7 @@ class GerEnsembleConfig(PreTrainedConfig):
             self.weights = checked_weights(equal if weights is None else weights, len(members), combination)
         except ValueError as error:
             raise ValueError(f"GerEnsembleConfig.{error}") from error
-        if len(self.groups) != len(members) or not all(isinstance(i, int) and i >= 0 for i in self.groups):
+        if len(self.groups) != len(members) or not all(type(i) is int and i >= 0 for i in self.groups):
             raise ValueError(
                 f"GerEnsembleConfig.groups must be an integer from 0 for each of the {len(members)} members, not "
                 f"{groups!r}"

@@ -162,7 +162,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             inputs = dict(groups[group])
             if i in networks and inputs.get("pixel_values") is not None:
                 inputs["image_features"] = _features(networks[i], inputs["pixel_values"], computed)
-            logits.append(self.members[i](**inputs).logits)
+            logits.append(self.members[i](**inputs, return_dict=True).logits)
         stacked = torch.stack(logits)
         return stacked.to(torch.promote_types(stacked.dtype, torch.float32))  # sums of half floats lose digits
 
