@@ -4,9 +4,12 @@ and the small one for faces)."""
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import timm
+import timm.data
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,6 +34,28 @@ def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.4)
         raise ValueError(f"timm has no model {name!r}; near it are {', '.join(near) or 'none'}")
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def data_settings(backbone: nn.Module) -> dict[str, Any]:
+    """How photos are made for a backbone's published weights, as settings of GerProcessor: size, the share that the
+    square covers, mean, standard deviation and interpolation.
+
+    Raises:
+        ValueError: it takes photos that are not square.
+    """
+    found = timm.data.resolve_data_config(pretrained_cfg=backbone.pretrained_cfg)
+    height, width = found["input_size"][1:]
+    if height != width:
+        raise ValueError(f"the backbone takes photos of {width} x {height} pixels; only squares are made for a backbone")
+    return {
+        "crop_size": height,
+        "resize_shorter": max(height, math.floor(height / found["crop_pct"])),
+        "keep_aspect": found["crop_mode"] == "center",
+        "image_mean": found["mean"],
+        "image_std": found["std"],
+        # others, such as lanczos, are close to bicubic
+        "interpolation": "bilinear" if found["interpolation"] == "bilinear" else "bicubic",
+    }
 
 
 def feature_width(backbone: nn.Module) -> int:

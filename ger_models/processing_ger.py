@@ -18,6 +18,7 @@ FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels, of an aligned face
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
+INTERPOLATIONS = ("bilinear", "bicubic")  # those that PyTorch computes with anti-aliasing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # those with one item for each face
 
@@ -46,6 +47,7 @@ class GerProcessor(BaseImageProcessor):
         crop_scale: share of the photo's area that a random crop covers at least (training).
         image_mean: per channel, of pixels from 0 to 1.
         image_std: per channel.
+        interpolation: how the photo is brought to the square: `bilinear` or `bicubic`, anti-aliased.
         max_faces: the most confident faces that are kept; the original kept 15.
         min_face_score: faces that the detector is less sure of are left out, 0 to 1. MTCNN gives hands and patterns
             0.7 to 0.87, and faces 0.93 and more unless they are very small.
@@ -82,6 +84,7 @@ class GerProcessor(BaseImageProcessor):
         face_side: int = 48,
         face_scale: float = 1.0,
         min_face_score: float = 0.0,
+        interpolation: str = "bilinear",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,6 +100,7 @@ class GerProcessor(BaseImageProcessor):
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
+        self.interpolation = interpolation
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -106,6 +110,10 @@ class GerProcessor(BaseImageProcessor):
             )
         if max_faces < 1:
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"GerProcessor.interpolation must be one of {', '.join(INTERPOLATIONS)}, not {interpolation!r}"
+            )
 
     @property
     def row_columns(self) -> list[str]:
@@ -243,11 +251,11 @@ class GerProcessor(BaseImageProcessor):
     def _centre(self, photo: torch.Tensor) -> torch.Tensor:
         height, width = photo.shape[1:]
         if not self.keep_aspect:
-            return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size)
+            return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size, self.interpolation)
         # the square in the photo, so that only what is kept is resampled
         side = self.crop_size * min(width, height) / self.resize_shorter
         left, top = (width - side) / 2, (height - side) / 2
-        return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size)
+        return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size, self.interpolation)
 
     def _augmented(self, image: Any, generator: torch.Generator) -> torch.Tensor:
         """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time.
@@ -267,7 +275,7 @@ class GerProcessor(BaseImageProcessor):
             photo = reduced_pixels_of(image, size[0] * self.crop_size / width, size[1] * self.crop_size / height)
         scale = round(8 * max(photo.shape[1:]) / max(size)) / 8  # what was cut of the last block does not count
         box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
-        square = cut(photo, box, self.crop_size, self.crop_size)
+        square = cut(photo, box, self.crop_size, self.crop_size, self.interpolation)
         return square.flip(-1) if flip < 0.5 else square
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:

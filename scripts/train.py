@@ -88,7 +88,7 @@ def main(arguments: Arguments) -> dict | None:
     )
     names = data["train"].features["label"].names
     model, processor, started_from = loop.build(arguments, data["train"], accelerator)
-    teacher = loop.Teacher(arguments.teacher, names, accelerator.device)
+    teacher = loop.Teacher(arguments.teacher, names, processor, accelerator.device)
     if arguments.find_batch_size:
         resumed = arguments.output_dir if arguments.resume else None
         recipe = loop.fitting(recipe, model, data["train"], processor, accelerator, resumed)

@@ -30,13 +30,13 @@ from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
 from ..evaluation.metrics import METRICS, compute_metrics
-from ..inference.checkpoints import load_checkpoint
+from ..inference.checkpoints import load_checkpoint, read_processor
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .data_loading import Collator, face_counts
 from .dataset_checks import check_trainable, check_widths, scene_dim
-from .initial_weights import GRAFTS, continue_from, graft
+from .initial_weights import GRAFTS, continue_from, graft, warn_of_other_pixels
 from .optimization import make_optimizer
 from .recipe import Recipe, RunOptions
 from .run_folder import RUN, Position, RunFolder
@@ -158,6 +158,8 @@ def build(
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
         started_from[option] = took
+        if option in ("init_from", "scene_from"):
+            warn_of_other_pixels(checkpoint, read_processor(checkpoint), processor)
     check_widths(options.dataset, train, model.config)
     return model, processor, started_from
 
@@ -410,16 +412,20 @@ class Teacher:
     Args:
         checkpoint: a run of train.py, or a Hub repository. None: there is no teacher, and logits are None.
         class_names: the classes that the other one learns.
+        processor: makes the batches; the teacher's own may be another, which is reported.
         device: where it computes.
 
     Raises:
         UserError: no such checkpoint, or one of other classes.
     """
 
-    def __init__(self, checkpoint: str | None, class_names: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: str | None, class_names: Sequence[str], processor: GerProcessor, device: torch.device
+    ) -> None:
         self.model = None
         if checkpoint is not None:
-            model = load_checkpoint(checkpoint)[0]
+            model, its_processor = load_checkpoint(checkpoint)
+            warn_of_other_pixels(checkpoint, its_processor, processor)
             there = [model.config.id2label[i] for i in range(model.config.num_labels)]
             if there != list(class_names):
                 raise UserError(

@@ -435,3 +435,35 @@ def test_predictions_hold_each_faces_share_in_the_face_models_answer(tmp_path: P
     (answers,) = Members([str(tmp_path)]).ask(rows([2, 0, 4]))
     assert [len(shares) for shares in answers.face_attention] == [2, 0, 4]
     assert answers.face_attention[2] == [0.25] * 4
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "size", "values", "interpolation"),
+    [
+        ("densenet_emotic", "", (256, 224), IMAGENET, "bilinear"),
+        ("densenet_emotic", "backbone=densenet161", (256, 224), IMAGENET, "bilinear"),
+        ("efficientnet_skeleton", "", (256, 224), IMAGENET, "bilinear"),
+        ("densenet", "", (256, 224), IMAGENET, "bicubic"),
+        ("densenet_emotic", "backbone=vit_base_patch16_clip_224.openai", (248, 224), CLIP, "bicubic"),
+        ("densenet_emotic", "backbone=test_vit", (168, 160), ([0.5] * 3, [0.5] * 3), "bicubic"),
+        ("densenet_emotic", "backbone=test_resnet", (168, 160), ([0.5] * 3, [0.5] * 3), "bilinear"),
+        ("fusion_crossvit_tiny", "backbone=test_efficientnet", (168, 160), IMAGENET, "bicubic"),
+        ("features_crossvit", "scene=image,backbone=test_vit", (168, 160), ([0.5] * 3, [0.5] * 3), "bicubic"),
+    ],
+)
+def test_photos_are_made_as_the_backbone_takes_them(
+    name: str, overrides: str, size: tuple, values: tuple, interpolation: str, tmp_path: Path
+) -> None:
+    model, processor = build(name, CLASSES, overrides=overrides)
+    processor.save_pretrained(tmp_path)
+    again = AutoImageProcessor.from_pretrained(tmp_path)
+    assert (again.resize_shorter, again.crop_size) == size
+    assert (list(again.image_mean), list(again.image_std)) == values
+    assert again.interpolation == interpolation
+    assert again.keep_aspect is (name != "fusion_crossvit_tiny"), "the preset's own setting is kept"
+    if "test_vit" in overrides:  # takes photos of no other size
+        assert model.eval()(**again(rows([2, 0]))).logits.isfinite().all()
