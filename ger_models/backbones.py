@@ -46,7 +46,9 @@ def data_settings(backbone: nn.Module) -> dict[str, Any]:
     found = timm.data.resolve_data_config(pretrained_cfg=backbone.pretrained_cfg)
     height, width = found["input_size"][1:]
     if height != width:
-        raise ValueError(f"the backbone takes photos of {width} x {height} pixels; only squares are made for a backbone")
+        raise ValueError(
+            f"the backbone takes photos of {width} x {height} pixels; only squares are made for a backbone"
+        )
     return {
         "crop_size": height,
         "resize_shorter": max(height, math.floor(height / found["crop_pct"])),

@@ -20,8 +20,8 @@ class GerFaceOutput(ModelOutput):
     """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_logits` (photos,
     faces, classes) and `face_attention` (photos, faces), each face's share in the answer; zero in padded slots.
 
-    In training with a margin and labels there are also `plain_logits` (photos, classes), without the margin and without
-    a gradient: `logits` are lowered for the true class, and say nothing about accuracy."""
+    In training with a margin and labels there are also `plain_logits` (photos, classes), without the margin and
+    without a gradient: `logits` are lowered for the true class, and say nothing about accuracy."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None

@@ -104,13 +104,14 @@ def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, A
     return {kind.option: given.get(name) for name, kind in SOURCES.items() if kind.later == later}
 
 
-def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
+def skeleton_source(text: str, source_root: Path, device: str = "cpu") -> ColumnSource | None:
     """The source that `--skeletons TEXT` names.
 
     Args:
         text: `none`; a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
             the Hub or the folder of a checkpoint.
         source_root: the raw folder that the photos are in.
+        device: where models run.
 
     Raises:
         UserError: a folder that does not exist or holds no skeletons, or models that cannot be loaded.
@@ -128,7 +129,7 @@ def skeleton_source(text: str, source_root: Path) -> ColumnSource | None:
     for name in (pose, detector):
         if _looks_like_a_path(name) and not Path(name).is_dir():
             raise UserError(f"skeletons: no folder {name}: give a folder of skeletons, the name of a model, or none")
-    model = SkeletonModel(pose, detector or DETECTOR)
+    model = SkeletonModel(pose, detector or DETECTOR, device)
     model.check()
     return model
 

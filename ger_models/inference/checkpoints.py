@@ -76,7 +76,7 @@ def read_processor(name: str) -> GerProcessor | GerEnsembleProcessor | None:
     name = checkpoint_place(name)
     try:
         found = read_from_hub(name, lambda: AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
-    except Exception:  # as above; a checkpoint may do without
+    except (UserError, OSError, ValueError, KeyError, TypeError):  # a checkpoint may do without
         return None
     return found if isinstance(found, (GerProcessor, GerEnsembleProcessor)) else None
 

@@ -52,9 +52,9 @@ class CheckpointExpressions(CheckpointSource):
             For each photo (faces, 7) float32, the probabilities of `schema.EXPRESSIONS`.
         """
         rows = [{"image": image, "face_boxes": boxes} for image, boxes in zip(images, face_boxes, strict=True)]
-        faces = self.processor(rows)["expression_pixels"]  # (all faces, 1, side, side)
+        faces = self.processor(rows)["expression_pixels"].to(self.device)  # (all faces, 1, side, side)
         probabilities = [
             self.model.expression_head(self.model.embed(chunk)).softmax(1) for chunk in faces.split(CHUNK)
         ]
         counts = [len(boxes) for boxes in face_boxes]
-        return np.split(torch.cat(probabilities).numpy(), np.cumsum(counts)[:-1])
+        return np.split(torch.cat(probabilities).cpu().numpy(), np.cumsum(counts)[:-1])

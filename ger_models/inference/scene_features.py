@@ -32,4 +32,5 @@ class CheckpointSceneEncoder(CheckpointSource):
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(photos, width) float32 of RGB photos of any sizes."""
-        return self.model.features(**self.processor(list(images))).float().numpy()
+        photos = self.processor(list(images)).to(self.device)
+        return self.model.features(**photos).float().cpu().numpy()
