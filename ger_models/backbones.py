@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import timm.data
 import torch
 import transformers
 from huggingface_hub import hf_hub_download, upload_file
@@ -46,6 +47,20 @@ def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.4)
         raise ValueError(f"timm has no model {name!r}; near it are {', '.join(near) or 'none'}")
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def data_settings(backbone: nn.Module) -> dict[str, Any]:
+    """How photos are made for a timm backbone's published weights, as settings of GerProcessor.
+
+    Raises:
+        ValueError: it takes photos that are not square, or in a way that cannot be repeated.
+    """
+    own = Preprocessing.of_timm(timm.data.resolve_data_config(pretrained_cfg=backbone.pretrained_cfg))
+    if own.height != own.width:
+        raise ValueError(
+            f"the backbone takes photos of {own.width} x {own.height} pixels; only squares are made for a backbone"
+        )
+    return {"preprocessing": own.to_dict()}
 
 
 def feature_width(backbone: nn.Module) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from .weighting import COMBINATIONS, check_stacking, normalised
+from .weighting import COMBINATIONS, check_stacking, checked_weights
 
 MOST_MEMBERS = 100  # each takes memory for its weights before any of them is read
 # fields of a member's configuration that describe the file it came from, not the model
@@ -19,7 +19,8 @@ class GerEnsembleConfig(PreTrainedConfig):
 
     Args:
         members: each member's configuration, or that as a dict with its `model_type`.
-        weights: the weight of each member, scaled to the sum 1. None: equal weights.
+        weights: a finite number for each member, not all 0, used as they are; of probabilities scaled to the sum 1.
+            None: equal weights of the sum 1.
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
         stacking: replaces the weights by a matrix for each member, which its logits, or probabilities, are multiplied
             by: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: weights are used.
@@ -43,17 +44,18 @@ class GerEnsembleConfig(PreTrainedConfig):
         if len(members) > MOST_MEMBERS:
             raise ValueError(f"GerEnsembleConfig.members must be {MOST_MEMBERS} at most, not {len(members)}")
         self.members = [_as_dict(member, i) for i, member in enumerate(members)]  # a list of configs is not JSON
-        try:
-            self.weights = normalised([1.0] * len(members) if weights is None else weights, len(members))
-        except ValueError as error:
-            raise ValueError(f"GerEnsembleConfig.{error}") from error
         self.combination = combination
         self.groups = list(range(len(members))) if groups is None else list(groups)
         if combination not in COMBINATIONS:
             raise ValueError(
                 f"GerEnsembleConfig.combination must be one of {', '.join(COMBINATIONS)}, not {combination!r}"
             )
-        if len(self.groups) != len(members) or not all(isinstance(i, int) and i >= 0 for i in self.groups):
+        try:
+            equal = [1 / max(len(members), 1)] * len(members)
+            self.weights = checked_weights(equal if weights is None else weights, len(members), combination)
+        except ValueError as error:
+            raise ValueError(f"GerEnsembleConfig.{error}") from error
+        if len(self.groups) != len(members) or not all(type(i) is int and i >= 0 for i in self.groups):
             raise ValueError(
                 f"GerEnsembleConfig.groups must be an integer from 0 for each of the {len(members)} members, not "
                 f"{groups!r}"

@@ -51,6 +51,13 @@ def _check_choice(config: PreTrainedConfig, field: str, choices: tuple[str, ...]
         _refuse(config, field, f"one of {', '.join(choices)}")
 
 
+def _maps_names(value: Any, kind: type | tuple[type, ...]) -> bool:
+    """Whether `value` maps names to values of `kind`."""
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(each, kind) and not isinstance(each, bool) for name, each in value.items()
+    )
+
+
 def _check_backbone(config: PreTrainedConfig) -> None:
     if not isinstance(config.backbone, str) or not config.backbone:
         _refuse(config, "backbone", "the name of a timm model")
@@ -219,6 +226,8 @@ class GerFusionConfig(PreTrainedConfig):
         _check_choice(self, "faces", ("features", "images", "expressions"))
         _check_choice(self, "scene", ("none", "feature", "image"))
         _check_choice(self, "join", ("pooled", "both"))
+        if not isinstance(pooling, str):
+            _refuse(self, "pooling", "the name of a pooling")
         _check_backbone(self)
         _check_int(self, "scene_dim", 1 if scene == "feature" else 0, 65536)
         for field in ("face_channels", "face_dim", "hidden_size", "heads", "head_dim", "mlp_dim"):
@@ -272,20 +281,27 @@ class GerExpressionConfig(PreTrainedConfig):
         dropout: float = 0.3,
         **kwargs: Any,
     ) -> None:
-        self.expressions = list(expressions)
-        self.groups = dict(GROUPS if groups is None else groups)
-        self.priors = None if priors is None else dict(priors)
+        self.expressions = expressions
+        self.groups = GROUPS if groups is None else groups
+        self.priors = priors
         self.combination = combination
         self.answer_temperature = answer_temperature
         self.widths = widths
         self.blocks = blocks
         self.dropout = dropout
         super().__init__(**kwargs)
-        if not self.expressions or not all(isinstance(name, str) for name in self.expressions):
+        names = self.expressions if isinstance(self.expressions, (list, tuple)) else ()
+        if not names or not all(isinstance(name, str) for name in names):
             _refuse(self, "expressions", "a list of names")
+        if not _maps_names(self.groups, str):
+            _refuse(self, "groups", "a mapping of expressions to group emotions")
+        self.expressions, self.groups = list(names), dict(self.groups)
         _check_choice(self, "combination", ANSWER_COMBINATIONS)
         _check_number(self, "answer_temperature", 0.001, 100)
         _check_number(self, "dropout", 0, 0.95)
         _check_stages(self, "widths", "blocks")
-        if self.priors is not None and any(not 0 < share <= 1 for share in self.priors.values()):
-            _refuse(self, "priors", "shares above 0 and at most 1")
+        if self.priors is not None:
+            numbers = _maps_names(self.priors, (int, float))
+            if not numbers or any(not 0 < share <= 1 for share in self.priors.values()):
+                _refuse(self, "priors", "a mapping of group emotions to shares above 0 and at most 1")
+            self.priors = dict(self.priors)

@@ -67,14 +67,14 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
         Args:
             names: folders or Hub repositories of the members' checkpoints; weights are read from safetensors only.
-            weights: the weight of each member, scaled to the sum 1. None: equal weights.
+            weights: see GerEnsembleConfig. None: equal weights.
             combination: `logits` or `probabilities`.
             stacking: see GerEnsembleConfig; every member is computed then, and the weights are ignored.
             revisions: of the members on the Hub, the commits or branches to load; None: the main branches.
 
         Raises:
             ValueError: the members disagree on the classes, one is not of this package's kind, or the weights are
-                not numbers from 0, one for each member.
+                not finite numbers, one for each member.
             OSError: a checkpoint is missing.
         """
         if isinstance(names, str) or not names:
@@ -129,9 +129,9 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             ValueError: a member's inputs are not there.
         """
         weights = self.config.weights if self.config.stacking is None else [1.0] * len(self.members)
-        asked = [i for i, weight in enumerate(weights) if weight > 0 or output_member_logits]
+        asked = [i for i, weight in enumerate(weights) if weight or output_member_logits]
         every = self._member_logits(asked, _by_group(inputs))  # (asked, photos, classes)
-        used = [k for k, i in enumerate(asked) if weights[i] > 0]
+        used = [k for k, i in enumerate(asked) if weights[i]]
         logits = self._combined(every[used], [weights[asked[k]] for k in used])
         return GerEnsembleOutput(
             loss=self.classification_loss(logits, labels),
@@ -162,7 +162,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             inputs = dict(groups[group])
             if i in networks and inputs.get("pixel_values") is not None:
                 inputs["image_features"] = _features(networks[i], inputs["pixel_values"], computed)
-            logits.append(self.members[i](**inputs).logits)
+            logits.append(self.members[i](**inputs, return_dict=True).logits)
         stacked = torch.stack(logits)
         return stacked.to(torch.promote_types(stacked.dtype, torch.float32))  # sums of half floats lose digits
 

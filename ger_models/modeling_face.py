@@ -17,12 +17,16 @@ from .pooling import unpack
 @dataclass
 class GerFaceOutput(ModelOutput):
     """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_logits` (photos,
-    faces, classes) and `face_attention` (photos, faces), each face's share in the answer; zero in padded slots."""
+    faces, classes) and `face_attention` (photos, faces), each face's share in the answer; zero in padded slots.
+
+    In training with a margin and labels there are also `plain_logits` (photos, classes), without the margin and
+    without a gradient: `logits` are lowered for the true class, and say nothing about accuracy."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
     face_logits: torch.Tensor | None = None
     face_attention: torch.Tensor | None = None
+    plain_logits: torch.Tensor | None = None
 
 
 class GerFaceForImageClassification(GerPreTrainedModel):
@@ -78,10 +82,19 @@ class GerFaceForImageClassification(GerPreTrainedModel):
             per_face = self.head(embeddings)  # (total_faces, classes)
         padded, mask = unpack(per_face, face_counts)
         counts = face_counts[:, None]
-        logits = padded.sum(1) / counts.clamp(min=1) + self.no_face_logits * (counts == 0)
+        logits = self._mean(padded, counts)
+        plain_logits = None
+        if self.training and self.config.margin > 1 and labels is not None:
+            with torch.no_grad():
+                plain_logits = self._mean(unpack(self.head(embeddings), face_counts)[0], counts)
         return GerFaceOutput(
             loss=self.classification_loss(logits, labels),
             logits=logits,
             face_logits=padded if output_faces else None,
             face_attention=mask / counts.clamp(min=1) if output_faces else None,
+            plain_logits=plain_logits,
         )
+
+    def _mean(self, padded: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Padded face logits (photos, faces, classes) and counts (photos, 1) -> (photos, classes)."""
+        return padded.sum(1) / counts.clamp(min=1) + self.no_face_logits * (counts == 0)

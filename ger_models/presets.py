@@ -44,6 +44,8 @@ class Preset:
         uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
         imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
+        published: whether it re-creates a published system, whose pixels it keeps. Others take size, mean, standard
+            deviation and interpolation from their backbone, where it starts from ImageNet weights.
     """
 
     architecture: str
@@ -54,6 +56,7 @@ class Preset:
     uses_scene_features: bool = False
     imagenet: bool = False
     processor: Mapping[str, Any] = field(default_factory=dict)
+    published: bool = False
     more: Mapping[str, Recipe] = field(default_factory=dict)
 
     @property
@@ -78,6 +81,14 @@ class Preset:
         if self.architecture != "ger_fusion" or not self.imagenet:
             return self.imagenet
         return self.fields(overrides).get("scene") == "image"
+
+    def follows_backbone(self, overrides: str = "") -> bool:
+        """Whether photos are made as the backbone's published weights take them: it is another than the preset's own,
+        or its ImageNet weights are this package's choice."""
+        fields = self.fields(overrides)
+        if "backbone" in fields and fields["backbone"] != self.config.get("backbone"):
+            return True
+        return self.starts_from_imagenet(overrides) and not self.published
 
     def processor_columns(self, overrides: str = "") -> tuple[str, ...]:
         """The columns that the processor turns into the model's inputs; they follow from the configuration.
@@ -154,6 +165,7 @@ def _fusion(pooling: str, learning_rate: float, source: str) -> Preset:
         "ger_fusion",
         config={**_FUSION, "pooling": pooling},
         processor=_WHOLE_PHOTO,
+        published=True,
         imagenet=True,
         recipe=_sgd(learning_rate, epochs=27, step_epochs=9),
         source=source,
@@ -163,6 +175,7 @@ def _fusion(pooling: str, learning_rate: float, source: str) -> Preset:
 PRESETS: dict[str, Preset] = {
     "face_aligned": Preset(
         "ger_face",
+        published=True,
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source="the original's model 0: SphereFace-20 on aligned faces, the mean of the faces' logits",
@@ -171,6 +184,7 @@ PRESETS: dict[str, Preset] = {
         "ger_scene",
         config={"backbone": "densenet161"},
         imagenet=True,
+        published=True,
         recipe=_sgd(0.001, epochs=16, batch_size=32),
         source="the original's model 1: DenseNet-161 (Huang et al. 2017), trained on EMOTIC, then on GAF 3.0",
     ),
@@ -178,6 +192,7 @@ PRESETS: dict[str, Preset] = {
         "ger_scene",
         config={"backbone": "resnet18"},
         imagenet=True,
+        published=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 2: ResNet-18 (He et al. 2016) from Places365 (Zhou et al. 2017)",
     ),
@@ -186,6 +201,7 @@ PRESETS: dict[str, Preset] = {
         photo_column="skeleton",
         config={"backbone": "densenet161"},
         imagenet=True,
+        published=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 3: DenseNet-161 on skeleton images",
     ),
@@ -194,6 +210,7 @@ PRESETS: dict[str, Preset] = {
         photo_column="skeleton",
         config={"backbone": "tf_efficientnet_b6", "dropout": 0.5},
         imagenet=True,
+        published=True,
         recipe=_sgd(0.001, epochs=25),
         source="the original's model 4: EfficientNet-B6 (Tan and Le 2019) on skeleton images",
     ),
@@ -210,6 +227,7 @@ PRESETS: dict[str, Preset] = {
     "face_aligned_lsoftmax": Preset(
         "ger_face",
         config={"margin": 4},
+        published=True,
         recipe=_sgd(0.01, epochs=25),
         more=_FINE_TUNE,
         source=f"{_ATTENTION}: SphereFace-20 with the large-margin softmax",
@@ -219,6 +237,7 @@ PRESETS: dict[str, Preset] = {
         config={"faces": "features", "scene": "image", "pooling": "average", "join": "both", "project": False},
         processor=_WHOLE_PHOTO,
         imagenet=True,
+        published=True,
         recipe=_sgd(0.001, epochs=24),
         source=f"{_ATTENTION}: the mean of O-Net's features beside the scene's",
     ),
@@ -376,6 +395,7 @@ def build(
         OSError: the ImageNet weights are neither in the cache nor within reach.
     """
     from .auto import MODELS
+    from .backbones import data_settings
     from .processing_ger import GerProcessor
 
     chosen = preset(name)
@@ -389,6 +409,9 @@ def build(
         config = chosen.config_class(id2label=labels, label2id={name: i for i, name in labels.items()}, **fields)
         imagenet = pretrained and chosen.starts_from_imagenet(overrides)
         model = MODELS[chosen.config_class](config, **({"pretrained": True} if imagenet else {}))
-        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **chosen.processor)
+        backbones = [part for part_name, part in model.named_children() if part_name.endswith("backbone")]
+        pixels = data_settings(backbones[0]) if backbones and chosen.follows_backbone(overrides) else {}
+        settings = {**pixels, **chosen.processor}
+        return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error

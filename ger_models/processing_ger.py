@@ -18,6 +18,7 @@ from .processing_pixels import Preprocessing, cut, jpeg_size, normalized, pixels
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
+INTERPOLATIONS = ("bilinear", "bicubic")  # those that PyTorch computes with anti-aliasing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # those with one item for each face
 
@@ -47,6 +48,7 @@ class GerProcessor(BaseImageProcessor):
         crop_scale: share of the photo's area that a random crop covers at least (training).
         image_mean: per channel, of pixels from 0 to 1.
         image_std: per channel.
+        interpolation: how the photo is brought to the square: `bilinear` or `bicubic`, anti-aliased.
         max_faces: the most confident faces that are kept; the original kept 15.
         min_face_score: faces that the detector is less sure of are left out, 0 to 1. MTCNN gives hands and patterns
             0.7 to 0.87, and faces 0.93 and more unless they are very small.
@@ -90,6 +92,7 @@ class GerProcessor(BaseImageProcessor):
         min_face_score: float = 0.0,
         preprocessing: Mapping[str, Any] | None = None,
         renamed: Mapping[str, str] | None = None,
+        interpolation: str = "bilinear",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,6 +116,9 @@ class GerProcessor(BaseImageProcessor):
                 raise ValueError(f"GerProcessor takes square photos, not {own.height} x {own.width}")
             self.crop_size, self.resize_shorter = own.height, max(own.shorter, own.height)
             self.image_mean, self.image_std = list(own.mean), list(own.std)
+            # for training's random crops, which torch resizes; lanczos is close to bicubic
+            interpolation = "bilinear" if own.interpolation == "bilinear" else "bicubic"
+        self.interpolation = interpolation
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -122,6 +128,10 @@ class GerProcessor(BaseImageProcessor):
             )
         if max_faces < 1:
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"GerProcessor.interpolation must be one of {', '.join(INTERPOLATIONS)}, not {interpolation!r}"
+            )
 
     @property
     def row_columns(self) -> list[str]:
@@ -264,11 +274,11 @@ class GerProcessor(BaseImageProcessor):
     def _centre(self, photo: torch.Tensor) -> torch.Tensor:
         height, width = photo.shape[1:]
         if not self.keep_aspect:
-            return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size)
+            return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size, self.interpolation)
         # the square in the photo, so that only what is kept is resampled
         side = self.crop_size * min(width, height) / self.resize_shorter
         left, top = (width - side) / 2, (height - side) / 2
-        return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size)
+        return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size, self.interpolation)
 
     def _augmented(self, image: Any, generator: torch.Generator) -> torch.Tensor:
         """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time.
@@ -288,7 +298,7 @@ class GerProcessor(BaseImageProcessor):
             photo = reduced_pixels_of(image, size[0] * self.crop_size / width, size[1] * self.crop_size / height)
         scale = round(8 * max(photo.shape[1:]) / max(size)) / 8  # what was cut of the last block does not count
         box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
-        square = cut(photo, box, self.crop_size, self.crop_size)
+        square = cut(photo, box, self.crop_size, self.crop_size, self.interpolation)
         return square.flip(-1) if flip < 0.5 else square
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:

@@ -122,16 +122,23 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def cut(pixels: torch.Tensor, box: tuple[float, float, float, float], width: int, height: int) -> torch.Tensor:
+def cut(
+    pixels: torch.Tensor,
+    box: tuple[float, float, float, float],
+    width: int,
+    height: int,
+    interpolation: str = "bilinear",
+) -> torch.Tensor:
     """`box` (left, top, right, bottom; rounded to whole pixels, at least one, inside the photo) of `pixels`
-    (3, photo height, photo width) uint8, brought to (3, height, width), anti-aliased.
+    (3, photo height, photo width) uint8, brought to (3, height, width) by `bilinear` or `bicubic` interpolation,
+    anti-aliased.
     """
     left, top, right, bottom = (round(edge) for edge in box)
     left, top = min(max(left, 0), pixels.shape[2] - 1), min(max(top, 0), pixels.shape[1] - 1)
     part = pixels[:, top : max(bottom, top + 1), left : max(right, left + 1)]
     if part.shape[1:] == (height, width):
         return part
-    return F.interpolate(part[None], (height, width), mode="bilinear", antialias=True)[0]
+    return F.interpolate(part[None], (height, width), mode=interpolation, antialias=True)[0]
 
 
 def normalized(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from math import fsum, isfinite, log
+from math import fsum, log
 from typing import Any
 
 COMBINATIONS = ("logits", "probabilities")
+LEAST = 1e-30  # a probability above 0 that float32 can hold
 LARGEST = 1e100  # larger numbers are refused: their sums overflow
 
 
@@ -23,23 +24,30 @@ def are_numbers(values: Any, count: int) -> bool:
     )
 
 
-def normalised(weights: Sequence[float], members: int) -> list[float]:
-    """`weights` scaled to the sum 1; those whose sum is 1 already stay the same to the last digit.
+def checked_weights(weights: Sequence[float], members: int, combination: str = "logits") -> list[float]:
+    """`weights` as they are where logits are combined; where probabilities are combined, scaled to the sum 1.
 
-    >>> normalised([2, 1, 1], 3)
+    >>> checked_weights([-1, 5, 2.5], 3)
+    [-1.0, 5.0, 2.5]
+    >>> checked_weights([2, 1, 1], 3, "probabilities")
     [0.5, 0.25, 0.25]
 
     Raises:
-        ValueError: there is not one weight for each member, or they are not numbers from 0 with a sum above 0.
+        ValueError: there is not one finite number for each member, all are 0, or probabilities would be combined with
+            a sum that is not above 0.
     """
     if not isinstance(weights, (list, tuple)) or len(weights) != members:
         raise ValueError(f"weights must be one for each of the {members} members, not {weights!r}")
-    if not are_numbers(weights, members) or min(weights, default=0) < 0:
-        raise ValueError(f"weights must be numbers from 0, not {weights!r}")
+    if not are_numbers(weights, members):
+        raise ValueError(f"weights must be finite numbers, not {weights!r}")
+    if members and not any(weights):
+        raise ValueError(f"weights must not all be 0, found {weights!r}")
     total = fsum(weights)
-    if members and not (total > 0 and isfinite(total)):
-        raise ValueError(f"weights must have a sum above 0, not {weights!r}")
-    return [float(weight) if abs(total - 1) < 1e-12 else weight / total for weight in weights]
+    if combination != "probabilities" or abs(total - 1) < 1e-12:
+        return [float(weight) for weight in weights]
+    if members and not total > 0:
+        raise ValueError(f"weights of probabilities must have a sum above 0, not {weights!r}; combine logits instead")
+    return [weight / total for weight in weights]
 
 
 def check_stacking(coefficients: Any, intercept: Any, members: int, classes: int) -> None:
@@ -68,15 +76,19 @@ def log_probabilities(logits: Any, functions: Any) -> Any:
 def combine_weighted(logits: Any, weights: Sequence[float], combination: str, functions: Any) -> Any:
     """(members, rows, classes) logits -> (rows, classes): the weighted sum of the members' logits or probabilities.
 
-    Weighted probabilities are returned as their logarithms, so that softmax gives them back.
+    Weighted probabilities are returned as their logarithms, so that softmax gives them back. With negative weights the
+    weighted probability of a class may be 0 or less; it is then `LEAST`, while that of some class is always positive.
 
     Args:
         logits: an array or tensor.
-        weights: (members,), with the sum 1.
+        weights: (members,), not all 0; of probabilities with the sum 1.
         combination: one of `COMBINATIONS`.
         functions: the module `numpy` or `torch`, to match `logits`.
     """
-    used = [(member, weight) for member, weight in zip(logits, weights, strict=True) if weight > 0]
+    used = [(member, weight) for member, weight in zip(logits, weights, strict=True) if weight]
+    if combination == "probabilities" and min(weights) < 0:
+        total = sum(weight * functions.exp(log_probabilities(each, functions)) for each, weight in used)
+        return functions.log(functions.clip(total, LEAST, None))
     if combination == "probabilities":
         return reduce(functions.logaddexp, (log_probabilities(each, functions) + log(weight) for each, weight in used))
     return sum(weight * member for member, weight in used)

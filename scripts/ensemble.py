@@ -29,13 +29,19 @@ class Arguments:
     method: str | None = field(
         default=None, metadata={"help": f"{', '.join(METHODS)}. Default: simplex, or given with --weights."}
     )
-    select: str = field(default="validation", metadata={"help": "Split that the weights are chosen on."})
+    select: str = field(
+        default="validation",
+        metadata={"help": "Split that the weights are chosen on; average and --weights do without."},
+    )
     report: str = field(default="test", metadata={"help": "Split that the ensemble is scored on, once."})
     step: float = field(default=0.05, metadata={"help": "Grid step of simplex; it must divide 1."})
     on: str | None = field(
         default=None, metadata={"help": f"What is combined: {' or '.join(COMBINATIONS)}. Default: the method's."}
     )
-    weights: list[float] | None = field(default=None, metadata={"help": "Weights of your own, one for each member."})
+    weights: list[float] | None = field(
+        default=None,
+        metadata={"help": "Weights of your own, one for each member; used as they are, negative ones too."},
+    )
     allow_selection_on_report: bool = field(
         default=False, metadata={"help": "Allow --select to be --report; the result is marked."}
     )

@@ -37,7 +37,8 @@ class Arguments:
         default=None, metadata={"help": "The splits to score. Default: the only one of the tables."}
     )
     weights: list[float] | None = field(
-        default=None, metadata={"help": "Score their ensemble too: a weight for the logits of each model."}
+        default=None,
+        metadata={"help": "Score their ensemble too: for each model a weight, which its logits are multiplied by."},
     )
     ensemble: Path | None = field(
         default=None,
@@ -55,7 +56,10 @@ class Arguments:
     )
     submission: Path | None = field(
         default=None,
-        metadata={"help": "New folder for NAME.txt files, the format of the EmotiW 2018 challenge."},
+        metadata={
+            "help": "New folder for NAME.txt files of one model, or the ensemble, on one split: the format of the "
+            "EmotiW 2018 challenge."
+        },
     )
 
     def __post_init__(self) -> None:
@@ -82,6 +86,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
     if ensemble is not None:
         members = in_order(members, ensemble.members)
         models = [apply(ensemble, members, splits), *members]
+    if arguments.submission is not None:
+        check_submission(splits, [] if ensemble is not None else [member.model for member in members])
     figures: dict[str, Any] = {}
     if arguments.output_dir is not None:
         show = None
@@ -104,6 +110,19 @@ def main(arguments: Arguments) -> dict[str, Any]:
         write_submission(arguments.submission, models[0].select(splits[0]))
         figures |= {"model": models[0].model, "split": splits[0], "submission": str(arguments.submission)}
     return figures
+
+
+def check_submission(splits: Sequence[str], models: Sequence[str]) -> None:
+    """Refuse to submit one of several splits, or one of several `models` that no ensemble combines."""
+    if len(splits) > 1:
+        raise UserError(
+            f"a submission is of one split, not of {listing(splits)}: run once for each, into a new folder"
+        )
+    if len(models) > 1:
+        raise UserError(
+            f"a submission is of one model, not of {listing(models)}: run once for each table, into a new folder, "
+            "or combine them with --ensemble or --weights"
+        )
 
 
 def only_split(members: Sequence[Predictions]) -> list[str]:

@@ -7,6 +7,7 @@ python scripts/prepare.py ... --shard 3/8   runs the third of eight parts, for j
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, make_dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from ger_datasets.builders import BUILDERS, all_dataset_options
 from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
 from ger_datasets.preparation.column_sources import open_sources, source_options
 from ger_datasets.support.command_line import run
+from ger_datasets.support.cpu_cores import usable_cores
 from ger_datasets.support.errors import UserError
 
 
@@ -24,13 +26,19 @@ class CommonArguments:
     source: Path = field(metadata={"help": "Folder of the raw download. sample: drawn there if it does not exist."})
     output: Path = field(metadata={"help": "Folder of the prepared dataset; an interrupted run resumes there."})
     num_proc: int | None = field(
-        default=None, metadata={"help": "Number of processes, one thread each. Default: the number of CPU cores."}
+        default=None,
+        metadata={
+            "help": "Number of processes, one thread each; on a GPU, of threads that decode photos for the one "
+            "process that uses it. Default: the number of CPU cores."
+        },
     )
     limit: int | None = field(default=None, metadata={"help": "Maximum number of photos per split, for a quick test."})
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     device: str = field(
         default="auto",
-        metadata={"help": "Device of the face detector: cpu, cuda, cuda:1, or auto (a GPU if there is one)."},
+        metadata={
+            "help": "Device of the face detector and the models: cpu, cuda, cuda:1, or auto (a GPU if there is one)."
+        },
     )
     shard: str = field(
         default="1/1", metadata={"help": "i/n: run the i-th of n parts; the part that finishes last writes the card."}
@@ -49,21 +57,31 @@ def main(arguments: CommonArguments) -> dict | None:
 
     state = PartialState(cpu=True, timeout=timedelta(days=30))  # parts may end hours apart
     first, parts = part(arguments.shard)
+    device = choose_device(arguments.device, state)
     options = {name: getattr(arguments, name) for name, *_ in DATASET_OPTIONS}
     figures = prepare(
         arguments.dataset,
         arguments.source,
         arguments.output,
-        num_proc=arguments.num_proc if state.num_processes == 1 else arguments.num_proc or 1,
+        num_proc=arguments.num_proc or share_of_cores(state.num_processes, device),
         limit=arguments.limit,
         options={name: value for name, value in options.items() if value is not None and value is not False},
-        sources=open_sources(vars(arguments), arguments.source),
+        sources=open_sources(vars(arguments), arguments.source, device),
         detector=arguments.detector,
-        device=choose_device(arguments.device, state),
+        device=device,
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,
     )
     return figures if state.is_main_process else None
+
+
+def share_of_cores(processes: int, device: str) -> int | None:
+    """The default of --num_proc for each of several launched processes: 1, or its share of the cores to decode photos
+    for a GPU; None for a single process."""
+    if processes == 1:
+        return None
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))  # of them on this machine
+    return 1 if device == "cpu" else max(1, usable_cores() // here)
 
 
 def part(text: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Arguments(recipes.RecipeOptions, recipes.RunOptions):
     keep: int = field(default=2, metadata={"help": "Number of newest checkpoints to keep."})
     limit_train: int | None = field(default=None, metadata={"help": "Train on this many photos, for a quick look."})
     find_batch_size: bool = field(
-        default=False, metadata={"help": "Halve the batch until it fits into memory, and accumulate gradients."}
+        default=False, metadata={"help": "Divide the batch until it fits into memory, and accumulate gradients."}
     )
     profile: bool = field(
         default=False, metadata={"help": "Profile steps 3 to 7, and write a table and a trace to profile/."}
@@ -87,7 +88,7 @@ def main(arguments: Arguments) -> dict | None:
     )
     names = data["train"].features["label"].names
     model, processor, started_from = loop.build(arguments, data["train"], accelerator)
-    teacher = loop.Teacher(arguments.teacher, names, accelerator.device)
+    teacher = loop.Teacher(arguments.teacher, names, processor, accelerator.device)
     if arguments.find_batch_size:
         resumed = arguments.output_dir if arguments.resume else None
         recipe = loop.fitting(recipe, model, data["train"], processor, accelerator, resumed)
@@ -105,11 +106,12 @@ def main(arguments: Arguments) -> dict | None:
         model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
         average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)
         position = loop.starting_position(folder, model, optimizer, average, loader, arguments.resume)
-        steps = recipe.epochs * loop.steps_per_epoch(loader, accelerator)
+        steps, epochs = loop.run_length(recipe.epochs, loader, accelerator, arguments.max_steps)
+        schedule = {**vars(recipe), "epochs": epochs}
 
         profiled = loop.profiled(arguments.profile, folder.path, accelerator)
         with report_killed_workers(), Stop() as stop, profiled as profile_step:
-            watch = Watch(accelerator, position, stop, recipe.epochs * len(loader))
+            watch = Watch(accelerator, position, stop, math.ceil(epochs * len(loader)))
             while not position.finished:
                 model.train()
                 set_epoch(loader, position.epoch)
@@ -124,11 +126,11 @@ def main(arguments: Arguments) -> dict | None:
                         accelerator.backward(loss)
                         if accelerator.sync_gradients:
                             watch.gradient_norm = clip_gradients(accelerator, model, recipe.max_grad_norm)
-                        watch.learning_rate = rate_at(position.step, steps, **vars(recipe))
+                        watch.learning_rate = rate_at(position.step, steps, **schedule)
                         set_rate(optimizer, watch.learning_rate)
                         optimizer.step()
                         optimizer.zero_grad()
-                    watch.add(loss, outputs.logits, batch["labels"], photos)
+                    watch.add(loss, outputs.get("plain_logits", outputs.logits), batch["labels"], photos)
                     if accelerator.sync_gradients:
                         position.step += 1
                         average.update(position.step)
@@ -144,7 +146,8 @@ def main(arguments: Arguments) -> dict | None:
                 watch.look()
                 with average.in_place():
                     logits, labels = loop.predict(model, validation, accelerator)
-                    if loop.finish_epoch(position, logits, labels, names, arguments, recipe.epochs):
+                    main_process = accelerator.is_main_process
+                    if loop.finish_epoch(position, logits, labels, names, arguments, recipe.epochs, main_process):
                         loop.save_best(folder, model, processor)
                 folder.save(position, model, optimizer, average)
                 report.epoch(position)

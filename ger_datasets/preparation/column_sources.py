@@ -81,7 +81,8 @@ class Source:
         option: the option of prepare.py that gives it; its settings have this name in the manifest.
         help: what prepare.py says of the option.
         title: what the dataset card calls it.
-        opener: `module:function`; called with the option's value and the raw folder, it returns the source. It is
+        opener: `module:function`; called with the option's value, the raw folder and the device, it returns the
+            source. It is
             imported when it is needed, since some sources are models.
         default: the option's value where it is not given; `none` is no source.
         later: whether it can be added to a dataset that was prepared without it.
@@ -143,8 +144,8 @@ def source_options() -> list[tuple[str, Any, Any]]:
     return options
 
 
-def open_sources(values: Mapping[str, Any], source_root: Path) -> list[ColumnSource]:
-    """The sources that the options `values` give, for photos in the raw folder `source_root`.
+def open_sources(values: Mapping[str, Any], source_root: Path, device: str = "cpu") -> list[ColumnSource]:
+    """The sources that the options `values` give, for photos in the raw folder `source_root`; models run on `device`.
 
     Raises:
         UserError: a source cannot be opened.
@@ -153,7 +154,9 @@ def open_sources(values: Mapping[str, Any], source_root: Path) -> list[ColumnSou
     for kind in SOURCES.values():
         if values[kind.option] != "none":
             module, _, function = kind.opener.partition(":")
-            sources.append(getattr(importlib.import_module(module), function)(values[kind.option], source_root))
+            sources.append(
+                getattr(importlib.import_module(module), function)(values[kind.option], source_root, device)
+            )
     return sources
 
 
@@ -163,20 +166,21 @@ def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, A
     return {kind.option: given.get(name) for name, kind in SOURCES.items() if kind.later == later}
 
 
-def legacy_source(folder: str, source_root: Path) -> ColumnSource:
+def legacy_source(folder: str, source_root: Path, device: str) -> ColumnSource:
     """The source that `--legacy FOLDER` names."""
     from ..legacy.source import LegacySource
 
     return LegacySource(Path(folder), source_root)
 
 
-def skeleton_source(text: str, source_root: Path) -> ColumnSource:
+def skeleton_source(text: str, source_root: Path, device: str = "cpu") -> ColumnSource:
     """The source that `--skeletons TEXT` names.
 
     Args:
         text: a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
             the Hub or the folder of a checkpoint.
         source_root: the raw folder that the photos are in.
+        device: where models run.
 
     Raises:
         UserError: a folder that does not exist or holds no skeletons, or models that cannot be loaded.
@@ -195,7 +199,7 @@ def skeleton_source(text: str, source_root: Path) -> ColumnSource:
     for name in (pose, detector):
         if _looks_like_a_path(name) and not Path(name).is_dir():
             raise UserError(f"skeletons: no folder {name}: give a folder of skeletons, the name of a model, or none")
-    model = SkeletonModel(pose, detector or DETECTOR)
+    model = SkeletonModel(pose, detector or DETECTOR, device)
     model.check()
     return model
 

@@ -65,7 +65,8 @@ def prepare(
         dataset: a name in `builders.BUILDERS`.
         source: the raw download.
         output: gets `data/SPLIT-*.parquet`, `README.md` (the card), `quarantine.jsonl` and the manifest.
-        num_proc: processes, one thread each; None: as many as there are cores.
+        num_proc: processes, one thread each; where `device` is a GPU, threads of one process that decode photos for
+            it. None: as many as there are cores.
         limit: maximum number of photos per split.
         options: the dataset's own, by name; those that are None are left out.
         sources: what fills further columns, see `column_sources.SOURCES`; most can be added to a prepared dataset.
@@ -97,12 +98,13 @@ def prepare(
     try:
         with lock:
             columns = builder.class_names, builder.extra_features
-            work = Work(source, output / "data", *columns, sources, detector, device)
+            processes, decoders = division(device, num_proc)
+            work = Work(source, output / "data", *columns, sources, detector, device, decoders)
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
             manifest = Manifest(output, settings, addable=work.added)
             work.data_folder.mkdir(parents=True, exist_ok=True)
-            _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, num_proc)
+            _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, processes)
             if everyone is not None:
                 everyone()
             remarks = list(builder.remarks())
@@ -111,6 +113,19 @@ def prepare(
             return _finish(dataset, builder, shards, manifest, output, remarks)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {one_line(error)}") from error
+
+
+def division(device: str, num_proc: int | None) -> tuple[int, int]:
+    """The processes that find faces on `device`, and the threads that decode photos ahead for each of them.
+
+    On a CPU each process decodes for itself (0 threads). On a GPU several processes would each take memory for a CUDA
+    context and their own networks, so there is one, and the cores decode for it.
+
+    >>> division("cpu", 4), division("cuda:0", 4)
+    ((4, 0), (1, 4))
+    """
+    wanted = num_proc or usable_cores()
+    return (wanted, 0) if torch.device(device).type == "cpu" else (1, wanted)
 
 
 def _settings(
@@ -132,7 +147,7 @@ def _settings(
 
 
 def _write_shards(
-    dataset: str, writer: ShardWriter, shards: Sequence[Shard], manifest: Manifest, num_proc: int | None
+    dataset: str, writer: ShardWriter, shards: Sequence[Shard], manifest: Manifest, processes: int
 ) -> None:
     """Write those of `shards` that are not there yet, or lack a column that is to be added."""
     wanted: list[tuple[Shard, dict[str, Any] | None]] = []
@@ -145,7 +160,7 @@ def _write_shards(
             wanted.append((shard, entry))
     if len(wanted) < len(shards):
         logger.info("%d of %d shards are there already", len(shards) - len(wanted), len(shards))
-    processes = min(num_proc or usable_cores(), len(wanted))
+    processes = min(processes, len(wanted))
     total = sum(len(shard.records) for shard, _ in wanted)
     with tqdm(total=total, unit="photo", desc=f"preparing {dataset}", mininterval=0.5) as bar:
         work = _write_here(writer, wanted, bar) if processes <= 1 else _write_in(processes, writer.work, wanted, bar)

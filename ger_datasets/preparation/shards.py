@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ class Work:
         sources: what fills the columns that do not follow from the photo and its faces.
         detector: a name in `DETECTORS`.
         device: where the detector runs.
+        decoders: threads of each process that decode photos ahead; 0: the process itself decodes.
     """
 
     source: Path
@@ -58,6 +62,7 @@ class Work:
     sources: Sequence[ColumnSource] = ()
     detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
+    decoders: int = 0
 
     @property
     def added(self) -> dict[str, Any]:
@@ -160,9 +165,9 @@ class ShardWriter:
         self, shard: Shard, quarantined: list[dict[str, str]], advance: Callable[[], object]
     ) -> Iterator[tuple[Record, Photo]]:
         """The photos of `shard` that can be read; the others go to `quarantined`."""
-        for record in shard.records:
+        for record, photo in decoded_ahead(shard.records, self.work.decoders):
             try:
-                yield record, record.photo()
+                yield record, photo()
             except BadPhoto as reason:
                 if not record.path.exists():
                     raise UserError(
@@ -259,6 +264,24 @@ class ShardWriter:
 
     def _file(self, record: Record) -> str:
         return printable(os.path.relpath(record.path, self.work.source))
+
+
+def decoded_ahead(records: Sequence[Record], threads: int) -> Iterator[tuple[Record, Callable[[], Photo]]]:
+    """Each record, in order, with the call that gives its photo; so many threads decode the next photos meanwhile."""
+    if not threads:
+        yield from ((record, record.photo) for record in records)
+        return
+    waiting: deque[tuple[Record, Callable[[], Photo]]] = deque()
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore")  # as each decoding does: of several threads they restore each other's filters
+        try:
+            for record in records:
+                waiting.append((record, pool.submit(record.photo).result))
+                if len(waiting) > threads:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _batch_columns(

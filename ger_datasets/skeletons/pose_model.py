@@ -99,7 +99,7 @@ class SkeletonModel:
                 inputs["dataset_index"] = torch.full((len(chunk),), COCO_EXPERT, device=self.device)
             found = networks.pose_processor.post_process_pose_estimation(networks.pose(**inputs), boxes=[chunk])[0]
             joints = [torch.cat([person["keypoints"], person["scores"][:, None]], 1) for person in found]  # (17, 3)
-            people.append(torch.stack(joints).double().numpy())
+            people.append(torch.stack(joints).cpu().double().numpy())
         return np.concatenate(people)
 
     def _boxes(self, networks: Networks, image: Image.Image) -> np.ndarray:

@@ -20,6 +20,9 @@ def choose_device(text: str, state: PartialState) -> str:
     if text.startswith("cuda") and not gpus:
         raise UserError(f"--device {text}: this machine has no GPU that PyTorch can use; leave the option out")
     try:
-        return f"cuda:{state.local_process_index % gpus}" if text == "cuda" else str(torch.device(text))
+        device = torch.device("cuda", state.local_process_index % gpus) if text == "cuda" else torch.device(text)
     except RuntimeError as error:
         raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {text!r}") from error
+    if device.type == "cuda" and device.index >= gpus:
+        raise UserError(f"--device {text}: this machine has the GPUs cuda:0 to cuda:{gpus - 1}")
+    return str(device)

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from ger_datasets.support.errors import UserError, listing, one_line
+from ger_datasets.support.errors import UserError, escaped, listing, one_line
 
 from .joining import photo_name
 from .predictions import Predictions, is_position
@@ -22,8 +22,8 @@ def write_submission(folder: str | Path, predictions: Predictions) -> None:
         predictions: one model's on the photos that are to be submitted; a file is called after the image_id's stem.
 
     Raises:
-        UserError: two photos would have one name, photos have no name, the folder holds something, or it cannot be
-            written.
+        UserError: two photos would have one name, photos have no name or one that no file can have, the folder holds
+            something, or it cannot be written.
     """
     folder = Path(folder)
     nameless = sum(map(is_position, predictions.image_ids))
@@ -33,6 +33,12 @@ def write_submission(folder: str | Path, predictions: Predictions) -> None:
             "the photos; add filename arrays to the archive"
         )
     names = [photo_name(image_id) for image_id in predictions.image_ids]
+    odd = [name for name in names if name in ("", ".", "..") or escaped(name) != name]
+    if odd:
+        raise UserError(
+            f"{len(odd)} of {len(names)} photos have a name that no file should have ({listing(odd, 3)}): an image_id "
+            "must end in a name without control characters; rename them in the predictions table"
+        )
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         raise UserError(

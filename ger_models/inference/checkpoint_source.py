@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
@@ -22,6 +23,7 @@ class CheckpointSource:
 
     Args:
         checkpoint: the output folder of train.py, a Hub repository, or `starter`.
+        device: where the model runs.
 
     Raises:
         UserError: there is no checkpoint, or it holds a model of another kind.
@@ -31,8 +33,8 @@ class CheckpointSource:
     name: str  # in `column_sources.SOURCES`
     use = ""  # what the outputs are, and which models give them
 
-    def __init__(self, checkpoint: str) -> None:
-        self.checkpoint = checkpoint_place(checkpoint)
+    def __init__(self, checkpoint: str, device: str | torch.device = "cpu") -> None:
+        self.checkpoint, self.device = checkpoint_place(checkpoint), device
         self._load()
         self.settings: dict[str, Any] = {
             "name": public_name(self.checkpoint),
@@ -44,6 +46,7 @@ class CheckpointSource:
         self.model, self.processor = load_checkpoint(self.checkpoint)
         if not isinstance(self.model, self.model_class):
             raise UserError(f"{self.checkpoint} holds a {type(self.model).__name__}; {self.use}")
+        self.model.to(self.device)
 
     def _more_settings(self) -> dict[str, Any]:
         """Further settings, as JSON values."""
@@ -53,6 +56,7 @@ class CheckpointSource:
         return {
             "checkpoint": str(Path(self.checkpoint).resolve()) if Path(self.checkpoint).is_dir() else self.checkpoint,
             "settings": self.settings,
+            "device": self.device,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

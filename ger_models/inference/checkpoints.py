@@ -71,6 +71,16 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     return model.eval(), processor
 
 
+def read_processor(name: str) -> GerProcessor | GerEnsembleProcessor | None:
+    """The processor of a checkpoint in a folder or Hub repository, or of `starter`; None where it has none of ours."""
+    name = checkpoint_place(name)
+    try:
+        found = read_from_hub(name, lambda: AutoImageProcessor.from_pretrained(name, trust_remote_code=False))
+    except (UserError, OSError, ValueError, KeyError, TypeError):  # a checkpoint may do without
+        return None
+    return found if isinstance(found, (GerProcessor, GerEnsembleProcessor)) else None
+
+
 def read_config(name: str) -> PreTrainedConfig:
     """The configuration of the checkpoint in a folder or Hub repository, or of `starter`; no code from there is run.
 

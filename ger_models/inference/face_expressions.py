@@ -20,9 +20,9 @@ from .checkpoint_source import CheckpointSource
 CHUNK = 64  # faces per forward: their activations stay in a CPU's cache
 
 
-def expressions_source(checkpoint: str, source_root: Path) -> CheckpointExpressions:
+def expressions_source(checkpoint: str, source_root: Path, device: str) -> CheckpointExpressions:
     """The source that `--expressions CHECKPOINT` names; `source_root` does not matter."""
-    return CheckpointExpressions(checkpoint)
+    return CheckpointExpressions(checkpoint, device)
 
 
 class CheckpointExpressions(CheckpointSource):
@@ -58,9 +58,9 @@ class CheckpointExpressions(CheckpointSource):
             For each photo (faces, 7) float32, the probabilities of `schema.EXPRESSIONS`.
         """
         rows = [{"image": image, "face_boxes": boxes} for image, boxes in zip(images, face_boxes, strict=True)]
-        faces = self.processor(rows)["expression_pixels"]  # (all faces, 1, side, side)
+        faces = self.processor(rows)["expression_pixels"].to(self.device)  # (all faces, 1, side, side)
         probabilities = [
             self.model.expression_head(self.model.embed(chunk)).softmax(1) for chunk in faces.split(CHUNK)
         ]
         counts = [len(boxes) for boxes in face_boxes]
-        return np.split(torch.cat(probabilities).numpy(), np.cumsum(counts)[:-1])
+        return np.split(torch.cat(probabilities).cpu().numpy(), np.cumsum(counts)[:-1])

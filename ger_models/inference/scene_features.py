@@ -14,9 +14,9 @@ from ..modeling_scene import GerSceneForImageClassification
 from .checkpoint_source import CheckpointSource
 
 
-def scene_source(checkpoint: str, source_root: Path) -> CheckpointSceneEncoder:
+def scene_source(checkpoint: str, source_root: Path, device: str) -> CheckpointSceneEncoder:
     """The source that `--scene_model CHECKPOINT` names; `source_root` does not matter."""
-    return CheckpointSceneEncoder(checkpoint)
+    return CheckpointSceneEncoder(checkpoint, device)
 
 
 class CheckpointSceneEncoder(CheckpointSource):
@@ -38,4 +38,5 @@ class CheckpointSceneEncoder(CheckpointSource):
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
         """(photos, width) float32 of RGB photos of any sizes."""
-        return self.model.features(**self.processor(list(images))).float().numpy()
+        photos = self.processor(list(images)).to(self.device)
+        return self.model.features(**photos).float().cpu().numpy()

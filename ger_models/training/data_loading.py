@@ -17,11 +17,10 @@ from ger_datasets.loading.rows import Rows
 from ger_datasets.loading.stream import Stream
 from ger_datasets.support.errors import UserError, listing
 
-from ..processing_ger import GerProcessor
+from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .sampling_orders import ORDERS
 from .streaming import Handed, StreamBatches
 
-FACES = ("aligned_faces", "face_features")  # columns with one item for each face
 PREFETCHED = 4  # batches that each worker makes ahead
 
 
@@ -222,14 +221,17 @@ def set_epoch(loader: DataLoader, epoch: int) -> None:
 
 
 def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
-    """How many faces of each row the model sees, (rows,); read from the lists' lengths, no face is decoded.
+    """How many faces of each row the model sees, (rows,); no face is decoded.
 
     Raises:
         UserError: the model reads no faces.
     """
-    column = next((column for column in FACES if column in processor.columns), None)
+    column = next((column for column in processor.columns if column in FACE_COLUMNS), None)
     if column is None:
         raise UserError("the sampling 'lengths' needs faces, and this model reads none")
+    if processor.min_face_score:
+        scores = split.with_format("arrow").select_columns(["face_scores"])[:]["face_scores"].to_pylist()
+        return np.array([processor.face_limit({"face_scores": row}) for row in scores])
     lists = split.with_format("arrow").select_columns([column])[:][column]
     counts = [np.diff(chunk.offsets.to_numpy()) for chunk in lists.chunks]
     return np.minimum(np.concatenate(counts), processor.max_faces)

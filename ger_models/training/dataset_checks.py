@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from datasets import Dataset
+from transformers import PreTrainedConfig
 
 from ger_datasets.loading.stream import Stream
 from ger_datasets.preparation.column_sources import ADDED_BY
+from ger_datasets.schema import FACE_FEATURE_DIM
 from ger_datasets.support.errors import UserError, listing
 
 from ..configuration_ger import NO_LABEL
@@ -52,6 +54,24 @@ def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], column
         withheld = int((labels == NO_LABEL).sum())
         if withheld:
             raise UserError(f"{withheld} of {len(split)} photos in the split {name!r} of {dataset} have no label")
+
+
+def check_widths(dataset: str, split: Dataset | Stream, config: PreTrainedConfig) -> None:
+    """Refuse a fusion model that expects features of another length than the dataset's.
+
+    Raises:
+        UserError: it does.
+    """
+    expected = {}
+    if getattr(config, "faces", "") == "features":
+        expected["face_dim"] = FACE_FEATURE_DIM
+    if getattr(config, "scene", "") == "feature":
+        expected["scene_dim"] = scene_dim(split)
+    for field, length in expected.items():
+        if getattr(config, field) != length:
+            raise UserError(
+                f"{field} must be {length}, the length of the features in {dataset}, not {getattr(config, field)}"
+            )
 
 
 def _is_empty(split: Dataset | Stream, column: str) -> bool:

@@ -57,6 +57,20 @@ GRAFTS = {
 STAGES = ("init_from", *GRAFTS, "teacher")
 
 
+def warn_of_other_pixels(checkpoint: str, theirs: Any, ours: Any) -> None:
+    """Log a warning if a checkpoint's processor makes photos in another way than the processor of the training."""
+    names = ("image_mean", "image_std", "interpolation", "crop_size")
+    if not all({"image", "skeleton"}.intersection(getattr(each, "columns", ())) for each in (theirs, ours)):
+        return
+    different = [
+        f"{name} {getattr(theirs, name)} instead of {getattr(ours, name)}"
+        for name in names
+        if getattr(theirs, name) != getattr(ours, name)
+    ]
+    if different:
+        logger.warning("%s was trained on photos made with %s", checkpoint, ", ".join(different))
+
+
 def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
     """Give `model` all weights of a run or checkpoint of the same architecture.
 

@@ -30,13 +30,13 @@ from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
 from ..evaluation.metrics import METRICS, compute_metrics
-from ..inference.checkpoints import load_checkpoint
+from ..inference.checkpoints import load_checkpoint, read_processor
 from ..presets import build as build_preset
 from ..presets import preset
-from ..processing_ger import GerProcessor
-from .data_loading import Collator
-from .dataset_checks import check_trainable, scene_dim
-from .initial_weights import GRAFTS, continue_from, graft
+from ..processing_ger import FACE_COLUMNS, GerProcessor
+from .data_loading import Collator, face_counts
+from .dataset_checks import check_trainable, check_widths, scene_dim
+from .initial_weights import GRAFTS, continue_from, graft, warn_of_other_pixels
 from .optimization import make_optimizer
 from .recipe import Recipe, RunOptions
 from .run_folder import RUN, Position, RunFolder
@@ -158,6 +158,9 @@ def build(
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
         started_from[option] = took
+        if option in ("init_from", "scene_from"):
+            warn_of_other_pixels(checkpoint, read_processor(checkpoint), processor)
+    check_widths(options.dataset, train, model.config)
     return model, processor, started_from
 
 
@@ -169,9 +172,11 @@ def fitting(
     accelerator: Accelerator,
     resumed: Path | None = None,
 ) -> Recipe:
-    """`recipe` with the largest batch size, of its own, its half, a quarter, ..., whose steps fit into memory.
+    """`recipe` with the largest divisor of its batch size whose steps fit into memory.
 
-    Gradients are accumulated up to the recipe's batch, so that the training stays the same.
+    Gradients are accumulated up to the recipe's batch exactly, so each step learns from as many photos as before; only
+    BatchNorm computes its statistics over the smaller batches. Tried are the photos that need most memory: those with
+    the most faces and, where sampled patches stand in for faces, those without any.
 
     Args:
         resumed: the folder of a run whose batch size is taken, if there is one.
@@ -186,36 +191,46 @@ def fitting(
         )
     tried = recipe.batch_size
     collator = Collator(processor, train_seed=0)
+    demanding = _demanding(train, processor)
 
-    def halved() -> int:
+    def next_divisor() -> int:
         nonlocal tried
         logger.info("batches of %d photos do not fit into memory", tried)
-        tried //= 2
+        tried = next((size for size in range(tried - 1, 0, -1) if recipe.batch_size % size == 0), 0)
         return tried
 
     def step(batch_size: int) -> None:
         trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not be trained here
         optimizer = make_optimizer(trial, **vars(recipe))
-        rows = [train[at % len(train)] for at in range(batch_size)]
-        batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
-        for _ in range(2):  # the second step includes the optimizer's state
-            with accelerator.autocast():
-                loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
-            loss.backward()
-            optimizer.step()
+        for order in demanding:
+            rows = [train[int(order[at % len(order)])] for at in range(batch_size)]
+            batch = {name: value for name, value in collator(rows).items() if isinstance(value, torch.Tensor)}
+            for _ in range(2):  # the second step includes the optimizer's state
+                with accelerator.autocast():
+                    loss = trial(**{name: value.to(accelerator.device) for name, value in batch.items()}).loss
+                loss.backward()
+                optimizer.step()
 
     try:
         # not as a decorator: up to accelerate 1.14 that forgets reduce_batch_size_fn
-        find_executable_batch_size(step, tried, halved)()
+        find_executable_batch_size(step, tried, next_divisor)()
     except RuntimeError as error:
         if tried:
             raise
         raise UserError("not even one photo at a time fits into memory: choose a smaller model") from error
     tried = int(accelerator.gather(torch.tensor([tried], device=accelerator.device)).min())
-    parts = math.ceil(recipe.batch_size / tried)
-    logger.info("batches of %d photos fit", tried)
+    parts = recipe.batch_size // tried  # the least of several divisors is one, too
+    logger.info("batches of %d photos fit; the gradients of %d are accumulated for each step", tried, parts)
     accelerator.gradient_accumulation_steps = recipe.gradient_accumulation * parts
     return dataclasses.replace(recipe, batch_size=tried, gradient_accumulation=recipe.gradient_accumulation * parts)
+
+
+def _demanding(train: Dataset, processor: GerProcessor) -> list[np.ndarray]:
+    """Orders (rows,) of the training photos, each beginning with those that need most memory of some kind."""
+    if not FACE_COLUMNS.intersection(processor.columns):
+        return [np.arange(len(train))]
+    by_faces = np.argsort(-face_counts(train, processor), kind="stable")
+    return [by_faces, by_faces[::-1]] if "sampled_patches" in processor.columns else [by_faces]
 
 
 def _recipe_of(output: Path) -> Recipe | None:
@@ -237,6 +252,13 @@ def placed(model: PreTrainedModel, accelerator: Accelerator) -> PreTrainedModel:
 def steps_per_epoch(loader: Any, accelerator: Accelerator) -> int:
     """Optimizer steps of an epoch: batches over those that are accumulated, rounded up."""
     return math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
+
+
+def run_length(epochs: int, loader: Any, accelerator: Accelerator, max_steps: int | None) -> tuple[int, float]:
+    """The optimizer steps and epochs of a run of at most `epochs` and `max_steps`: what its schedule covers."""
+    steps_each = steps_per_epoch(loader, accelerator)
+    steps = min(epochs * steps_each, max_steps or epochs * steps_each)
+    return steps, steps / steps_each
 
 
 def starting_position(
@@ -298,6 +320,7 @@ def finish_epoch(
     names: Sequence[str],
     options: RunOptions,
     epochs: int,
+    with_intervals: bool = True,
 ) -> bool:
     """Add the validation split's figures to the history, and move on to the next epoch or to the end.
 
@@ -308,6 +331,7 @@ def finish_epoch(
         names: of the classes.
         options: of the run: what chooses the best epoch, and what ends the run early.
         epochs: the recipe's.
+        with_intervals: compute the intervals of the best epoch: in the main process, which writes them.
 
     Returns:
         whether this epoch is the best so far.
@@ -327,7 +351,10 @@ def finish_epoch(
     better = best is None or _goodness(figures, options.best_by) > _goodness(best["validation"], options.best_by)
     if best is None or better:
         # intervals can take as long as a small model's epoch: computed for the best epoch only
-        best = {"epoch": position.epoch, "validation": compute_metrics(labels, logits, names)}
+        best = {
+            "epoch": position.epoch,
+            "validation": compute_metrics(labels, logits, names) if with_intervals else figures,
+        }
         position.best = best
     waited = position.epoch - best["epoch"]
     if position.epoch >= epochs or (options.max_steps and position.step >= options.max_steps):
@@ -385,16 +412,20 @@ class Teacher:
     Args:
         checkpoint: a run of train.py, or a Hub repository. None: there is no teacher, and logits are None.
         class_names: the classes that the other one learns.
+        processor: makes the batches; the teacher's own may be another, which is reported.
         device: where it computes.
 
     Raises:
         UserError: no such checkpoint, or one of other classes.
     """
 
-    def __init__(self, checkpoint: str | None, class_names: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: str | None, class_names: Sequence[str], processor: GerProcessor, device: torch.device
+    ) -> None:
         self.model = None
         if checkpoint is not None:
-            model = load_checkpoint(checkpoint)[0]
+            model, its_processor = load_checkpoint(checkpoint)
+            warn_of_other_pixels(checkpoint, its_processor, processor)
             there = [model.config.id2label[i] for i in range(model.config.num_labels)]
             if there != list(class_names):
                 raise UserError(

@@ -25,6 +25,7 @@ from ger_models import (
     GerSceneConfig,
     GerSceneForImageClassification,
 )
+from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.inference.checkpoints import load_checkpoint
 from ger_models.inference.members import Members
 
@@ -94,19 +95,19 @@ def test_an_ensemble_is_the_weighted_sum_and_one_checkpoint(
     names = [saved(f"member{i}", *member) for i, member in enumerate(members)]
     model, processor = GerEnsembleForImageClassification.from_members(names, [2, 1, 1], combination)
     assert isinstance(processor, GerEnsembleProcessor)
-    assert model.config.weights == [0.5, 0.25, 0.25]
+    shares = torch.tensor([2.0, 1.0, 1.0])[:, None, None]
+    assert model.config.weights == ([2, 1, 1] if combination == "logits" else [0.5, 0.25, 0.25])
     assert model.config.groups == [0, 1, 0], "the scene models read the same tensors"
     assert processor.row_columns == ["image", "face_features"]
     assert set(processor(rows)) == {"group_0.pixel_values", "group_1.face_features", "group_1.face_mask"}
 
     apart = torch.stack([logits_of(*member, rows) for member in members])
     assert apart.std(0).min() > 0.01, "members differ"
-    shares = torch.tensor([0.5, 0.25, 0.25])[:, None, None]
     together = logits_of(model, processor, rows)
     if combination == "logits":
         torch.testing.assert_close(together, (apart * shares).sum(0), atol=1e-5, rtol=0)
     else:
-        torch.testing.assert_close(together.softmax(-1), (apart.softmax(-1) * shares).sum(0), atol=1e-5, rtol=0)
+        torch.testing.assert_close(together.softmax(-1), (apart.softmax(-1) * shares).sum(0) / 4, atol=1e-5, rtol=0)
 
     labels = torch.tensor([0, -1, 2, 1])
     output = model(**processor(rows), labels=labels, output_member_logits=True)
@@ -133,6 +134,21 @@ def test_an_ensemble_is_the_weighted_sum_and_one_checkpoint(
     assert torch.equal(logits_of(again, its_processor, rows), together)
     (answers,) = Members([folder]).ask(rows)
     np.testing.assert_allclose(answers.logits, together, atol=1e-5)
+
+
+@pytest.mark.parametrize("combination", ["logits", "probabilities"])
+def test_negative_weights(combination: str, saved: Callable, rows: list[dict]) -> None:
+    """The checkpoint answers what the scoring of tables says."""
+    names = [saved("a", *scene()), saved("b", *fusion()), saved("c", *scene(7))]
+    model, processor = GerEnsembleForImageClassification.from_members(names, [-1, 5, 2.5], combination)
+    again, _ = load_checkpoint(saved("ensemble", model, processor))
+    output = again(**processor(rows), output_member_logits=True)
+    expected = Ensemble("given", combination, [-1, 5, 2.5]).combine(output.member_logits.detach().numpy())
+    np.testing.assert_allclose(output.logits.detach(), expected, atol=1e-4)
+    if combination == "logits":
+        assert again.config.weights == [-1, 5, 2.5]
+        bare = (output.member_logits * torch.tensor([-1, 5, 2.5])[:, None, None]).sum(0)
+        torch.testing.assert_close(output.logits, bare, atol=1e-5, rtol=0)
 
 
 def test_an_ensemble_can_be_a_member(saved: Callable, rows: list[dict]) -> None:
@@ -237,11 +253,10 @@ def test_members_must_agree_on_the_classes(saved: Callable) -> None:
     ("weights", "words"),
     [
         ([1], "one for each of the 2 members"),
-        ([1, -1], r"numbers from 0, not \[1, -1\]"),
-        ([0, 0], "a sum above 0"),
-        ([1, float("nan")], "numbers from 0"),
-        ([float("inf"), 1], "numbers from 0"),
-        (["1", 1], "numbers from 0"),
+        ([0, 0], "not all be 0"),
+        ([1, float("nan")], r"finite numbers, not \[1, nan\]"),
+        ([float("inf"), 1], "finite numbers"),
+        (["1", 1], "finite numbers"),
     ],
 )
 def test_wrong_weights(weights: list, words: str) -> None:
@@ -300,7 +315,7 @@ assert its_processor.to_dict() == processor.to_dict()
 before, after = model.state_dict(), again.state_dict()
 assert before.keys() == after.keys()
 assert all(torch.equal(before[name], after[name]) for name in before)
-assert again.config.weights == [0.75, 0.25]
+assert again.config.weights == [3, 1]
 of_hub, _ = GerEnsembleForImageClassification.from_members(["me/ensemble", sys.argv[1]])
 print(type(again).__name__, len(of_hub.members))
 """

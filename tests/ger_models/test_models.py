@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,12 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
 from ger_models import (
+    GerEnsembleConfig,
+    GerEnsembleForImageClassification,
+    GerExpressionConfig,
+    GerExpressionForImageClassification,
+    GerFaceConfig,
+    GerFaceForImageClassification,
     GerFusionConfig,
     GerFusionForImageClassification,
     GerProcessor,
@@ -206,16 +213,45 @@ def test_wrong_fields_are_refused_with_the_field_the_limit_and_the_value(make: o
         make()
 
 
-@pytest.mark.parametrize("make", [scene_model, fusion_model])
-def test_unknown_inputs_are_refused(make: object) -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'pixels'"):
-        make()(pixels=torch.zeros(1, 3, 64, 64))
+FACES = {"face_pixels": torch.zeros(3, 3, 112, 96), "face_counts": torch.tensor([3, 0])}
+GREY_FACES = {"expression_pixels": torch.zeros(3, 1, 48, 48), "face_counts": torch.tensor([3, 0])}
+EVERY_MODEL = [
+    (scene_model, {"pixel_values": torch.zeros(2, 3, 64, 64)}),
+    (lambda: fusion_model(scene_dim=24), {**photos([2, 0], 2), "scene_feature": torch.zeros(2, 24)}),
+    (lambda: GerFaceForImageClassification(GerFaceConfig(channels=4, **LABELS)).eval(), FACES),
+    (lambda: GerExpressionForImageClassification(GerExpressionConfig(**LABELS)).eval(), GREY_FACES),
+    (
+        lambda: GerEnsembleForImageClassification(GerEnsembleConfig([scene_model().config] * 2)).eval(),
+        {f"group_{i}.pixel_values": torch.zeros(2, 3, 64, 64) for i in range(2)},
+    ),
+]
 
 
-def test_a_tuple_on_request() -> None:
-    batch = photos([2, 0], 2)
-    model = fusion_model()
-    output = model(**batch, labels=torch.tensor([0, 1]))
-    loss, logits = model(**batch, labels=torch.tensor([0, 1]), return_dict=False)
+@pytest.mark.parametrize(("make", "batch"), EVERY_MODEL)
+@pytest.mark.parametrize("name", ["scene_features", "output_face_logits", "output_face_attention", "group_0.pixels"])
+def test_unknown_inputs_are_refused(make: Callable, batch: dict, name: str) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        make()(**batch, **{name: torch.zeros(2, 24)})
+
+
+@pytest.mark.parametrize(("make", "batch"), EVERY_MODEL)
+def test_a_tuple_on_request(make: Callable, batch: dict) -> None:
+    model = make()
+    labels = torch.tensor([0, 1])
+    output = model(**batch, labels=labels)
+    loss, logits = model(**batch, labels=labels, return_dict=False)
     assert torch.equal(logits, output.logits)
     assert torch.equal(loss, output.loss)
+    model.config.return_dict = False
+    assert isinstance(model(**batch), tuple)
+
+
+@pytest.mark.parametrize(("make", "batch"), EVERY_MODEL)
+def test_one_name_asks_every_model_for_its_faces(make: Callable, batch: dict) -> None:
+    model = make()
+    if model.has_face_outputs:
+        assert model(**batch, output_faces=True).face_attention.shape[0] == 2
+        assert model(**batch).face_attention is None
+    else:
+        with pytest.raises(TypeError, match="output_faces"):
+            model(**batch, output_faces=True)

@@ -122,3 +122,13 @@ def test_the_cut_is_inside_the_photo_and_never_empty() -> None:
     assert torch.equal(cut(pixels, (7.6, 5.7, 7.9, 5.9), 1, 1), pixels[:, 5:, 7:])
     assert torch.equal(cut(pixels, (-3, -2, 20, 30), 8, 6), pixels)
     assert cut(pixels, (0, 0, 8, 6), 4, 3).shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize(("name", "resampling"), [("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC)])
+def test_interpolations_are_pils(photo: Image.Image, name: str, resampling: int) -> None:
+    processor = GerProcessor(crop_size=64, resize_shorter=64, keep_aspect=False, interpolation=name)
+    made = processor.raw([photo])["pixel_values"][0].permute(1, 2, 0).numpy().astype(int)
+    expected = np.asarray(photo.resize((64, 64), resampling)).astype(int)
+    assert np.abs(made - expected).max() <= 1
+    with pytest.raises(ValueError, match="interpolation must be one of bilinear, bicubic, not 'lanczos'"):
+        GerProcessor(interpolation="lanczos")

@@ -258,6 +258,18 @@ def test_the_large_margin_lowers_the_true_logit_alone() -> None:
     torch.testing.assert_close(hard[0], plain[0])
 
 
+def test_logits_without_the_margin_are_there_in_training() -> None:
+    model, processor = tiny("face_aligned_lsoftmax")
+    batch, labels = processor(rows([2, 0, 4])), torch.tensor([0, 1, 2])
+    expected = model.eval()(**batch, labels=labels)
+    assert expected.plain_logits is None
+    output = model.train()(**batch, labels=labels)
+    torch.testing.assert_close(output.plain_logits, expected.logits)
+    assert not output.plain_logits.requires_grad
+    assert (output.logits[2, 2] < expected.logits[2, 2]).all()
+    assert tiny("face_aligned")[0].train()(**batch, labels=labels).plain_logits is None
+
+
 def test_psi_is_continuous_and_falls_with_the_angle() -> None:
     head = LargeMarginLinear(2, 1, margin=4, plain_share=0.0).train()
     with torch.no_grad():
@@ -355,12 +367,22 @@ def test_the_columns_follow_from_the_configuration(name: str, overrides: str, co
     processor.crop_size, processor.resize_shorter = 64, 72
     read = [{column: row[column] for column in columns} for row in rows([2, 0])]
     assert model.eval()(**processor(read)).logits.isfinite().all()
+    model.train()(**processor(read), labels=torch.tensor([0, 2])).loss.backward()
 
 
-@pytest.mark.parametrize("overrides", ["depth=1.5", "depth=true", "faces=eyes", "scene=[1]"])
+@pytest.mark.parametrize("overrides", ["depth=1.5", "depth=true", "faces=eyes", "scene=[1]", "pooling=[1]"])
 def test_overrides_that_the_configuration_refuses(overrides: str) -> None:
     with pytest.raises(UserError, match=rf"GerFusionConfig.{overrides.partition('=')[0]} must be"):
         build("features_crossvit", CLASSES, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    ["expressions=3", 'expressions="happy"', "groups=x", "groups=[1]", "priors=0.5", 'priors={"a":"b"}', "priors=[]"],
+)
+def test_overrides_that_the_expression_configuration_refuses(overrides: str) -> None:
+    with pytest.raises(UserError, match=rf"GerExpressionConfig.{overrides.partition('=')[0]} must be"):
+        build("face_expressions", CLASSES, overrides=overrides)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -413,3 +435,35 @@ def test_predictions_hold_each_faces_share_in_the_face_models_answer(tmp_path: P
     (answers,) = Members([str(tmp_path)]).ask(rows([2, 0, 4]))
     assert [len(shares) for shares in answers.face_attention] == [2, 0, 4]
     assert answers.face_attention[2] == [0.25] * 4
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "size", "values", "interpolation"),
+    [
+        ("densenet_emotic", "", (256, 224), IMAGENET, "bilinear"),
+        ("densenet_emotic", "backbone=densenet161", (256, 224), IMAGENET, "bilinear"),
+        ("efficientnet_skeleton", "", (256, 224), IMAGENET, "bilinear"),
+        ("densenet", "", (256, 224), IMAGENET, "bicubic"),
+        ("densenet_emotic", "backbone=vit_base_patch16_clip_224.openai", (248, 224), CLIP, "bicubic"),
+        ("densenet_emotic", "backbone=test_vit", (168, 160), ([0.5] * 3, [0.5] * 3), "bicubic"),
+        ("densenet_emotic", "backbone=test_resnet", (168, 160), ([0.5] * 3, [0.5] * 3), "bilinear"),
+        ("fusion_crossvit_tiny", "backbone=test_efficientnet", (168, 160), IMAGENET, "bicubic"),
+        ("features_crossvit", "scene=image,backbone=test_vit", (168, 160), ([0.5] * 3, [0.5] * 3), "bicubic"),
+    ],
+)
+def test_photos_are_made_as_the_backbone_takes_them(
+    name: str, overrides: str, size: tuple, values: tuple, interpolation: str, tmp_path: Path
+) -> None:
+    model, processor = build(name, CLASSES, overrides=overrides)
+    processor.save_pretrained(tmp_path)
+    again = AutoImageProcessor.from_pretrained(tmp_path)
+    assert (again.resize_shorter, again.crop_size) == size
+    assert (list(again.image_mean), list(again.image_std)) == values
+    assert again.interpolation == interpolation
+    assert again.keep_aspect is (name != "fusion_crossvit_tiny"), "the preset's own setting is kept"
+    if "test_vit" in overrides:  # takes photos of no other size
+        assert model.eval()(**again(rows([2, 0]))).logits.isfinite().all()

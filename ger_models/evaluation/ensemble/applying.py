@@ -65,8 +65,12 @@ def apply(
 
 
 def notes(members: Sequence[Predictions]) -> list[str]:
-    """The members' notes, each once."""
-    return list(dict.fromkeys(member.note for member in members if member.note))
+    """The members' notes, each once; and that they are of several revisions of the dataset, if so."""
+    found = list(dict.fromkeys(member.note for member in members if member.note))
+    revisions = dict.fromkeys(member.dataset_revision for member in members if member.dataset_revision)
+    if len(revisions) > 1:
+        found.append(f"The members were predicted on several revisions of the dataset: {', '.join(revisions)}")
+    return found
 
 
 def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
@@ -84,6 +88,7 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
         model_revision="",
         face_attention=None,
         source="",
+        file="",
         **changes,
     )
 

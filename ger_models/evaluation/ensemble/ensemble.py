@@ -14,7 +14,7 @@ import numpy as np
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 
-from ...weighting import COMBINATIONS, are_numbers, check_stacking, combine_stacked, combine_weighted, normalised
+from ...weighting import COMBINATIONS, are_numbers, check_stacking, checked_weights, combine_stacked, combine_weighted
 
 FORMAT = "group-emotion ensemble"
 VERSION = 1
@@ -28,7 +28,7 @@ class Ensemble:
     Attributes:
         method: its name in `methods.METHODS`.
         on: what is combined, `logits` or `probabilities`.
-        weights: (members,), scaled to the sum 1.
+        weights: (members,), as given; of probabilities scaled to the sum 1.
         coefficients: (members, classes out, classes in), for stacked scores.
         intercept: (classes,), likewise.
         members: the models' names, in the order of the weights; empty: not known yet.
@@ -61,7 +61,7 @@ class Ensemble:
                 classes = len(self.intercept) if isinstance(self.intercept, list) else 0
                 check_stacking(self.coefficients, self.intercept, count, classes)
             else:
-                object.__setattr__(self, "weights", normalised(self.weights, count))
+                object.__setattr__(self, "weights", checked_weights(self.weights, count, self.on))
         except ValueError as error:
             raise UserError(str(error)) from error
         landscape = self.details.get("landscape")

@@ -20,7 +20,7 @@ import numpy as np
 
 from ger_datasets.support.errors import UserError
 
-from ...weighting import COMBINATIONS, log_probabilities, normalised
+from ...weighting import COMBINATIONS, checked_weights, log_probabilities
 from .ensemble import Ensemble
 from .simplex import search, units_of_step
 
@@ -247,10 +247,10 @@ def given(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
     """The user's weights; of the (members, rows, classes) scores only their number is used.
 
     Raises:
-        UserError: there is not one for each member, or they are not numbers from 0 with a sum above 0.
+        UserError: there is not one finite number for each member, or all are 0.
     """
     try:
-        return Ensemble("given", options.on, normalised(options.weights or (), len(scores)))
+        return Ensemble("given", options.on, checked_weights(options.weights or (), len(scores), options.on))
     except ValueError as error:
         raise UserError(f"--{error}") from error
 

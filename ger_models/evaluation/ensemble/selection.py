@@ -27,7 +27,8 @@ class Selected:
     Attributes:
         ensemble: with all its figures as details: see `select_ensemble`.
         predictions: the ensemble's own predictions of the split it is reported on.
-        fitted_on: those of the split it was fitted on, with a note that says so.
+        fitted_on: those of the split it was fitted on, with a note that says so; where nothing is fitted and not
+            all members have that split, `predictions` again.
     """
 
     ensemble: Ensemble
@@ -61,7 +62,7 @@ def select_ensemble(
     """Fit an ensemble on the split `select` alone and score it once on the split `report`.
 
     Args:
-        members: the models, each with both splits.
+        members: the models, each with both splits; where nothing is fitted, `report` is enough.
         select: the split whose labels the method sees.
         report: the split that the figures are of; withheld labels are never used.
         method: a name in `methods.METHODS`.
@@ -80,8 +81,9 @@ def select_ensemble(
         C, folds, tried: where it is logistic or svm; rounds, drawn: where it is greedy.
         figures: split -> what `compute_metrics` returns, None where the labels are withheld.
         member_figures: split -> the accuracy of each member, with interval, likewise.
-        best_member: the model that is best on `select`.
-        comparison: `comparison.compare` of that model with the ensemble on `report`, None where labels are withheld.
+        best_member: the model that is best on `select`, None where the members do not have that split.
+        comparison: `comparison.compare` of that model with the ensemble on `report`, None without that model or where
+            labels are withheld.
         nested_cross_validation: `folds`, and the `accuracy` with interval to expect on new photos, from `select`
             alone; None where nothing is fitted.
 
@@ -97,6 +99,9 @@ def select_ensemble(
             "good: choose them on another with --select, or say --allow_selection_on_report to have the result marked"
         )
     reported = join(members, report)
+    judged = select  # the split that the best member is chosen on
+    if not fitted and not all(select in member.split_names for member in members):
+        select, judged = report, ""  # nothing is chosen
     chosen_on = reported if select == report else join(members, select)
     photos = labelled(chosen_on)
     if fitted and not len(photos.labels):
@@ -112,7 +117,7 @@ def select_ensemble(
         "selection_on_report": on_report,
         "note": predictions.note,
         **ensemble.details,
-        **_summarise({select: chosen_on, report: reported}, {select: fitted_on, report: predictions}, select, report),
+        **_summarise({select: chosen_on, report: reported}, {select: fitted_on, report: predictions}, judged, report),
         "nested_cross_validation": None,
     }
     if fitted and nested_folds:
@@ -166,7 +171,7 @@ def _summarise(
         split: None if figures[split] is None else [_brief(_figures(member) or {}) for member in members]
         for split, members in joined.items()
     }
-    best, comparison, selected = None, None, member_figures[select]
+    best, comparison, selected = None, None, member_figures.get(select)
     if selected is not None:
         best = joined[report][int(np.argmax([row["accuracy"] for row in selected]))]
     if best is not None and figures[report] is not None:

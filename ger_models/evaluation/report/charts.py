@@ -140,10 +140,10 @@ aria-label="Share of right answers by the probability given, in {len(bins)} bins
 
 
 def weight_bars(members: Sequence[str], weights: Sequence[float]) -> str:
-    """The members of an ensemble and their shares, the heaviest over the whole width."""
-    most = max(max(weights), 1e-12)
+    """The members of an ensemble and the sizes of their weights, the largest over the whole width."""
+    most = max(*map(abs, weights), 1e-12)
     lines = "".join(
-        f"<dt>{text(name)}</dt><dd>{bar(max(weight, 0) / most)}<b>{weight:.3g}</b></dd>\n"
+        f"<dt>{text(name)}</dt><dd>{bar(abs(weight) / most)}<b>{weight:.3g}</b></dd>\n"
         for name, weight in zip(members, weights, strict=True)
     )
     return f'<dl class="weights">\n{lines}</dl>\n'

@@ -138,6 +138,8 @@ def _ensemble_triangle(ensemble: Mapping[str, Any]) -> Markup | None:
     members, weights, landscape = ensemble["members"], ensemble.get("weights"), ensemble.get("landscape")
     if not (weights and landscape and len(members) == 3 and 3 <= len(landscape["weights"]) <= charts.TRIANGLE_MOST):
         return None
+    if min(weights) < 0 or abs(sum(weights) - 1) > 1e-6:  # no point of the triangle
+        return None
     triangle = charts.weight_triangle(members, landscape["weights"], landscape["accuracy"], weights)
     return Markup(triangle)  # its names are escaped
 

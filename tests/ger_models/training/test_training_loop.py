@@ -17,12 +17,14 @@ from accelerate import Accelerator
 from PIL import Image
 from safetensors.torch import load_file
 
+from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.errors import UserError
 from ger_models.evaluation.metrics import METRICS
-from ger_models.presets import build
-from ger_models.training import loop, run_report
+from ger_models.presets import build, preset
+from ger_models.training import loop, optimization, run_report
+from ger_models.training.data_loading import face_counts
 from ger_models.training.meter import Stop, Watch
-from ger_models.training.recipe import Recipe
+from ger_models.training.recipe import Recipe, RunOptions
 from ger_models.training.run_folder import Position
 
 
@@ -218,7 +220,7 @@ def test_photos_without_a_label_are_left_out_on_request(train: Callable, drawn_d
 
 
 def test_the_batch_size_that_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Halved until it fits; as many gradients are added up, and the model has not learned from the trial."""
+    """The largest divisor that fits; as many gradients are added up, and the model has not learned from the trial."""
     model, processor = build("densenet_emotic", ["a", "b"], overrides="backbone=test_resnet")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     forward = type(model).forward
@@ -232,12 +234,83 @@ def test_the_batch_size_that_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytes
     rows = [{"image_id": str(i), "label": i % 2, "image": Image.new("RGB", (40, 30))} for i in range(3)]
     accelerator = Accelerator()
     recipe = loop.fitting(Recipe("sgd", 0.1, 1, 20), model, rows, processor, accelerator)
-    assert (recipe.batch_size, recipe.gradient_accumulation) == (2, 10)
-    assert accelerator.gradient_accumulation_steps == 10
+    assert (recipe.batch_size, recipe.gradient_accumulation) == (4, 5)
+    assert accelerator.gradient_accumulation_steps == 5
+    for whole in (3, 7, 25, 26):  # each step learns from as many photos as the recipe says
+        recipe = loop.fitting(
+            Recipe("sgd", 0.1, 1, whole, gradient_accumulation=2), model, rows, processor, accelerator
+        )
+        assert recipe.batch_size * recipe.gradient_accumulation == 2 * whole
+        assert recipe.batch_size == max(size for size in (1, 2, 3, 4) if whole % size == 0)
+        assert accelerator.gradient_accumulation_steps == recipe.gradient_accumulation
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     monkeypatch.setattr(type(model), "forward", lambda *_, **__: limited(model, torch.zeros(9)))
     with pytest.raises(UserError, match="not even one photo"):
         loop.fitting(Recipe("sgd", 0.1, 1, 20), model, rows, processor, accelerator)
+
+
+@pytest.mark.parametrize(("name", "ends"), [("face_aligned_tiny", 1), ("fusion_crossvit_tiny", 2)])
+def test_the_batch_size_fits_the_photos_with_most_faces(
+    name: str, ends: int, drawn_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, processor = build(name, ["a", "b", "c"])
+    split = load_splits(str(drawn_dataset), preset(name).columns, ["train"])["train"]
+    counts = sorted(face_counts(split, processor).tolist())
+    seen: list[list[int]] = []
+    forward = type(model).forward
+
+    def recording(self: torch.nn.Module, **batch: torch.Tensor) -> Mapping:
+        seen.append(sorted(batch["face_counts"].tolist()))
+        return forward(self, **batch)
+
+    monkeypatch.setattr(type(model), "forward", recording)
+    loop.fitting(Recipe("sgd", 0.001, 1, 4), model, split, processor, Accelerator())
+    assert counts[:4] != counts[-4:]
+    assert seen == [counts[-4:], counts[-4:], counts[:4], counts[:4]][: 2 * ends]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_the_schedule_covers_the_steps_that_are_made(
+    schedule: str, train: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cosine ends where --max_steps ends the run; the rate falls by steps after as many epochs as ever."""
+    rates: list[float] = []
+    monkeypatch.setattr(optimization, "set_rate", lambda _, rate: rates.append(rate))
+    code, _, log = train(
+        "--max_steps", 4, "--epochs", 50, "--schedule", schedule, "--step_epochs", 1, "--warmup", 0,
+        "--learning_rate", 0.1,
+    )  # fmt: skip
+    assert code == 0, log
+    expected = [0.1, 0.1, 0.1, 0.01] if schedule == "step" else [0.1, 0.0853553, 0.05, 0.0146447]
+    assert rates == pytest.approx(expected, rel=1e-5)
+    assert "/4 " in log, "the bar shows the batches that are left"
+
+
+def test_training_accuracy_is_without_the_margin(train: Callable, tmp_path: Path) -> None:
+    code, _, log = train(
+        "--model", "face_aligned_lsoftmax", "--config_overrides", "channels=4", "--learning_rate", 1e-9, "--epochs", 1
+    )
+    assert code == 0, log
+    (entry,) = metrics(tmp_path)["history"]
+    assert entry["accuracy"] == pytest.approx(1 / 3, abs=0.2), "as untrained weights guess; lowered, never right"
+
+
+def test_only_the_main_process_computes_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def figures(labels: np.ndarray, logits: np.ndarray, names: list[str], bootstrap_samples: int = 2000) -> dict:
+        asked.append(bootstrap_samples)
+        return dict.fromkeys(METRICS, 0.5)
+
+    monkeypatch.setattr(loop, "compute_metrics", figures)
+    options = RunOptions(model="densenet", dataset="")
+    position = Position()
+    for main_process in (False, True):
+        for epoch in (1, 2):
+            position.epoch, position.best = epoch, position.best if epoch == 2 else None
+            better = loop.finish_epoch(position, np.eye(3), np.arange(3), ["a", "b", "c"], options, 9, main_process)
+            assert better == (epoch == 1)
+    assert asked == [0, 0, 0, 2000, 0]
 
 
 def test_accumulated_gradients_are_those_of_a_large_batch(train: Callable, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 
 from ger_datasets.support.errors import UserError
+from ger_models.evaluation.ensemble.applying import apply
 from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.evaluation.ensemble.methods import METHODS, Options, fit, folds, nested
 from ger_models.evaluation.ensemble.selection import select_ensemble
@@ -61,8 +63,8 @@ def test_average_and_given_look_at_no_label():
     logits, labels = drawn()
     assert fit("average", logits, np.zeros_like(labels), Options()).weights == [1 / 3] * 3
     given = fit("given", logits, np.zeros_like(labels), Options(weights=[2, 1, 1]))
-    assert given.weights == [0.5, 0.25, 0.25]
-    np.testing.assert_allclose(given.combine(logits), logits[0] / 2 + logits[1] / 4 + logits[2] / 4, atol=1e-6)
+    assert given.weights == [2, 1, 1]
+    np.testing.assert_allclose(given.combine(logits), 2 * logits[0] + logits[1] + logits[2], atol=1e-5)
     weighted = fit("given", logits, labels, Options(weights=[0.5, 0.5, 0], on="probabilities")).combine(logits)
     expected = (softmax(logits[0], axis=1) + softmax(logits[1], axis=1)) / 2
     np.testing.assert_allclose(softmax(weighted, axis=1), expected, rtol=1e-5)
@@ -106,6 +108,55 @@ def test_nested_cross_validation_never_sees_the_photo_it_answers_for():
     own = accuracy(fit("greedy", logits, labels, Options()), logits, labels)
     held_out = nested("greedy", logits, labels, Options())
     assert own - (held_out.argmax(1) == labels).mean() > 0.08
+
+
+def test_given_weights_are_used_as_they_are():
+    logits, labels = drawn()
+    published = fit("given", logits, labels, Options(weights=[-1, 5, 2.5]))
+    assert published.weights == [-1, 5, 2.5]
+    np.testing.assert_allclose(published.combine(logits), -logits[0] + 5 * logits[1] + 2.5 * logits[2], atol=1e-5)
+    opposed = fit("given", logits, labels, Options(weights=[1, -1, 0]))
+    np.testing.assert_allclose(opposed.combine(logits), logits[0] - logits[1], atol=1e-6)
+
+
+def test_negative_weights_of_probabilities():
+    logits, labels = drawn()
+    ensemble = fit("given", logits, labels, Options(weights=[-1, 3, 2], on="probabilities"))
+    assert ensemble.weights == [-0.25, 0.75, 0.5]
+    shares = softmax(logits, axis=2)
+    expected = np.maximum(-shares[0] + 3 * shares[1] + 2 * shares[2], 0)
+    combined = softmax(ensemble.combine(logits), axis=1)
+    np.testing.assert_allclose(combined, expected / expected.sum(1, keepdims=True), rtol=1e-4, atol=1e-20)
+    with pytest.raises(UserError, match="of probabilities must have a sum above 0"):
+        fit("given", logits, labels, Options(weights=[-1, 0, 1], on="probabilities"))
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.uses_labels])
+def test_without_fitting_the_reported_split_is_enough(method):
+    alone = [member.select("test") for member in members()]
+    chosen = select_ensemble(alone, "validation", "test", method, Options(weights=[1, 1, -1]))
+    both = select_ensemble(members(), "validation", "test", method, Options(weights=[1, 1, -1]))
+    assert chosen.account["figures"] == {"test": both.account["figures"]["test"]}
+    assert chosen.account["best_member"] is chosen.account["comparison"] is chosen.account["select"] is None
+    assert both.account["best_member"] == "m0"
+    assert chosen.predictions.split_names == chosen.fitted_on.split_names == ["test"]
+    with pytest.raises(UserError, match="no predictions for the split 'validation'"):
+        select_ensemble(alone, "validation", "test", "greedy", Options())
+
+
+def test_members_of_several_dataset_revisions():
+    """Both ways to combine them say so, and neither names one revision as that of the ensemble."""
+    first, second, third = members()
+    mixed = [replace(first, dataset_revision="aaaa"), replace(second, dataset_revision="bbbb"), third]
+    chosen = select_ensemble(mixed, "validation", "test", "greedy", Options(), nested_folds=0)
+    scored = apply(Ensemble("given", weights=[1, 1, 1]), mixed, ["test"])
+    for made in (chosen.predictions, chosen.fitted_on, scored):
+        assert made.dataset_revision == ""
+        assert "predicted on several revisions of the dataset: aaaa, bbbb" in made.note
+    assert chosen.account["dataset_revisions"] == ["aaaa", "bbbb", ""]
+    alike = [replace(member, dataset_revision="aaaa") for member in mixed]
+    assert apply(Ensemble("given", weights=[1, 1, 1]), alike, ["test"]).dataset_revision == "aaaa"
+    assert apply(Ensemble("given", weights=[1, 1, 1]), alike, ["test"]).note == ""
 
 
 def test_only_the_split_to_select_on_is_seen():
@@ -174,8 +225,8 @@ def test_withheld_labels():
         ("simplex", Options(on="ranks"), "logits or probabilities, not 'ranks'"),
         ("simplex", Options(step=0.3), "must divide 1"),
         ("given", Options(weights=[1, 1]), "one for each of the 3 members"),
-        ("given", Options(weights=[1, -1, 1]), "numbers from 0"),
-        ("given", Options(weights=[0, 0, 0]), "a sum above 0"),
+        ("given", Options(weights=[1, float("nan"), 1]), "finite numbers"),
+        ("given", Options(weights=[0, 0, 0]), "not all be 0"),
         ("logistic", Options(folds=200), "as many photos of every class"),
     ],
 )

@@ -167,12 +167,12 @@ def test_the_triangle_marks_the_chosen_and_the_best(tmp_path: Path) -> None:
 
 def test_weighted_logits() -> None:
     members = models()[1:]
-    together = apply(Ensemble("given", weights=[2, 1, 1]), members, SPLITS)
+    together = apply(Ensemble("given", weights=[0.5, 0.25, 0.25]), members, SPLITS)
     logits = sum(weight * member.logits for weight, member in zip(WEIGHTS, members, strict=True))
     np.testing.assert_allclose(together.logits, logits, atol=1e-6)
     assert together.image_ids == members[0].image_ids
     assert apply(Ensemble("given", weights=[1, 0, 0]), members, ["validation"]).split_names == ["validation"]
-    for weights, words in (([1, 1], "each of the 3"), ([1, -1, 1], "from 0"), ([0, 0, 0], "above 0")):
+    for weights, words in (([1, 1], "each of the 3"), ([1, None, 1], "finite"), ([0, 0, 0], "all be 0")):
         with pytest.raises(UserError, match=words):
             Ensemble("given", weights=weights, members=LANDSCAPE["members"])
 
@@ -186,10 +186,10 @@ def test_reading_an_ensemble(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "again.json").read_text()) == content
     lost = json.dumps({**LANDSCAPE, "landscape": {"weights": [[1, 0, 0]], "accuracy": []}})
     for content, words in (
-        ('{"members": ["a"], "weights": ["x"]}', "weights must be numbers"),
+        ('{"members": ["a"], "weights": ["x"]}', "weights must be finite numbers"),
         (lost, "landscape must hold"),
         ('{"members": ["a"], "weights": null}', "stacking must have"),
-        ('{"members": ["a"], "weights": [NaN]}', "weights must be numbers"),
+        ('{"members": ["a"], "weights": [NaN]}', "weights must be finite numbers"),
         ('{"members": "a", "weights": [1]}', "list of members"),
         ('{"members": ["a"], "weights": [1], "on": "faces"}', "on must be logits"),
         ('{"members": ["a"], "weights": null, "coefficients": [[[1, 2]]], "intercept": [1]}', "stacking must have"),
@@ -227,6 +227,29 @@ def test_a_submission(run_script: Callable, tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in files} == before
 
 
+def test_a_submission_is_of_one_model_and_one_split(run_script: Callable, tmp_path: Path) -> None:
+    tables = [tmp_path / f"{each.model}.parquet" for each in models()[1:]]
+    for table, each in zip(tables, models()[1:], strict=True):
+        write_predictions(table, each)
+    upload = ("--submission", tmp_path / "upload")
+    for asked, words in (
+        ((*tables, "--split", "test"), "of one model, not of faces, scene, skeletons"),
+        ((tables[0], "--split", *SPLITS), "of one split, not of test, validation"),
+    ):
+        code, _, log = run_script(
+            "evaluate_predictions", "--predictions", *asked, *upload, "--output_dir", tmp_path / "report"
+        )
+        assert (code, words in log) == (2, True), log
+        assert sorted(tmp_path.iterdir()) == sorted(tables)
+    combined = ("--predictions", *tables, "--split", "test", "--weights", -1, 5, 2.5)
+    code, figures, log = run_script("evaluate_predictions", *combined, *upload)
+    assert code == 0, log
+    assert figures["model"] == "ensemble"
+    logits = sum(weight * each.logits for weight, each in zip((-1, 5, 2.5), models()[1:], strict=True))
+    said = [(tmp_path / "upload" / f"{row}.txt").read_text().strip() for row in range(80)]
+    assert said == [NAMES[best] for best in logits[:80].argmax(1)]
+
+
 def test_submissions_that_are_refused(tmp_path: Path) -> None:
     given = models()[1]
     doubled = replace(given, image_ids=[f"{i % 2}/{i // 2}.jpg" for i in range(160)])
@@ -234,7 +257,19 @@ def test_submissions_that_are_refused(tmp_path: Path) -> None:
         write_submission(tmp_path / "a", doubled)
     with pytest.raises(UserError, match="160 of 160 rows have no file name"):
         write_submission(tmp_path / "a", replace(given, image_ids=[f"row {i} of test" for i in range(160)]))
+    for name in ("a\0b.jpg", "a\nb", "folder/", "folder/.."):
+        with pytest.raises(UserError, match="1 of 160 photos have a name that no file should have"):
+            write_submission(tmp_path / "a", replace(given, image_ids=[name, *given.image_ids[1:]]))
     assert not list(tmp_path.iterdir())
+
+
+def test_negative_weights_are_shown_in_full(tmp_path: Path) -> None:
+    ensemble = {"method": "given", "members": ["a", "b"], "weights": [-5, 2.5]}
+    write_report(tmp_path, models()[:3], "test", ensemble=ensemble)
+    page = (tmp_path / "report.html").read_text()
+    assert '<i style="width:100.00%"></i></span><b>-5</b>' in page
+    assert '<i style="width:50.00%"></i></span><b>2.5</b>' in page
+    assert "-5 |" in (tmp_path / "card.md").read_text()
 
 
 def test_the_script_on_several_tables(run_script: Callable, tmp_path: Path) -> None:
