@@ -1,4 +1,4 @@
-"""The configuration of an ensemble: its members' configurations, how much each counts, and how they are combined."""
+"""The configuration of an ensemble: its members' configurations, their weights, and how they are combined."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from .weighting import COMBINATIONS, check_stacking, checked_weights
 
-MOST_MEMBERS = 100  # each takes memory for its weights before any of them is read
+MOST_MEMBERS = 100  # memory is allocated for all of them before any weight is read
 # fields of a member's configuration that describe the file it came from, not the model
 ORIGINS = ("_name_or_path", "name_or_path", "auto_map", "transformers_version")
 
@@ -18,16 +18,16 @@ class GerEnsembleConfig(PreTrainedConfig):
     """Several models and their weights.
 
     Args:
-        members: each member's configuration, or that as a dict with its `model_type`.
-        weights: a finite number for each member, not all 0, used as they are; of probabilities scaled to the sum 1.
+        members: each member's configuration, or a dict with its `model_type`.
+        weights: a finite number for each member, not all 0, used as they are; for probabilities scaled to the sum 1.
             None: equal weights of the sum 1.
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
-        stacking: replaces the weights by a matrix for each member, which its logits, or probabilities, are multiplied
-            by: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: weights are used.
-        groups: which inputs each member reads: the position of its processor in the ensemble's processor. None: each
-            member has its own.
+        stacking: used instead of `weights`: `coefficients` (members, classes out, classes in), matrices that multiply
+            the members' logits or probabilities, and `intercept` (classes). None: `weights` are used.
+        groups: for each member, the position of its processor in the ensemble's processor. None: each member has its
+            own processor.
 
-    The classes are the members', who must agree on them and on their order.
+    All members must have the same classes in the same order.
     """
 
     model_type = "ger_ensemble"
@@ -72,7 +72,7 @@ class GerEnsembleConfig(PreTrainedConfig):
 
     @property
     def member_configs(self) -> list[PreTrainedConfig]:
-        """The members' configurations, made anew."""
+        """New configuration objects of the members."""
         return [AutoConfig.for_model(**member) for member in self.members]
 
     def _agreed_labels(self, own: Mapping[Any, str] | None) -> dict[int, str]:

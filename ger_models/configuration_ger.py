@@ -1,4 +1,4 @@
-"""The models' configurations, one class per architecture. Each is checked when it is made."""
+"""The models' configurations, one class per architecture. Constructors validate the fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_LABEL = -1  # a photo whose label is withheld
 FACE_WIDTH, FACE_HEIGHT = 96, 112  # pixels of an aligned face; the original of this system used 112 x 96
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
-# which group emotion an expression counts for; surprise can be either, and counts for none
+# expression -> group emotion; surprise can be positive or negative, so it is left out
 GROUPS = {
     "angry": "Negative",
     "disgust": "Negative",
@@ -118,12 +118,12 @@ class GerSceneConfig(PreTrainedConfig):
 
 
 class GerFaceConfig(PreTrainedConfig):
-    """Aligned faces, each through SphereFace-20; a photo's logits are the mean over its faces.
+    """SphereFace-20 over each aligned face; a photo's logits are the mean over its faces.
 
     Args:
-        channels: of SphereFace's first stage; 64 is SphereFace-20, fewer make it narrower throughout.
-        margin: of the large-margin softmax, 2 to 8; 1: plain softmax.
-        dropout: share of a face's embedding that is dropped before the head, 0 to 0.95.
+        channels: channels of SphereFace's first stage; 64 is SphereFace-20. All stages scale with it.
+        margin: margin of the large-margin softmax, 2 to 8; 1: plain softmax.
+        dropout: dropout rate of a face's embedding before the head, 0 to 0.95.
     """
 
     model_type = "ger_face"
@@ -139,35 +139,36 @@ class GerFaceConfig(PreTrainedConfig):
 
 
 class GerFusionConfig(PreTrainedConfig):
-    """Faces and a scene, each brought to tokens, the faces pooled into one vector, and both classified.
+    """Faces and a scene are projected to tokens, the faces are pooled into one vector, and the result is classified.
 
     Args:
-        faces: where faces come from: `features` (of O-Net, precomputed), `images` (aligned, through SphereFace-20) or
-            `expressions` (grey squares, through the network of GerExpressionConfig without its head).
-        scene: where the scene comes from: `none`, `feature` (precomputed) or `image` (the photo, through `backbone`).
-        pooling: how faces become one vector: a name in `modeling_fusion.POOLINGS`.
-        join: what is classified: `pooled`, the pooled vector alone; `both`, it and the scene's vector, each through
-            BatchNorm without affine, concatenated.
-        backbone: a timm model's name; of use where `scene` is `image`.
-        freeze_scene: whether the backbone stays as it is in training, its BatchNorm statistics too.
-        project: whether faces and scene are brought to `hidden_size`; if not, `join` takes them as they are.
-        freeze_faces: whether the network over the faces stays as it is in training, its BatchNorm statistics too; of
-            use where `faces` is `images` or `expressions`.
-        face_widths: channels of each stage of the network where `faces` is `expressions`.
+        faces: input of the faces: `features` (precomputed by O-Net), `images` (aligned faces, encoded by
+            SphereFace-20) or `expressions` (grey squares, encoded by the network of GerExpressionConfig without its
+            head).
+        scene: input of the scene: `none`, `feature` (precomputed) or `image` (the photo, encoded by `backbone`).
+        pooling: a name in `modeling_fusion.POOLINGS`.
+        join: input of the classifier: `pooled`, the pooled vector; `both`, the pooled vector and the scene's vector,
+            concatenated after BatchNorm without affine parameters.
+        backbone: a timm model's name; used if `scene` is `image`.
+        freeze_scene: freeze the backbone, including its BatchNorm statistics.
+        project: project faces and scene to `hidden_size`; otherwise `join` takes them unprojected.
+        freeze_faces: freeze the face network, including its BatchNorm statistics; used if `faces` is `images` or
+            `expressions`.
+        face_widths: channels of each stage of the face network if `faces` is `expressions`.
         face_blocks: residual blocks of each of these stages.
-        face_channels: of SphereFace's first stage, where `faces` is `images`; 64 is SphereFace-20.
+        face_channels: channels of SphereFace's first stage if `faces` is `images`; 64 is SphereFace-20.
         face_dim: length of one face's precomputed feature; 256 for MTCNN's O-Net.
-        scene_dim: length of the precomputed scene feature; 0 where there is none.
+        scene_dim: length of the precomputed scene feature; 0 if `scene` is not `feature`.
         hidden_size: width of the tokens and of the pooled vector.
-        depth: blocks of cross-attention, each of a face branch, a scene branch and their crossing.
+        depth: number of blocks; each has a face branch, a scene branch and cross-attention between them.
         face_layers: transformer layers per block over the face tokens (CrossViT's small branch).
         scene_layers: transformer layers per block over the scene token (CrossViT's large branch).
         cross_rounds: rounds of cross-attention per block.
         heads: attention heads.
         head_dim: width of one head.
         mlp_dim: hidden width of the feed-forward layers.
-        dropout: in attention and feed-forward layers, 0 to 0.95.
-        feature_dropout: share of faces' and scene's features that is dropped before their projection, 0 to 0.95.
+        dropout: dropout rate of attention and feed-forward layers, 0 to 0.95.
+        feature_dropout: dropout rate of the face and scene features before their projection, 0 to 0.95.
     """
 
     model_type = "ger_fusion"
@@ -248,23 +249,22 @@ class GerFusionConfig(PreTrainedConfig):
 
 
 class GerExpressionConfig(PreTrainedConfig):
-    """The faces of a photo, each through a small network that recognises its expression; the group's emotion follows
-    from all of them.
+    """A small network recognises the expression of each face; the group's emotion is computed from all faces.
 
     The labels (`id2label`) are either the expressions themselves, as in a dataset of single faces, or the group
     emotions that `groups` names.
 
     Args:
         expressions: names of the network's outputs, in order.
-        groups: expression -> the group emotion that it counts for. Expressions that are not named count for none.
-        priors: group emotion -> its share of the faces that the network was trained on, to the power that was found
-            best on validation. A face's probabilities are divided by them, so that an emotion with many expressions
-            is not favoured. None: no correction.
+        groups: expression -> group emotion. Expressions that are not listed are ignored.
+        priors: group emotion -> its share of the network's training faces, to the power that was best on validation.
+            A face's probabilities are divided by them, so that an emotion with many expressions is not favoured.
+            None: no correction.
         combination: `probabilities` averages the faces' probabilities, `logarithms` their logarithms.
-        answer_temperature: divides the logits of the group's answer, above 0; higher is less certain.
+        answer_temperature: divides the group's logits; above 0. A higher value gives less confident answers.
         widths: channels of each stage of the network; the last is the width of a face's embedding.
         blocks: residual blocks of each stage.
-        dropout: share of the embedding that is dropped before the head in training, 0 to 0.95.
+        dropout: dropout rate of the embedding before the head, 0 to 0.95.
     """
 
     model_type = "ger_expression"

@@ -1,7 +1,8 @@
-"""Faces -> one vector. Every pooling is masked: a padded slot never changes a result.
+"""Poolings: faces -> one vector. Every pooling is masked, so padding never changes a result.
 
-All take faces (batch, faces, width), face_mask (batch, faces) bool, scene tokens (batch, 0 or 1, width) and their
-mask, and return the pooled vector (batch, out_width) and each face's share in it (batch, faces), zero in padded slots.
+Each pooling takes faces (batch, faces, width), face_mask (batch, faces) bool, scene tokens (batch, 0 or 1, width) and
+their mask, and returns the pooled vector (batch, out_width) and each face's share in it (batch, faces), which is zero
+for padding.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from torch.nn import functional as F
 
 
 def pack(padded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """(batch, slots, ...) and its mask -> only the rows there are (total, ...)."""
+    """Padded rows (batch, slots, ...) and their mask -> the rows that are not padding (total, ...)."""
     return padded[mask]
 
 
 def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows there are (total, width), `counts` (batch,) of each photo -> (batch, slots, width) and its mask.
+    """Rows (total, width) and the number of rows of each photo (batch,) -> padded (batch, slots, width) and its mask.
 
     >>> padded, mask = unpack(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([1, 2]))
     >>> padded[..., 0]
@@ -33,27 +34,31 @@ def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Softmax over the last dimension where `mask` is True, 0 elsewhere; all 0 where nothing is.
+    """Softmax over the last dimension where `mask` is True; 0 elsewhere, and everywhere if `mask` is all False.
 
     >>> masked_softmax(torch.tensor([0.0, 0.0, 9.0]), torch.tensor([True, True, False]))
     tensor([0.5000, 0.5000, 0.0000])
 
     Args:
         scores: (..., slots).
-        mask: bool, of a shape that fits.
+        mask: bool, broadcastable to `scores`.
     """
     weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1)
     return weights * mask
 
 
 class Pooling(nn.Module):
-    """What the poolings share: the width of the vector they make."""
+    """Base class of the poolings.
+
+    Attributes:
+        out_width: width of the pooled vector.
+    """
 
     out_width: int
 
 
 class AveragePooling(Pooling):
-    """The mean of the faces; zero where there are none."""
+    """Mean of the faces; zero for a photo without faces."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,12 +73,11 @@ class AveragePooling(Pooling):
 
 
 class SceneQueryPooling(Pooling):
-    """The scene asks, the faces answer (Gupta et al. 2018, arXiv 1807.03380, attention A and B).
+    """The scene is the query, the faces are the keys (Gupta et al. 2018, arXiv 1807.03380, attention A and B).
 
     Args:
         width: of faces and scene.
-        inner_width: 0: the scene's vector itself is the query over the faces (A); otherwise query and faces are first
-            brought to this width (B).
+        inner_width: width that query and faces are projected to (B); 0: no projection (A).
     """
 
     def __init__(self, width: int, inner_width: int = 0) -> None:
@@ -86,15 +90,17 @@ class SceneQueryPooling(Pooling):
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
-        asked = (scene * scene_mask[..., None]).sum(1)  # (batch, width); zero where there is no scene: all faces alike
+        query = (scene * scene_mask[..., None]).sum(
+            1
+        )  # (batch, width); zero without a scene, so all faces weigh the same
         faces = self.face(faces)
-        scores = (faces @ self.query(asked)[..., None])[..., 0] / self.out_width**0.5
+        scores = (faces @ self.query(query)[..., None])[..., 0] / self.out_width**0.5
         weights = masked_softmax(scores, face_mask)
         return _weighted_sum(weights, faces), weights
 
 
 class ScorePooling(Pooling):
-    """Each face has a score of its own, width -> 64 -> 1 (arXiv 1807.03380, attention C)."""
+    """A small network scores each face, width -> 64 -> 1 (arXiv 1807.03380, attention C)."""
 
     def __init__(self, width: int, inner_width: int = 64) -> None:
         super().__init__()
@@ -131,8 +137,10 @@ class Attention(nn.Module):
         return t.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)  # (batch, heads, tokens, head_dim)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """x (batch, queries, width) over context (batch, keys, width), already normalised; mask (batch, keys), True
-        where a key counts. Returns (batch, queries, width)."""
+        """Attend from x (batch, queries, width) to the normalised context (batch, keys, width).
+
+        mask (batch, keys) is False for keys to ignore. Returns (batch, queries, width).
+        """
         keys, values = self.key_value(context).chunk(2, dim=-1)
         mixed = F.scaled_dot_product_attention(
             self._split(self.query(self.norm(x))),
@@ -144,14 +152,14 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def shares(self, x: torch.Tensor, context: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """What each query of `forward` takes from each key: (batch, queries, keys), the mean over the heads."""
+        """The attention weights of `forward`, averaged over the heads: (batch, queries, keys)."""
         keys, _ = self.key_value(context).chunk(2, dim=-1)
         scores = self._split(self.query(self.norm(x))) @ self._split(keys).transpose(2, 3) / self.head_dim**0.5
         return masked_softmax(scores, mask[:, None, None, :]).mean(1)
 
 
 class Layer(nn.Module):
-    """One transformer layer, normalised before attention and before the feed-forward part."""
+    """One transformer layer with pre-normalisation."""
 
     def __init__(self, width: int, heads: int, head_dim: int, mlp_dim: int, dropout: float) -> None:
         super().__init__()
@@ -190,11 +198,11 @@ class CrossAttentionPooling(Pooling):
     """CrossViT (Chen et al. 2021, arXiv 2103.14899) over two sets of tokens: the faces, and the scene.
 
     Each set has a class token. A block runs each branch's layers, then lets each class token attend to the other
-    branch's tokens. The pooled vector is the mean of the two class tokens. A face's share is what the scene's class
-    token takes from it in the last block.
+    branch's tokens. The pooled vector is the mean of the two class tokens. A face's share is the attention that the
+    scene's class token pays to it in the last block.
 
     The original reshaped (batch, faces, 256) to (batch, 256, faces) instead of transposing, which mixed the faces, and
-    sent padded slots through unmasked.
+    did not mask padding.
     """
 
     def __init__(
@@ -238,7 +246,7 @@ class CrossAttentionPooling(Pooling):
             face_class, face_tokens = faces[:, :1], faces[:, 1:]
             scene_class, scene_tokens = scene[:, :1], scene[:, 1:]
             for from_face, from_scene in zip(face_to_scene.children(), scene_to_face.children(), strict=True):
-                # each class token stands among the tokens it looks at, so that it always has one to look at
+                # each class token attends to itself too, so that it always has a key
                 asked = scene_class, torch.cat([scene_class, face_tokens], 1), face_mask
                 face_class, scene_class = (
                     face_class + from_face(face_class, torch.cat([face_class, scene_tokens], 1), scene_mask),

@@ -15,13 +15,13 @@ from .processing_ger import GerProcessor
 
 
 class GerEnsembleProcessor(BaseImageProcessor):
-    """The members' processors as one; what several of them would make of a column is made once.
+    """The members' processors as one. Tensors that several members need are computed once.
 
-    Group i of the inputs is what processor i makes, under the names `group_i.NAME`. Members whose processors agree
-    read the same group; where two processors differ in their columns only, their tensors are shared all the same.
+    Processor i computes group i of the inputs, under the names `group_i.NAME`. Members with equal processors read the
+    same group; processors that differ only in their columns still share the tensors of common columns.
 
     Args:
-        processors: the processors, or their settings as `to_dict` gives them; no two alike.
+        processors: the processors, or their settings as `to_dict` returns them; all different.
     """
 
     model_input_names = ()
@@ -38,7 +38,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
 
     @classmethod
     def from_members(cls, processors: Sequence[BaseImageProcessor]) -> tuple[GerEnsembleProcessor, list[int]]:
-        """The processor of an ensemble, and which group of its tensors each member reads.
+        """The processor of an ensemble, and the group that each member reads.
 
         Args:
             processors: one for each member.
@@ -49,7 +49,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
 
     @cached_property
     def _parts(self) -> tuple[list[BaseImageProcessor], list[list[int]]]:
-        """Distinct processors of one column each, and which of them make up each group."""
+        """Distinct single-column processors, and their positions for each group."""
         parts: list[dict[str, Any]] = []
         groups = []
         for fields in self.processors:
@@ -62,7 +62,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
 
     @property
     def row_columns(self) -> list[str]:
-        """The columns that a row must have for some member."""
+        """The columns that any member needs."""
         return list(dict.fromkeys(column for part in self._parts[0] for column in part.row_columns))
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class GerEnsembleProcessor(BaseImageProcessor):
     ) -> BatchFeature:
         """Make the members' inputs; the arguments are GerProcessor's.
 
-        With generators, every column gets the same random numbers: members see one augmentation of a photo.
+        With generators, every column gets the same random numbers, so that all members see the same augmentation.
 
         Raises:
             ValueError: as GerProcessor does.
@@ -104,6 +104,6 @@ KINDS = {"GerProcessor": GerProcessor, "GerEnsembleProcessor": GerEnsembleProces
 
 
 def settings(processor: BaseImageProcessor | Mapping[str, Any]) -> dict[str, Any]:
-    """What a processor does, as JSON values."""
+    """A processor's settings as JSON values."""
     fields = dict(processor) if isinstance(processor, Mapping) else processor.to_dict()
     return {name: value for name, value in fields.items() if name not in ("auto_map", "processor_class")}

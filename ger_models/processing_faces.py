@@ -1,4 +1,4 @@
-"""Faces cut out of a photo as the expression network takes them: grey squares; in training, changed at random."""
+"""Face crops for the expression network: grey squares, with random augmentation in training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode L
-CONTEXT = 1.5  # in training a larger square is cut out, so that a shifted or turned face still has its surroundings
+CONTEXT = 1.5  # in training the crop is larger, so that a shifted or rotated face still has its surroundings
 
 # Ranges of the training augmentation
 MAX_ANGLE = math.radians(15)
@@ -37,7 +37,7 @@ def square_of(box_xyxy: Sequence[float], scale: float) -> tuple[int, int, int, i
 def cut_square(photo: torch.Tensor, square_xyxy: tuple[int, int, int, int], side: int) -> torch.Tensor:
     """(3, height, width) uint8 -> the square as (1, side, side) float32 from 0 to 255, grey, anti-aliased.
 
-    What lies outside of the photo repeats its edge.
+    Pixels outside the photo repeat its edge.
     """
     left, top, right, bottom = square_xyxy
     height, width = photo.shape[1:]
@@ -68,9 +68,9 @@ def square_faces(photo: torch.Tensor, boxes_xyxy: Sequence[Sequence[float]], sid
 
 
 def augmented(faces: torch.Tensor, numbers: torch.Tensor, side: int) -> torch.Tensor:
-    """Faces with their surroundings -> faces turned, shifted, scaled, mirrored, reduced and partly covered.
+    """Faces with their surroundings -> faces rotated, shifted, scaled, mirrored, downsampled and partly covered.
 
-    Each face depends on its own numbers alone.
+    Each face depends only on its own numbers.
 
     Args:
         faces: (faces, 1, side * CONTEXT, side * CONTEXT) float32 from 0 to 255.
@@ -108,7 +108,7 @@ def _warped(faces: torch.Tensor, signed: torch.Tensor, mirror: torch.Tensor, sid
 
 
 def _reduced(faces: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """A share of the faces reduced to few pixels and enlarged again, as small faces of a photo are."""
+    """Downsample and enlarge a share of the faces, like small faces in a photo."""
     which = (numbers / LOW_RESOLUTION_SHARE * len(LOW_RESOLUTIONS)).long()
     for i, low in enumerate(LOW_RESOLUTIONS):
         chosen = (which == i).nonzero()[:, 0]
@@ -119,7 +119,7 @@ def _reduced(faces: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
 
 
 def _covered(faces: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """A share of the faces with a grey square over a part; numbers (faces, 4): whether, its side, x and y."""
+    """Cover a part of some faces with a grey square; numbers (faces, 4): whether to cover, side, x and y."""
     side = faces.shape[-1]
     half = (MIN_HOLE + (MAX_HOLE - MIN_HOLE) * numbers[:, 1]) / 2 * (numbers[:, 0] < HOLE_SHARE)
     places = torch.arange(side)

@@ -20,38 +20,37 @@ FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as Sph
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
 INTERPOLATIONS = ("bilinear", "bicubic")  # those that PyTorch computes with anti-aliasing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # those with one item for each face
+FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # columns with one item per face
 
 
 class GerProcessor(BaseImageProcessor):
-    """Turns rows of a prepared dataset, or photos, into a model's inputs, one by one: a row's tensors never depend on
-    its batch, except for the padding of the faces.
+    """Converts rows of a prepared dataset, or photos, to a model's inputs. Each row is processed on its own, so its
+    tensors never depend on its batch, except for the padding of the faces.
 
     | input column | tensors |
     |---|---|
-    | `image` or `skeleton` | `pixel_values` (batch, 3, crop_size, crop_size) float32; no skeleton is black |
-    | `aligned_faces` | `face_pixels` (total_faces, 3, 112, 96) float32, those of all rows one after the other, and \
+    | `image` or `skeleton` | `pixel_values` (batch, 3, crop_size, crop_size) float32; a missing skeleton is black |
+    | `aligned_faces` | `face_pixels` (total_faces, 3, 112, 96) float32, all rows concatenated, and \
 `face_counts` (batch,) int64 |
     | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32 and `patch_counts` (batch,) int64 |
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
     | `face_boxes` | `expression_pixels` (total_faces, 1, face_side, face_side) float32, grey squares cut out of \
-`image`, those of all rows one after the other, and `face_counts` (batch,) int64 |
-    | `image_feature` | `image_features` (batch, width) float32, the backbone's vectors, computed before |
+`image`, all rows concatenated, and `face_counts` (batch,) int64 |
+    | `image_feature` | `image_features` (batch, width) float32, the backbone's vectors, precomputed |
     | `scene_feature` | `scene_feature` (batch, scene_dim) float32 and `scene_mask` (batch,) bool |
 
     Args:
-        columns: which of these columns the model reads.
-        resize_shorter: the photo's shorter side is brought to this many pixels, then `crop_size` is cut out of the
-            middle (evaluation).
+        columns: the columns that the model reads.
+        resize_shorter: the photo's shorter side is resized to this many pixels before the centre crop (evaluation).
         crop_size: side of the square the model sees, in pixels.
-        keep_aspect: False brings the whole photo to that square instead of cutting it out of the middle (evaluation).
-        crop_scale: share of the photo's area that a random crop covers at least (training).
+        keep_aspect: False resizes the whole photo to that square instead of cropping its centre (evaluation).
+        crop_scale: minimum share of the photo's area that a random crop covers (training).
         image_mean: per channel, of pixels from 0 to 1.
         image_std: per channel.
-        interpolation: how the photo is brought to the square: `bilinear` or `bicubic`, anti-aliased.
-        max_faces: the most confident faces that are kept; the original kept 15.
-        min_face_score: faces that the detector is less sure of are left out, 0 to 1. MTCNN gives hands and patterns
-            0.7 to 0.87, and faces 0.93 and more unless they are very small.
+        interpolation: how the photo is resized to the square: `bilinear` or `bicubic`, anti-aliased.
+        max_faces: maximum number of faces, the most confident first; the original used 15.
+        min_face_score: faces with a lower detection score, 0 to 1, are left out. MTCNN's scores are 0.7 to 0.87 for
+            hands and patterns, and 0.93 or more for faces that are not very small.
         scene_dim: length of the scene feature.
         face_side: side of the squares around the faces, in pixels.
         preprocessing: fields of `Preprocessing`, for photos as a backbone's own configuration wants them (evaluation);
@@ -135,15 +134,15 @@ class GerProcessor(BaseImageProcessor):
 
     @property
     def row_columns(self) -> list[str]:
-        """The columns that a row must have: `columns`, the photo where faces are cut out of it, and the faces' scores
-        where some are left out."""
+        """The columns that a row must have: `columns`, the photo if faces are cropped from it, and the faces' scores
+        if `min_face_score` is set."""
         needed = ["image"] if "face_boxes" in self.columns else []
         if self.min_face_score and FACE_COLUMNS.intersection(self.columns):
             needed.append("face_scores")
         return list(dict.fromkeys([self.renamed.get(column, column) for column in [*self.columns, *needed]]))
 
     def face_limit(self, row: Mapping[str, Any]) -> int:
-        """How many faces of a row the model sees at most: the first ones, as the most confident stand first."""
+        """The number of faces of a row that the model may see. Rows list the most confident faces first."""
         if not self.min_face_score:
             return self.max_faces
         sure = sum(score >= self.min_face_score for score in row["face_scores"])
@@ -175,18 +174,18 @@ class GerProcessor(BaseImageProcessor):
         Args:
             images: rows of a prepared dataset (mappings with the columns the model reads), or PIL images; one or many.
                 The images of a row are PIL images, or `{"bytes": ..., "path": ...}`, not decoded yet.
-            generators: one for each row: training augmentation with the random numbers it draws. None: evaluation.
+            generators: one per row, for training augmentation. None: evaluation.
             return_tensors: only "pt".
 
         Raises:
-            ValueError: rows that lack a column; the message names it and how it is made.
+            ValueError: a row lacks a column; the message names it and says how to add it.
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
         return BatchFeature(self.finish(self.raw(images, generators)))
 
     def raw(self, images: Any, generators: Sequence[torch.Generator] | None = None) -> dict[str, torch.Tensor]:
-        """What `preprocess` makes, but pixels as uint8, from 0 to 255: a quarter of the memory for what travels.
+        """As `preprocess`, but with pixels as uint8 from 0 to 255, a quarter of the memory to transfer.
 
         Raises:
             ValueError: as `preprocess`.
@@ -208,7 +207,7 @@ class GerProcessor(BaseImageProcessor):
         return tensors
 
     def finish(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """`raw` tensors, their pixels normalised to float32 as the model takes them."""
+        """Normalise the pixels of `raw` tensors to float32."""
         mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
         scales = {"pixel_values": (mean, std), "patch_pixels": (mean, std), "face_pixels": (FACE_MEAN, FACE_STD)}
         scales["expression_pixels"] = (GREY_MEAN, GREY_STD)
@@ -239,7 +238,7 @@ class GerProcessor(BaseImageProcessor):
     def _aligned_faces(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
-        """Faces packed; in training mirrored half the time."""
+        """Concatenated faces; in training, half of them are mirrored."""
         per_row = [row["aligned_faces"][: self.face_limit(row)] for row in rows]
         mirrored = None if generators is None else _coins(generators, per_row)
         return {
@@ -250,7 +249,7 @@ class GerProcessor(BaseImageProcessor):
     def _square_faces(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
-        """Squares around the boxes, packed; in training augmented."""
+        """Concatenated squares around the boxes; in training, they are augmented."""
         training = generators is not None
         side = round(self.face_side * (CONTEXT if training else 1))
         scale = self.face_scale * (CONTEXT if training else 1)
@@ -275,7 +274,7 @@ class GerProcessor(BaseImageProcessor):
         height, width = photo.shape[1:]
         if not self.keep_aspect:
             return cut(photo, (0, 0, width, height), self.crop_size, self.crop_size, self.interpolation)
-        # the square in the photo, so that only what is kept is resampled
+        # crop first, so that only the kept pixels are resampled
         side = self.crop_size * min(width, height) / self.resize_shorter
         left, top = (width - side) / 2, (height - side) / 2
         return cut(photo, (left, top, left + side, top + side), self.crop_size, self.crop_size, self.interpolation)
@@ -283,7 +282,7 @@ class GerProcessor(BaseImageProcessor):
     def _augmented(self, image: Any, generator: torch.Generator) -> torch.Tensor:
         """A random crop of random shape (Inception, Szegedy et al. 2015: aspect 3/4 to 4/3), flipped half the time.
 
-        A JPEG that is not decoded yet is decoded no larger than the crop needs.
+        An encoded JPEG is decoded at the smallest scale that is large enough for the crop.
         """
         size, photo = jpeg_size(image), None
         if size is None:
@@ -296,7 +295,7 @@ class GerProcessor(BaseImageProcessor):
         left, top = x * (size[0] - width), y * (size[1] - height)
         if photo is None:
             photo = reduced_pixels_of(image, size[0] * self.crop_size / width, size[1] * self.crop_size / height)
-        scale = round(8 * max(photo.shape[1:]) / max(size)) / 8  # what was cut of the last block does not count
+        scale = round(8 * max(photo.shape[1:]) / max(size)) / 8  # ignores the rounding of the last block
         box = (left * scale, top * scale, (left + width) * scale, (top + height) * scale)
         square = cut(photo, box, self.crop_size, self.crop_size, self.interpolation)
         return square.flip(-1) if flip < 0.5 else square
@@ -304,7 +303,7 @@ class GerProcessor(BaseImageProcessor):
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.face_limit(row)] for row in rows]
         dim = max((features.shape[1] for features in per_row if features.ndim == 2), default=256)
-        slots = max(1, max(len(features) for features in per_row))  # even where no photo has a face
+        slots = max(1, max(len(features) for features in per_row))  # at least one, even if no photo has a face
         faces = torch.zeros(len(rows), slots, dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)
         for i, features in enumerate(per_row):
@@ -323,7 +322,7 @@ class GerProcessor(BaseImageProcessor):
                 if feature.shape != (self.scene_dim,) or not feature.isfinite().all():
                     raise ValueError(
                         f"scene_feature of {row.get('image_id', f'row {i}')} must be {self.scene_dim} finite numbers, "
-                        f"found {len(feature)}; the scene model that made it is another than in training"
+                        f"found {len(feature)}; it was made by a different scene model than in training"
                     )
                 scenes[i], mask[i] = feature, True
         return {"scene_feature": scenes, "scene_mask": mask}
@@ -342,7 +341,7 @@ class GerProcessor(BaseImageProcessor):
 def _packed(
     per_row: Sequence[Sequence[Any]], width: int, height: int, mirrored: Sequence[bool] | None = None
 ) -> torch.Tensor:
-    """The images of all rows, one after the other: (images, 3, height, width) uint8."""
+    """The concatenated images of all rows: (images, 3, height, width) uint8."""
     count = sum(map(len, per_row))
     pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
     for i, image in enumerate(image for images in per_row for image in images):
@@ -353,6 +352,6 @@ def _packed(
 
 
 def _coins(generators: Sequence[torch.Generator], per_row: Sequence[Sequence[Any]]) -> list[bool]:
-    """Heads or tails for each image of each row, from the row's generator."""
+    """A random boolean for each image of each row, from the row's generator."""
     rows = zip(per_row, generators, strict=True)
     return [coin < 0.5 for images, generator in rows for coin in torch.rand(len(images), generator=generator).tolist()]

@@ -20,17 +20,19 @@ from torchvision.transforms.v2 import functional as vision
 
 try:
     import simplejpeg
-except ImportError:  # where the checkpoint has gone, it may be missing: PIL decodes to the same pixels
+except ImportError:  # it may be missing where only the checkpoint is used; PIL decodes to the same pixels
     simplejpeg = None
 
 TIFF_STARTS = (b"II*\0", b"MM\0*")  # a TIFF may hold a JPEG
 JPEG_START, START_OF_SCAN = b"\xff\xd8", b"\xff\xda"
-JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # of CMYK each decoder makes another RGB
-# what Pillow raises on damaged files, beside OSError
+JPEG_COLOURS = ("YCbCr", "RGB", "Gray")  # decoders convert CMYK to RGB differently
+# raised by Pillow on damaged files, in addition to OSError
 DAMAGE = (Image.DecompressionBombError, AttributeError, IndexError, KeyError, SyntaxError, TypeError, ValueError)
-MOST_PIXELS = 30_000_000  # of a stored image; prepare.py stores 25 million at most
-MOST_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # of Pillow's; others bring interpreters of their own
+MOST_PIXELS = 30_000_000  # of a stored image; prepare.py stores at most 25 million
+MOST_SCAN_PIXELS = (
+    4_000_000_000  # pixels times scans of a JPEG; each scan visits all pixels, and cameras write ten scans
+)
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # Pillow formats; others run external interpreters
 # Pillow's numbers, which transformers' configurations hold
 RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic", 1: "lanczos"}
 RESIZERS = ("pillow", "torch", "torch_float")
@@ -51,7 +53,7 @@ def pixels_of(image: Image.Image | Mapping[str, Any]) -> torch.Tensor:
     if jpeg_size(image) is not None:
         try:
             return torch.from_numpy(simplejpeg.decode_jpeg(image["bytes"])).permute(2, 0, 1)
-        except ValueError:  # PIL says better what is wrong, or can read it
+        except ValueError:  # PIL can read it, or gives a better message
             pass
     return _of_pil(decoded(image))
 
@@ -82,7 +84,7 @@ def jpeg_size(image: Image.Image | Mapping[str, Any]) -> tuple[int, int] | None:
     data = None if isinstance(image, Image.Image) else image["bytes"]
     if data is None or simplejpeg is None or data[:2] != JPEG_START:
         return None
-    if data.find(b"Exif\0\0", 0, data.find(START_OF_SCAN)) >= 0:  # it may lie on its side
+    if data.find(b"Exif\0\0", 0, data.find(START_OF_SCAN)) >= 0:  # it may need rotation
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -115,9 +117,9 @@ def _of_pil(image: Image.Image) -> torch.Tensor:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        if image.getexif().get(Base.Orientation, 1) != 1:  # exif_transpose copies even what stands upright
+        if image.getexif().get(Base.Orientation, 1) != 1:  # exif_transpose copies even upright images
             return ImageOps.exif_transpose(image)
-    except SyntaxError:  # EXIF that cannot be read turns nothing
+    except SyntaxError:  # unreadable EXIF: no rotation
         pass
     return image
 

@@ -301,4 +301,5 @@ def test_constants_of_files_that_travel_are_those_of_the_schema() -> None:
     assert configuration_ger.NO_LABEL == schema.NO_LABEL
     face_size = (schema.ALIGNED_FACE_WIDTH, schema.ALIGNED_FACE_HEIGHT)
     assert face_size == (configuration_ger.FACE_WIDTH, configuration_ger.FACE_HEIGHT)
+    assert configuration_ger.EXPRESSIONS == schema.EXPRESSIONS
     assert figures.FACE_BINS == schema.FACE_COUNT_BINS

@@ -1,4 +1,4 @@
-"""Answers -> a folder of annotated pictures, and a table in CSV; neither is ever written over anything."""
+"""Answers -> a folder of annotated pictures, and a CSV table. Existing files are never overwritten."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class AnswerFolder:
     """A new folder with a picture of each photo and the answers as JSON lines, `answers.jsonl`.
 
     Args:
-        place: the folder, which must not hold anything; None: `answers` here, or `answers-2`, ... if there is one.
-        config: of the model: its labels and, of an expression model, what its expressions count for.
+        place: the folder, which must be empty or missing; None: `answers` in the current folder, or `answers-2`, ...
+        config: the model's configuration: its labels and, for an expression model, the groups of its expressions.
 
     Raises:
         UserError: the folder holds something, or cannot be made.
@@ -51,7 +51,7 @@ class AnswerFolder:
         self._taken: set[str] = set()  # names of pictures, without .jpg
 
     def add(self, answer: Answer) -> None:
-        """Keep an answer, with its picture where the photo could be used; raises UserError if it cannot be written."""
+        """Write an answer, and a picture if the photo could be used; raises UserError if it cannot be written."""
         result = answer.as_json
         if answer.image is not None:
             result["picture"] = self._draw(answer, answer.image)
@@ -90,12 +90,12 @@ class AnswerFolder:
         return marks
 
     def _colour(self, expression: str) -> str:
-        """That of the class that the expression counts for; white where it counts for none."""
+        """The colour of the expression's class; white if it has none."""
         meant = expression if expression in self.class_names else self.groups.get(expression)
         return COLOURS[self.class_names.index(meant) % len(COLOURS)] if meant in self.class_names else FACE_COLOUR
 
     def remove_if_empty(self) -> None:
-        """Take the folder away again if no photo could be used; its record then says nothing that stdout did not."""
+        """Remove the folder if no photo could be used; stdout already has what its record says."""
         if not self._taken:
             (self.path / RECORD).unlink(missing_ok=True)
             self.path.rmdir()
@@ -120,7 +120,7 @@ def _empty_folder(path: Path) -> Path:
 
 
 def check_csv(path: Path) -> None:
-    """Refuse a table that would be written over a file, or into a folder that is not there; raises UserError."""
+    """Raise a UserError if the table would overwrite a file, or if its folder does not exist."""
     if path.exists():
         raise UserError(f"{path} exists already: choose another --csv")
     if not path.absolute().parent.is_dir():

@@ -20,17 +20,17 @@ from .inputs import files_inside, free_name
 
 ADDRESSES = ("http://", "https://")
 DOWNLOAD_SECONDS = 20
-RECORD = "answers.jsonl"  # beside the pictures of a run; its folder is no folder of photos
-LONGEST_NAME = 40  # letters, up to which the names of several photos are filled up, so that answers stand in a column
-SIGNIFICANT = 0.01  # faces whose shares differ by less count alike
+RECORD = "answers.jsonl"  # written next to the pictures of a run; marks a folder of answers
+LONGEST_NAME = 40  # maximum width of the column of names, in characters
+SIGNIFICANT = 0.01  # smaller differences between shares are ignored
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known about one photo.
+    """The result for one photo.
 
     Attributes:
-        name: what the photo is called.
+        name: display name of the photo.
         image: the photo, upright, RGB; None where it cannot be used.
         result: the pipeline's answer; empty where there is none.
         problem: why the photo cannot be used; empty where it can.
@@ -49,11 +49,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos that a run is about.
+    """The input photos of a run.
 
     Attributes:
-        places: name -> file, address, or why there is nothing to read.
-        left_out: folder -> how many of its files are no photos, by suffix; `earlier answers` are pictures of ours.
+        places: name -> file, URL, or the reason why it cannot be read.
+        left_out: folder -> number of files that are not photos, by suffix, or `earlier answers`.
     """
 
     places: dict[str, Path | str | BadPhoto]
@@ -61,10 +61,10 @@ class Photos:
 
 
 def find_photos(words: Sequence[str]) -> Photos:
-    """The photos that `words` name: files, folders with all that is in them, or http and https addresses.
+    """The photos that `words` name: files, folders including their subfolders, or http and https URLs.
 
-    A photo is called by its path as given, or from the last folder on where that begins elsewhere (`/` or `..`); the
-    second of one name gets `-2` after it. Whatever cannot be read is reported later, in its turn.
+    A photo's name is its path as given; for a path that begins with `/` or `..`, only the part from the last folder
+    on. Duplicate names get a suffix (`-2`). Unreadable files are reported later, in order.
 
     Raises:
         UserError: one of the words is empty.
@@ -96,7 +96,7 @@ def find_photos(words: Sequence[str]) -> Photos:
 
 
 def _called(path: Path) -> str:
-    """What a file or folder is called in answers: no path of this machine."""
+    """Display name of a file or folder, without paths of this machine."""
     inside = not path.is_absolute() and ".." not in path.parts and path.as_posix() != "."
     return path.as_posix() if inside else path.resolve().name
 
@@ -113,10 +113,10 @@ def load_pipeline(model: str, device: str) -> GroupEmotionPipeline:
 
 
 def answers(pipe: GroupEmotionPipeline, photos: Photos, batch_size: int, whole_face: bool = False) -> Iterator[Answer]:
-    """The answer to each photo, in order; one that cannot be used never holds the others up.
+    """The answer to each photo, in order. A photo that cannot be used does not stop the others.
 
     Args:
-        batch_size: photos per forward, fewer where they are large.
+        batch_size: photos per forward pass; fewer if they are large.
         whole_face: as in the pipeline.
 
     Raises:
@@ -152,7 +152,7 @@ def expression_of(face: dict[str, Any]) -> str:
 
 
 def expression_counts(result: dict[str, Any]) -> Counter[str]:
-    """How many faces have which expression, the most frequent first."""
+    """Number of faces by expression, the most frequent first."""
     counts = Counter(filter(None, map(expression_of, result["faces"])))
     return Counter(dict(counts.most_common()))
 
@@ -175,7 +175,7 @@ def answer_line(answer: Answer, width: int = 0) -> str:
     """An answer as a line of text.
 
     Args:
-        width: letters that the name is filled up to.
+        width: the name is padded to this many characters.
     """
     name = answer.name.ljust(width)
     if answer.problem:
@@ -187,11 +187,11 @@ def answer_line(answer: Answer, width: int = 0) -> str:
 
 
 def name_width(names: Iterable[str]) -> int:
-    """Letters that names are filled up to, so that answers stand in a column; longer ones stand out."""
+    """Width to which names are padded, so that answers are aligned."""
     return max((len(name) for name in names if len(name) <= LONGEST_NAME), default=0)
 
 
 def face_weights(result: dict[str, Any]) -> list[float] | None:
-    """The share of each face in an answer; None where the model has no attention or all faces count alike."""
+    """The share of each face in an answer; None if the model has no attention or all shares are equal."""
     weights = [face.get("attention", 0.0) for face in result["faces"][: result["face_count"]]]
     return weights if weights and max(weights) - min(weights) > SIGNIFICANT else None

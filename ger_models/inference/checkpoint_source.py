@@ -18,15 +18,15 @@ from .revisions import weights_digest
 class CheckpointSource:
     """A model and its processor, with the settings that its outputs depend on.
 
-    The checkpoint is opened here, so that a wrong one is refused before any work, and again in each process that it
-    is pickled into.
+    The checkpoint is opened here, so that an invalid one is refused at once, and again in each process that unpickles
+    the source.
 
     Args:
         checkpoint: the output folder of train.py, a Hub repository, or `starter`.
         device: where the model runs.
 
     Raises:
-        UserError: there is no checkpoint, or it holds a model of another kind.
+        UserError: the checkpoint does not exist or has another model type.
     """
 
     model_class: type[PreTrainedModel]

@@ -31,14 +31,14 @@ PROCESSOR = "preprocessor_config.json"
 def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsembleProcessor]:
     """The model, ready for inference, and the processor in a folder or Hub repository.
 
-    Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run. Of a model
-    from the Hub, `config._commit_hash` is the commit. Weights that are stored in half precision become float32.
+    Weights are read from safetensors only: nothing is unpickled, and no code from the checkpoint is run. For a
+    model from the Hub, `config._commit_hash` is the commit. Half-precision weights are converted to float32.
 
     Args:
         name: a folder, a Hub repository, or `starter`.
 
     Raises:
-        UserError: there is no checkpoint, or none of this package's kind.
+        UserError: the checkpoint does not exist, or is not of this package.
     """
     name = checkpoint_place(name)
     if is_missing_folder(name):
@@ -49,7 +49,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
 
     def load() -> tuple[Any, Any]:
         nonlocal file
-        # of a repository one commit for all its files: transformers does not say which it took
+        # one commit for all files of a repository: transformers does not report which it used
         commit = None if Path(name).is_dir() else Path(hf_hub_download(name, CONFIG_NAME)).parent.name
         options = {"revision": commit or "main", "trust_remote_code": False}
         model = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options).float()
@@ -62,7 +62,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
         model, processor = read_from_hub(name, load)
     except UserError:
         raise
-    except Exception as error:  # of another's files transformers and safetensors make a dozen kinds
+    except Exception as error:  # transformers and safetensors raise many types on invalid files
         if isinstance(error, SafetensorError):
             file = "its model.safetensors"
         raise UserError(f"no model can be loaded from {name}: {file} cannot be read ({one_line(error)})") from error
@@ -85,7 +85,7 @@ def read_config(name: str) -> PreTrainedConfig:
     """The configuration of the checkpoint in a folder or Hub repository, or of `starter`; no code from there is run.
 
     Raises:
-        UserError: there is none, or none that transformers and this package know.
+        UserError: it does not exist, or transformers and this package do not know its type.
     """
     name = checkpoint_place(name)
     try:

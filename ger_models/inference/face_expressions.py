@@ -26,7 +26,7 @@ def expressions_source(checkpoint: str, source_root: Path, device: str) -> Check
 
 
 class CheckpointExpressions(CheckpointSource):
-    """Faces through an expression model, such as the one that comes with the package. See `CheckpointSource`."""
+    """Expressions of faces from an expression model, such as the included one. See `CheckpointSource`."""
 
     name = "face_expressions"
     model_class = GerExpressionForImageClassification

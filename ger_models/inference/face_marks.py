@@ -1,4 +1,4 @@
-"""Boxes around the faces of a photo, and a label at each, placed so that it hides as little as it can."""
+"""Boxes around the faces of a photo, with labels placed to hide as little as possible."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class FaceMark:
-    """What is drawn at a face.
+    """Box and label of a face.
 
     Attributes:
         box_xyxy: x1 y1 x2 y2, pixels of the photo.
-        texts: what may stand at the face, the fullest first; a shorter one is taken where there is no room.
-        colour: of the box and the label.
-        faint: whether the box is thin and grey: of what the detector took for a face, and the model did not see.
+        texts: possible labels, the longest first; a shorter one is used if there is no room.
+        colour: colour of the box and the label.
+        faint: draw a thin grey box, for a detected face that the model did not use.
     """
 
     box_xyxy: Sequence[float]
@@ -40,9 +40,9 @@ class Label:
 
     Attributes:
         text: the text.
-        size: of its letters, pixels.
+        size: font size, pixels.
         place: x1 y1 x2 y2 of its background, pixels of the picture.
-        colour: of its background.
+        colour: colour of its background.
     """
 
     text: str
@@ -73,7 +73,8 @@ def draw_faces(picture: Image.Image, marks: Sequence[FaceMark], scale: float) ->
 def place_labels(
     marks: Sequence[FaceMark], boxes: Sequence[Box], line: int, picture_size: tuple[int, int]
 ) -> list[Label]:
-    """A label for each mark that has texts, the widest faces first; each where it hides least of labels and faces.
+    """A label for each mark that has texts, the widest faces first, placed to hide as little of other labels and faces
+    as possible.
 
     Args:
         boxes: where the faces are in the picture, x1 y1 x2 y2 in its pixels.
@@ -95,7 +96,7 @@ def place_labels(
 
 @lru_cache(maxsize=64)
 def label_font(size: int) -> Any:
-    """Pillow's own font, of which every size is made once."""
+    """Pillow's default font, cached by size."""
     return ImageFont.load_default(size)
 
 
@@ -118,7 +119,7 @@ def _candidates(mark: FaceMark, box: Box, line: int, picture_size: tuple[int, in
 
 
 def overlap(box: Box, others: Sequence[Box]) -> float:
-    """Pixels of `box` that `others` cover, counted for each of them."""
+    """Total overlap of `box` with `others`, in pixels."""
     return sum(
         max(0.0, min(box[2], other[2]) - max(box[0], other[0]))
         * max(0.0, min(box[3], other[3]) - max(box[1], other[1]))

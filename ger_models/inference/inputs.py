@@ -33,8 +33,8 @@ from ..processing_pixels import decoded
 logger = logging.getLogger(__name__)
 
 LEAST_PART, MOST_PART = 16, 256  # photos
-PARTS = 64  # as many as make a split's parts neither long to lose nor many to keep
-TOGETHER = 16  # photos whose faces are looked for at once, if they have no more than STORED_PIXELS in all
+PARTS = 64  # a compromise between lost work after an interruption and the number of files
+TOGETHER = 16  # photos per detector batch, if they have at most STORED_PIXELS in total
 
 Row = Mapping[str, Any]
 Quarantine = list[dict[str, str]]
@@ -46,9 +46,9 @@ class Part:
 
     Attributes:
         split: which split its photos belong to; `photos` or `videos` for files.
-        rows: makes its rows, each with image_id, label, group and face_scores; what cannot be used goes to the
-            quarantine given, as its `file` and `reason`.
-        photos: how many photos it has; None: not known in advance.
+        rows: returns its rows, each with image_id, label, group and face_scores; photos that cannot be used are added
+            to the given quarantine with `file` and `reason`.
+        photos: number of photos; None: not known in advance.
     """
 
     split: str
@@ -57,7 +57,7 @@ class Part:
 
 
 def dataset_parts(splits: Mapping[str, Dataset], batch_size: int) -> list[Part]:
-    """The rows of a prepared dataset's splits; each has a group, its own image_id where the dataset has none."""
+    """The rows of a prepared dataset's splits; if the dataset has no groups, a row's group is its image_id."""
     return [
         Part(split, partial(_dataset_rows, data, numbers), len(numbers))
         for split, data in splits.items()
@@ -66,9 +66,9 @@ def dataset_parts(splits: Mapping[str, Dataset], batch_size: int) -> list[Part]:
 
 
 def photo_parts(places: Sequence[Path], batch_size: int, faces: FaceColumns) -> tuple[list[Part], str]:
-    """Photo files and folders of them, unlabelled, with their faces; and a hash of which files they are.
+    """Photo files and folders, unlabelled, with their faces; and a hash that identifies the files.
 
-    A file's image_id is its name, in a folder its path from there; the second of one name gets `-2` after it.
+    A file's image_id is its name, or its path relative to the given folder; duplicate names get a suffix (`-2`).
 
     Raises:
         UserError: a folder has no photo in it.
@@ -81,14 +81,14 @@ def photo_parts(places: Sequence[Path], batch_size: int, faces: FaceColumns) -> 
 
 
 def video_parts(places: Sequence[Path], every: int | None, faces: FaceColumns) -> tuple[list[Part], str]:
-    """The frames of video files and folders of them, a part for each video; and a hash of which files they are.
+    """The frames of video files and folders, one part per video; and a hash that identifies the files.
 
     A frame's image_id is `VIDEO/frame_000123`, its group the video.
 
     Args:
         places: files or folders.
         every: see `video_frames`.
-        faces: looks for faces.
+        faces: the face detector.
 
     Raises:
         UserError: a folder has no video in it.
@@ -118,7 +118,7 @@ def _dataset_rows(data: Dataset, numbers: Sequence[int], quarantined: Quarantine
 
 
 def _decoded(value: Any) -> Any:
-    """A value of a row, its images decoded; OSError where one cannot be."""
+    """A value of a row with decoded images; raises OSError if decoding fails."""
     if isinstance(value, list):
         return [_decoded(each) for each in value]
     if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
@@ -151,7 +151,7 @@ def _video_rows(
 
 
 def _with_faces(photos: Iterable[tuple[str, str, Image.Image]], faces: FaceColumns) -> Iterator[Row]:
-    """(image_id, group, photo) -> rows; faces are looked for in several photos at once, which changes none of them."""
+    """(image_id, group, photo) -> rows; faces are detected in batches, which does not change the results."""
     for together in in_groups(photos, TOGETHER, STORED_PIXELS, lambda photo: photo[2].width * photo[2].height):
         found = faces([image for *_, image in together])
         for (image_id, group, _), columns in zip(together, found, strict=True):
@@ -164,7 +164,7 @@ def _set_aside(quarantined: Quarantine, name: str, reason: str) -> None:
 
 
 def _files(places: Sequence[Path], suffixes: Collection[str], kind: str) -> dict[str, Path]:
-    """Names, no two alike, and the files: those that are named, and those with the `suffixes` in folders named."""
+    """Unique names -> files: the given files, and those with the `suffixes` in the given folders."""
     files: dict[str, Path] = {}
     for place in places:
         if place.is_dir():
@@ -185,11 +185,11 @@ def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], C
     """The files in a folder and the folders below it, by path.
 
     Args:
-        suffixes: in small letters, with their dots.
+        suffixes: lower case, with the dot.
 
     Returns:
-        Those with one of the `suffixes`, and how many others there are by suffix; `hidden` are those whose name, or
-        whose folder's name, begins with a dot.
+        The files with one of the `suffixes`, and the number of others by suffix; `hidden` are files whose name or
+        folder begins with a dot.
     """
     inside: list[Path] = []
     others: Counter[str] = Counter()
@@ -216,7 +216,7 @@ def describe_kinds(counts: Mapping[str, int]) -> str:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """`name`, or where it is taken the first of `name-2`, `name-3`, ... that is not."""
+    """`name`, or the first of `name-2`, `name-3`, ... that is not taken."""
     free, number = name, 1
     while free in taken:
         number += 1
@@ -225,19 +225,19 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _identity(files: Mapping[str, Path]) -> str:
-    """A hash that changes when a file is another: its name, its size or when it was written."""
+    """A hash of the files' names, sizes and modification times."""
     states: list[list[Any]] = []
     for name, path in files.items():
         try:
             state = path.stat()
             states.append([name, state.st_size, state.st_mtime_ns])
-        except OSError:  # the reading will say why
+        except OSError:  # reading it will report the reason
             states.append([name, None, None])
     return hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> None:
-    """Refuse a dataset whose classes are not, in this order, those that a model knows.
+    """Refuse a dataset whose classes or their order differ from the model's.
 
     Raises:
         UserError: they differ.

@@ -18,12 +18,12 @@ from .checkpoints import load_checkpoint
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model says to some rows.
+    """The outputs of one model for some rows.
 
     Attributes:
         logits: (rows, classes) float32.
-        face_attention: of each row the shares of its faces in the answer, as many as the model saw, the most confident
-            faces; None where the model has no such thing.
+        face_attention: for each row, the shares of the faces that the model saw, the most confident faces first; None
+            if the model has no attention.
     """
 
     logits: np.ndarray
@@ -31,11 +31,11 @@ class Answers:
 
 
 class Members:
-    """Checkpoints that are asked about the same rows: what several of their processors would make is made once.
+    """Checkpoints that predict on the same rows; inputs that several of them need are computed once.
 
     Args:
         names: folders or Hub repositories.
-        device: where they compute.
+        device: their device.
 
     Raises:
         UserError: as `load_checkpoint`.
@@ -51,17 +51,17 @@ class Members:
 
     @property
     def columns(self) -> list[str]:
-        """The dataset columns that any of them reads."""
+        """The dataset columns that any member reads."""
         return list(dict.fromkeys(column for processor in self.processors for column in processor.row_columns))
 
     def class_names(self, member: int) -> list[str]:
-        """The names of the classes 0, 1, ... of one model."""
+        """The class names of one model."""
         config = self.models[member].config
         return [config.id2label[i] for i in range(config.num_labels)]
 
     @torch.inference_mode()
     def ask(self, rows: Sequence[Mapping[str, Any]], members: Sequence[int] | None = None) -> list[Answers]:
-        """The answers of the models numbered `members` (default: of all) to `rows`, in their order.
+        """The outputs of the models numbered `members` (default: all) for `rows`, in this order.
 
         Raises:
             UserError: the rows lack a column that a model reads.

@@ -18,11 +18,11 @@ from .resumable_table import is_unfinished, lock_name
 
 # Okabe and Ito's palette, safe for colour-blind readers; assigned to the classes in turn.
 COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
-PREDICTIONS = "predictions.parquet"  # beside the pictures; also the sign that a folder of pictures is ours
+PREDICTIONS = "predictions.parquet"  # next to the pictures; also marks a folder of pictures
 PICTURE_SIDE = 1600  # pixels; larger photos are reduced, pictures being for looking at
 LABELLED_SIDE, MOST_ENLARGED = 1100, 3.0  # pixels; photos with labels are enlarged to it, so that letters can be read
 SMALLEST = 10  # pixels, of letters
-UNKNOWN = "nothing is known"  # the headline where all classes are equally probable
+UNKNOWN = "nothing is known"  # headline if all classes are equally probable
 
 
 def draw_prediction(
@@ -33,15 +33,15 @@ def draw_prediction(
     note: str = "",
     found: str = "",
 ) -> Image.Image:
-    """The photo with its faces, above a band with each class's probability; the predicted class stands first.
+    """The photo with its faces, and below it a band with each class's probability, the predicted class first.
 
     Args:
         image: the photo, RGB.
-        faces: what is drawn at each face.
+        faces: box and label of each face.
         probabilities: (classes,), sum 1.
         class_names: (classes,).
-        note: what a reader must know before believing the figures; written below them.
-        found: what the band says of the faces. Default: how many there are.
+        note: a caveat about the figures; written below them.
+        found: description of the faces in the band. Default: their number.
     """
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     if any(face.texts for face in faces):
@@ -91,12 +91,12 @@ def _with_band(
 
 
 def equal(probabilities: np.ndarray) -> bool:
-    """Whether all of (classes,) numbers, probabilities or logits, are equal: an answer that says nothing."""
+    """Whether all probabilities or logits (classes,) are equal, so that nothing is predicted."""
     return bool(np.ptp(probabilities) < 1e-6)
 
 
 def _fitting(text: str, size: int, width: float) -> Any:
-    """The font of `size` pixels, or the largest below it in which `text` is no wider than `width` pixels."""
+    """The font of `size` pixels, or the largest smaller one in which `text` fits into `width` pixels."""
     while size > SMALLEST and ImageFont.load_default(size).getlength(text) > width:
         size -= 1
     return ImageFont.load_default(size)
@@ -114,7 +114,7 @@ def _wrapped(text: str, font: Any, width: float) -> list[str]:
 
 
 def make_picture_folder(folder: Path) -> None:
-    """Make `folder` for pictures; one that holds anything is refused, unless it holds earlier pictures of ours.
+    """Create `folder` for pictures; it must be empty or contain pictures of an earlier run.
 
     Raises:
         UserError: the folder holds something else, or cannot be made.
@@ -140,7 +140,7 @@ def save_pictures(
     """A picture for each row, `IMAGE_ID.png` in `folder`.
 
     Args:
-        folder: where they go.
+        folder: the output folder.
         rows: with image_id, image and face_boxes.
         probabilities: (rows, classes).
         class_names: (classes,).

@@ -1,4 +1,4 @@
-"""Several models over the same photos, part by part -> a predictions table for each, taken up where it was stopped."""
+"""Several models on the same photos, part by part -> one predictions table per model; interrupted runs resume."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Source:
-    """What is predicted on.
+    """The input of a predict run.
 
     Attributes:
         parts: its parts.
-        identity: what its rows depend on, beside their number: the dataset's revision, or a hash of which files.
+        identity: identifies the rows: the dataset's revision, or a hash of the files.
         revision: the dataset's revision; empty for files.
-        note: what must be known before believing figures on it.
+        note: a caveat about figures on it.
     """
 
     parts: Sequence[Part]
@@ -49,13 +49,13 @@ class Source:
 
 @contextlib.contextmanager
 def alone_with(tables: Sequence[Path], wanted: bool = True) -> Iterator[None]:
-    """While the block lasts, no other process of this machine predicts into `tables`, nor into their parts.
+    """Lock `tables` and their parts against other processes of this machine within the block.
 
     Args:
-        wanted: whether this process is the one, of those that work together, that keeps the others out.
+        wanted: whether this one of several cooperating processes holds the lock.
 
     Raises:
-        UserError: another does, or a table's folder cannot be written.
+        UserError: another process holds the lock, or a table's folder is not writable.
     """
     with contextlib.ExitStack() as locks:
         for table in tables if wanted else ():
@@ -64,13 +64,13 @@ def alone_with(tables: Sequence[Path], wanted: bool = True) -> Iterator[None]:
 
 
 class Run:
-    """A predict run: what is left to do, doing it, and the tables at its end.
+    """A predict run: the missing parts, their predictions, and the tables at the end.
 
-    Every process makes one, and all must have done so before any of them predicts.
+    All processes must have created their Run before any of them predicts.
 
     Args:
         members: the models.
-        source: what is predicted on.
+        source: the input.
         tables: the Parquet file of each model.
         pictures: the folder of each model's pictures, or None.
         batch_size: photos per forward.
@@ -116,14 +116,14 @@ class Run:
             logger.info("resuming an interrupted run: %d of %d parts are done", there, all_parts)
 
     def photos(self, parts: Iterable[int] | None = None) -> int | None:
-        """How many photos some parts, or all of them, have; None where that is not known beforehand."""
+        """Number of photos of some or all parts; None if it is not known in advance."""
         every = range(len(self.source.parts))
         counts = [self.source.parts[number].photos for number in (every if parts is None else parts)]
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
     def predict(self, number: int) -> Iterator[int]:
-        """Do part `number` for the models that lack it; yields the number of photos after each batch."""
+        """Predict part `number` with the models that lack it; yields the number of photos after each batch."""
         members = self._open_members(number)
         done = {member: PartRows() for member in members}
         quarantined: list[dict[str, str]] = []
@@ -140,7 +140,7 @@ class Run:
             self.partial[member].add(number, answered)
 
     def finish(self) -> dict[str, Any]:
-        """Write the tables from all parts and delete those; returns the run's figures.
+        """Write the tables from all parts, delete the parts, and return the run's figures.
 
         Raises:
             UserError: a part is missing, a table cannot be written, or no photo could be used.
@@ -191,7 +191,7 @@ class Run:
             write_text(table.with_name(f"{table.stem}.quarantine.jsonl"), lines)
         if note:
             logger.warning("note: %s", note)
-        # a label only where the logits say something: those of a photo without faces may all be equal
+        # no label if all logits are equal, as for a photo without faces
         predicted = [None if equal(row) else names[row.argmax()] for row in logits]
         figures = {
             "photos": len(image_ids),
@@ -214,10 +214,10 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers) -> None:
 
 
 def table_paths(names: Sequence[str], folder: Path, own_folders: bool) -> list[Path]:
-    """Where each model's table goes in `folder`: MODEL.parquet, or MODEL/predictions.parquet.
+    """The path of each model's table in `folder`: MODEL.parquet, or MODEL/predictions.parquet.
 
     Raises:
-        UserError: two models are called the same.
+        UserError: two models have the same name.
     """
     called = [public_name(name).replace("/", "--") for name in names]
     if len(set(called)) < len(called):

@@ -1,9 +1,9 @@
-"""What a predict run has done so far, kept beside the table that it is going to write.
+"""The finished parts of a predict run, stored next to the table that it will write.
 
-    .TABLE.parts-HASH/000012.json      the rows of part 12, whole or not there
+    .TABLE.parts-HASH/000012.json      the rows of part 12; complete or missing
 
-The hash is of everything that the rows depend on: with another model, another revision of it, another dataset or other
-batches the folder has another name, and nothing of it is mixed in.
+The hash covers everything that the rows depend on. With another model, model revision, dataset or batch size, the
+folder has another name, so results are never mixed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ger_datasets.support.errors import UserError
 
 @dataclass
 class PartRows:
-    """A model's answers to the rows of a part, as the predictions table has them; and what could not be used."""
+    """A model's predictions for the rows of a part, as in the predictions table; and the photos that were left out."""
 
     image_ids: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
@@ -37,7 +37,7 @@ class PartialTable:
     """The parts of a table that are done.
 
     Args:
-        table: the predictions table that they will make.
+        table: the predictions table.
         settings: everything that its rows depend on, as JSON values.
     """
 
@@ -46,7 +46,7 @@ class PartialTable:
         self.folder = table.with_name(f".{table.name}.parts-{digest}")
 
     def begin(self) -> None:
-        """Make the folder: a sign that the table is being worked on."""
+        """Create the folder, which marks the table as unfinished."""
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, number: int) -> bool:
@@ -54,7 +54,7 @@ class PartialTable:
         return self._file(number).exists()
 
     def add(self, number: int, rows: PartRows) -> None:
-        """Keep the rows of part `number`; raises UserError if they cannot be written."""
+        """Write the rows of part `number`; raises UserError if they cannot be written."""
         write_text(self._file(number), json.dumps(asdict(rows)))
 
     def read(self, number: int) -> PartRows:
@@ -75,7 +75,7 @@ class PartialTable:
         """Delete the parts 0 to `parts` - 1, and the folder with them."""
         for number in range(parts):
             self._file(number).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # somebody put something in
+        with contextlib.suppress(OSError):  # it contains other files
             self.folder.rmdir()
 
     def _file(self, number: int) -> Path:
@@ -83,7 +83,7 @@ class PartialTable:
 
 
 def lock_name(table: str) -> str:
-    """What the lock of a table is called that lies beside it while a process works on the table.
+    """File name of a table's lock.
 
     >>> lock_name("test.parquet")
     '.test.parquet.lock'
@@ -92,5 +92,5 @@ def lock_name(table: str) -> str:
 
 
 def is_unfinished(table: Path) -> bool:
-    """Whether a run that was to write `table` was stopped."""
+    """Whether an interrupted run has left parts of `table`."""
     return any(table.parent.glob(f".{table.name}.parts-*"))

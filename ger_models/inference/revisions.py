@@ -1,4 +1,4 @@
-"""The revision of a model: what distinguishes two checkpoints of the same name."""
+"""The revision of a model, which distinguishes checkpoints of the same name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNHEEDED = ("transformers_version",)  # in a configuration, but no answer depend
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """A hash of the weights: what the answers depend on, whatever the checkpoint is called."""
+    """A hash of the weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -28,7 +28,7 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def model_revision(name: str, model: PreTrainedModel, processor: BaseImageProcessor) -> str:
-    """The commit of a model on the Hub; of a folder, a hash of its weights, configuration and processor."""
+    """The commit of a model on the Hub; for a folder, a hash of its weights, configuration and processor."""
     commit = getattr(model.config, "_commit_hash", None)
     if commit and not Path(name).is_dir():
         return str(commit)

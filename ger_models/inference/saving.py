@@ -1,4 +1,4 @@
-"""Model files that are moved into place together once all are complete, and errors of a full disk."""
+"""Writing model files all together or not at all, and reporting disk errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNFINISHED = ".model.tmp"
 
 
 def disk_reason(error: BaseException) -> str:
-    """What is wrong with the disk, as far as `error` is about it; empty otherwise.
+    """The reason if `error` is a disk error; empty otherwise.
 
     torch and safetensors report a full disk with errors of their own.
     """
@@ -30,7 +30,7 @@ def disk_reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def disk_errors(place: Path, message: Callable[[str], str] | None = None) -> Iterator[None]:
-    """Raise errors of the disk under `place` as UserErrors.
+    """Raise disk errors as UserErrors that name `place`.
 
     Args:
         message: the reason -> what the error says; None: that `place` cannot be written.
@@ -48,7 +48,7 @@ def disk_errors(place: Path, message: Callable[[str], str] | None = None) -> Ite
 
 
 def put_files(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill an empty folder, then move its files into `folder`, one by one, when all are on the disk.
+    """Let `write` fill an empty folder; once all its files are synced to disk, move them into `folder` one by one.
 
     After an error, nothing new is left and the earlier files are unchanged.
     """
@@ -67,7 +67,7 @@ def put_files(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Wait until `path`, a file or a folder's list of files, is on the disk (fsync)."""
+    """Sync `path`, a file or a folder, to disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -20,7 +20,7 @@ def scene_source(checkpoint: str, source_root: Path, device: str) -> CheckpointS
 
 
 class CheckpointSceneEncoder(CheckpointSource):
-    """Photos through a scene model up to its head: 2208 numbers for DenseNet-161. See `CheckpointSource`."""
+    """Features of a scene model before its head: 2208 numbers for DenseNet-161. See `CheckpointSource`."""
 
     name = "scene_feature"
     model_class = GerSceneForImageClassification

@@ -41,7 +41,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: st
         name: the preset's name.
         preset: the preset.
         run: what `metrics.json` holds.
-        repository: where the model is pushed to, `ORG/NAME`; None: nowhere.
+        repository: Hub repository `ORG/NAME` of the model; None: it is not pushed.
     """
     sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
@@ -85,6 +85,6 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: st
 
 
 def _beginning(run: Mapping[str, Any]) -> str:
-    """imagenet or random, and which weights of other runs."""
+    """The initial weights: imagenet or random, and weights from other runs."""
     taken = [f"{took['from']} ({option}, {took['loaded']} weights)" for option, took in run["stages"].items()]
     return ", then from ".join([run["initial_weights"], *taken])

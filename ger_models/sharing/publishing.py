@@ -1,8 +1,8 @@
-"""A checkpoint that works without this package: it includes the code of its classes.
+"""Checkpoints that work without this package, because they include the code of their classes.
 
     AutoModelForImageClassification.from_pretrained(folder, trust_remote_code=...)
 
-runs those files where this package is not installed. Where it is, and imported, its own classes are taken, and
+runs this code if the package is not installed. If it is installed and imported, its own classes are used and
 `trust_remote_code` is not needed.
 """
 

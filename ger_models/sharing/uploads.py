@@ -72,7 +72,7 @@ class _Push(threading.Thread):
     """One push of a snapshot, which is deleted after it.
 
     Attributes:
-        arrived: whether all of it is on the Hub.
+        arrived: whether the push is complete.
     """
 
     def __init__(self, repo: str, private: bool, snapshot: tempfile.TemporaryDirectory) -> None:

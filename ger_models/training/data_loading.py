@@ -1,4 +1,4 @@
-"""Rows of a prepared dataset -> batches. Order and augmentation depend on the seed, the epoch and the row alone."""
+"""Rows of a prepared dataset -> batches. Order and augmentation depend only on the seed, the epoch and the row."""
 
 from __future__ import annotations
 
@@ -21,22 +21,21 @@ from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .sampling_orders import ORDERS
 from .streaming import Handed, StreamBatches
 
-PREFETCHED = 4  # batches that each worker makes ahead
+PREFETCHED = 4  # batches that each worker prefetches
 
 
 class Collator:
-    """Rows -> a batch of tensors with labels; in training, augmented with random numbers of the row's own, and with
-    the rows' `image_ids`.
+    """Rows -> a batch of tensors with labels; in training, with augmentation and the rows' `image_ids`.
 
-    They depend on the seed, the epoch and the row, not on the batch, the worker or the process that handles it.
+    The augmentation depends on the seed, the epoch and the row, not on the batch, worker or process.
 
     Args:
-        train_seed: of the augmentation; None: none.
-        device: where accelerate moves the batches of a prepared loader to. For a GPU they are `Unfinished`, and their
-            pixels are normalised there; else they are dicts.
+        train_seed: seed of the augmentation; None: no augmentation.
+        device: device to which accelerate moves the batches of a prepared loader. For a GPU the batches are
+            `Unfinished`, and the GPU normalises their pixels; otherwise they are dicts.
 
     Attributes:
-        epoch: set it with `set_epoch`; workers that are running see it change.
+        epoch: set it with `set_epoch`; running workers see the change.
     """
 
     def __init__(
@@ -48,14 +47,14 @@ class Collator:
 
     @property
     def epoch(self) -> int:
-        """The epoch whose augmentation is drawn; setting it reaches the loader's worker processes too."""
+        """The epoch that determines the augmentation; setting it also reaches the loader's worker processes."""
         return int(self._epoch)
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:  # a dict, in a worker on its way to be one
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Any:  # a dict; in a worker, a Travelling
         generators = None
         if self.train_seed is not None:
             generators = [torch.Generator().manual_seed(self._seed(row)) for row in rows]
@@ -86,29 +85,29 @@ class Collator:
 
 
 class Unfinished:
-    """A batch whose pixels are still uint8; `to`, by which accelerate moves it, makes it a finished one.
+    """A batch with uint8 pixels; `to`, which accelerate calls, normalises them on the device.
 
-    A quarter of float32's bytes are copied to the GPU, and the GPU normalises them.
+    This copies a quarter of the bytes of float32 pixels to the GPU.
     """
 
     def __init__(self, batch: dict[str, Any], processor: GerProcessor) -> None:
         self.batch, self.processor = batch, processor
 
     def pin_memory(self) -> Unfinished:
-        """The batch in memory from which a GPU copies while the process goes on."""
+        """The batch in pinned memory, which a GPU reads asynchronously."""
         return Unfinished(_each(self.batch, torch.Tensor.pin_memory), self.processor)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> dict[str, Any]:
-        """The finished batch on `device`; a GPU is never waited for."""
+        """The normalised batch on `device`; does not wait for a GPU."""
         waits = torch.device(device).type != "cuda"
         return self.processor.finish(_each(self.batch, lambda tensor: tensor.to(device, non_blocking=not waits)))
 
 
 class Travelling:
-    """A batch on its way from a worker, which arrives as what it would be without workers.
+    """A batch in transfer from a worker process; unpickling it gives the batch itself.
 
-    Until then its pixels are uint8, a quarter of float32; and it goes through the pipe: a new piece of shared memory
-    for each tensor, which is what the loader would take, costs more in page faults than copying these bytes does.
+    Its pixels are uint8, a quarter of float32, and it is sent through the pipe. The loader would allocate shared
+    memory for each tensor, which costs more in page faults than copying the bytes.
     """
 
     def __init__(self, batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> None:
@@ -132,7 +131,7 @@ def _each(batch: dict[str, Any], change: Callable[[torch.Tensor], Any]) -> dict[
 
 
 class Order(Sampler[int]):
-    """The keys of an epoch, one of the `sampling_orders`; the epoch is the collator's, so that both always agree."""
+    """The keys of an epoch in one of the `sampling_orders`; uses the collator's epoch, so that both always agree."""
 
     def __init__(self, sampling: str, seed: int, collator: Collator, **known: Any) -> None:
         self.make, self.seed, self.collator, self.known = ORDERS[sampling], seed, collator, known
@@ -156,12 +155,12 @@ def make_loader(
     """Batches of `split`.
 
     Args:
-        num_workers: processes that decode; they live as long as the loader.
-        seed: of the order, a new one each epoch (`set_epoch`). None: the rows' own order, each once.
-        sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, as many faces in every batch.
+        num_workers: worker processes that decode photos; they live as long as the loader.
+        seed: seed of the order, which changes each epoch (`set_epoch`). None: dataset order.
+        sampling: `shuffle`; `balanced`, every class equally often; or `lengths`, about as many faces in every batch.
 
     Raises:
-        UserError: no such sampling, or the rows lack what it needs.
+        UserError: unknown sampling, or the rows lack a column that it needs.
     """
     if sampling not in ORDERS:
         raise UserError(f"unknown sampling {sampling!r}: there are {listing(ORDERS)}")
@@ -189,7 +188,7 @@ def make_loader(
         pin_memory=collator.for_gpu,
         persistent_workers=num_workers > 0,
         prefetch_factor=PREFETCHED if num_workers else None,
-        generator=torch.Generator(),  # else every epoch draws from the global one, and shifts dropout
+        generator=torch.Generator(),  # otherwise every epoch draws from the global generator, which changes dropout
     )
 
 
@@ -210,18 +209,18 @@ def report_killed_workers() -> Iterator[None]:
 
 
 def rest_of(loader: DataLoader, batch: int) -> DataLoader:
-    """The epoch of a prepared loader from `batch` on; what comes before is not decoded."""
-    # a loader that is cut short starts workers of its own: at the beginning, keep those that are running
+    """The batches of a prepared loader from number `batch` on; earlier ones are not decoded."""
+    # a shortened loader starts new workers; at the beginning of an epoch, keep the running ones
     return skip_first_batches(loader, batch) if batch else loader
 
 
 def set_epoch(loader: DataLoader, epoch: int) -> None:
-    """Before an epoch: its order and its augmentation; also of loaders that accelerate has prepared or cut short."""
+    """Set the epoch of the order and the augmentation; also for loaders that accelerate has prepared or shortened."""
     loader.collate_fn.epoch = epoch  # type: ignore[union-attr]  # a Collator
 
 
 def face_counts(split: Dataset, processor: GerProcessor) -> np.ndarray:
-    """How many faces of each row the model sees, (rows,); no face is decoded.
+    """Number of faces of each row that the model sees, (rows,). Reads only the lengths of the lists.
 
     Raises:
         UserError: the model reads no faces.

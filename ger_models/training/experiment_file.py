@@ -1,8 +1,8 @@
-"""A YAML file of runs -> the runs, each after those whose weights it starts from.
+"""A YAML file of runs -> the runs, in an order in which each comes after the runs whose weights it needs.
 
     output_dir: runs
     defaults: {dataset: ger_datasets/gaf3, num_workers: 4}
-    launch: [--multi_gpu, --num_processes, "4"]         # of accelerate; may be left out
+    launch: [--multi_gpu, --num_processes, "4"]         # options of accelerate launch; optional
     runs:
       emotic: {model: densenet_emotic, dataset: ger_datasets/emotic}
       densenet_emotic: {model: densenet_emotic, init_from: emotic}
@@ -49,17 +49,17 @@ class Run:
 
     @property
     def options(self) -> list[str]:
-        """The options as words of a command line."""
+        """The options as command-line arguments."""
         words = []
         for option, value in self.settings.items():
             words += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
         return words
 
     def is_done(self) -> bool:
-        """Whether its folder holds the finished run.
+        """Whether the run's folder contains the finished run.
 
         Raises:
-            UserError: it holds a finished run with another model, dataset, seed, initial weights or recipe.
+            UserError: the folder contains a finished run with another model, dataset, seed, initial weights or recipe.
         """
         try:
             found = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def read_graph(path: Path, seeds: int = 1) -> list[Run]:
             same seed.
 
     Raises:
-        UserError: the file is invalid, a run has no model or dataset, or runs depend on each other in a circle.
+        UserError: the file is invalid, a run has no model or dataset, or the runs' dependencies have a cycle.
     """
     content = read_yaml(path)
     unknown = [key for key in content if key not in _KEYS]

@@ -1,4 +1,4 @@
-"""Initial weights from other runs: the stages in which the models are trained."""
+"""Initial weights from other runs, for training in stages."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ANSWER_FIELDS = ("groups", "priors", "combination", "answer_temperature")  # of 
 
 @dataclass(frozen=True)
 class Graft:
-    """What a fusion model takes from another model.
+    """The part of a fusion model that is initialised from another model.
 
     Attributes:
-        source: the configuration of the model that has it, or, by the fusion model's `faces`, several.
-        parts: name prefix in the source -> name prefix in the fusion model, all of whose weights must be found.
-        may_differ: prefixes whose weights are left out where their shapes differ.
+        source: configuration class of the source model, or one for each value of the fusion model's `faces`.
+        parts: name prefix in the source -> name prefix in the fusion model, all its weights are required.
+        may_differ: prefixes of weights that are skipped if their shapes differ.
     """
 
     source: type[PreTrainedConfig] | Mapping[str, type[PreTrainedConfig]]
@@ -72,9 +72,9 @@ def warn_of_other_pixels(checkpoint: str, theirs: Any, ours: Any) -> None:
 
 
 def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
-    """Give `model` all weights of a run or checkpoint of the same architecture.
+    """Load all weights of a run or checkpoint of the same architecture into `model`.
 
-    Its head is loaded too if it has the same classes in the same order; otherwise the new head stays.
+    The head is loaded only if it has the same classes in the same order.
 
     Args:
         checkpoint: a folder, or a repository on the Hub.
@@ -83,7 +83,7 @@ def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
         `from`, `loaded` (how many weights), and `left_out`: name -> reason.
 
     Raises:
-        UserError: no such checkpoint, or one of another architecture.
+        UserError: the checkpoint does not exist or has another architecture.
     """
     config, weights = _read(checkpoint)
     if type(config) is not type(model.config):
@@ -98,14 +98,14 @@ def continue_from(model: PreTrainedModel, checkpoint: str) -> dict[str, Any]:
         left_out = {name: reason for name in weights if _is_head(name)}
     taken = {name: tensor for name, tensor in weights.items() if name not in left_out}
     _fill(model, taken, checkpoint, lambda name: not _is_head(name) or there == here)
-    if isinstance(config, GerExpressionConfig):  # how the faces' expressions become the group's answer
+    if isinstance(config, GerExpressionConfig):  # combine the faces' expressions into the group's answer
         for name in ANSWER_FIELDS:
             setattr(model.config, name, getattr(config, name))
     return _report(checkpoint, len(taken), left_out)
 
 
 def graft(model: PreTrainedModel, option: str, checkpoint: str) -> dict[str, Any]:
-    """Give a fusion model the part that `option`, a key of `GRAFTS`, names.
+    """Load the part of a fusion model that `option`, a key of `GRAFTS`, names.
 
     Returns, and raises UserError, as `continue_from`.
     """

@@ -1,4 +1,4 @@
-"""The named calls of train.py: what a reader of its training step can skip."""
+"""Functions that train.py calls outside the training step itself."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ logger = logging.getLogger(__name__)
 def make_accelerator(
     architecture: str, gradient_accumulation: int, trackers: Sequence[str], output: Path
 ) -> Accelerator:
-    """The accelerator that everything goes through.
+    """The accelerator of the run.
 
     Args:
         architecture: the configuration's `model_type`.
         gradient_accumulation: batches per optimizer step.
         trackers: names of Accelerate's trackers.
-        output: where trackers that write files write them.
+        output: folder for trackers that write files.
 
     Raises:
         UserError: an unknown tracker, or one that is not installed.
@@ -88,10 +88,10 @@ def load_data(
     """The splits `train` and `validation` of the dataset, with only the columns that the model reads.
 
     Args:
-        options: of the run: dataset, model and its configuration.
+        options: the run's options: dataset, model and its configuration.
         streaming: read shards during training instead of filling a cache.
         drop_unlabelled: leave photos without a label out instead of refusing them.
-        limit_train: most training photos, evenly spaced.
+        limit_train: maximum number of training photos, evenly spaced.
 
     Raises:
         UserError: the dataset cannot train the model.
@@ -120,7 +120,7 @@ def load_data(
 def build(
     options: RunOptions, train: Dataset | Stream, accelerator: Accelerator
 ) -> tuple[PreTrainedModel, GerProcessor, dict]:
-    """The model and processor of a run, and what its weights started from.
+    """The model and processor of a run, and a description of the initial weights.
 
     Raises:
         UserError: the preset or its configuration is refused, the requested ImageNet weights are not
@@ -179,7 +179,7 @@ def fitting(
     the most faces and, where sampled patches stand in for faces, those without any.
 
     Args:
-        resumed: the folder of a run whose batch size is taken, if there is one.
+        resumed: folder of a run to resume; its batch size is used if it exists.
 
     Raises:
         UserError: not even one photo fits.
@@ -200,7 +200,7 @@ def fitting(
         return tried
 
     def step(batch_size: int) -> None:
-        trial = copy.deepcopy(model).to(accelerator.device).train()  # the model itself must not be trained here
+        trial = copy.deepcopy(model).to(accelerator.device).train()  # do not change the model itself
         optimizer = make_optimizer(trial, **vars(recipe))
         for order in demanding:
             rows = [train[int(order[at % len(order)])] for at in range(batch_size)]
@@ -264,7 +264,7 @@ def run_length(epochs: int, loader: Any, accelerator: Accelerator, max_steps: in
 def starting_position(
     folder: RunFolder, model: Any, optimizer: Any, average: MovingAverage, loader: Any, resume: bool
 ) -> Position:
-    """The start, or the position of the newest complete checkpoint of `folder`, whose state is loaded."""
+    """The start, or, with `resume`, the position of the newest complete checkpoint, whose state is loaded."""
     accelerator = folder.accelerator
     position = folder.load(model, optimizer, average) if resume else None
     if position is None:
@@ -299,9 +299,9 @@ def seed_step(seed: int, position: Position, process: int) -> None:
         torch.cuda.manual_seed(number)
 
 
-@torch.no_grad()  # not inference_mode, whose tensors FSDP and compiled models cannot take on
+@torch.no_grad()  # FSDP and compiled models cannot use tensors of inference_mode
 def predict(model: torch.nn.Module, loader: Iterable, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (rows, classes) float32 and labels (rows,) of all rows of a prepared loader, from all processes."""
+    """Logits (rows, classes) float32 and labels (rows,) of a prepared loader, gathered from all processes."""
     model.eval()
     logits, labels = [], []
     for batch in loader:
@@ -325,12 +325,12 @@ def finish_epoch(
     """Add the validation split's figures to the history, and move on to the next epoch or to the end.
 
     Args:
-        position: where the run stands; it is changed.
+        position: the run's progress; it is updated.
         logits: (rows, classes) of the validation split.
-        labels: (rows,) of it.
-        names: of the classes.
-        options: of the run: what chooses the best epoch, and what ends the run early.
-        epochs: the recipe's.
+        labels: (rows,) of the validation split.
+        names: class names.
+        options: the run's options: metric of the best epoch, and early stopping.
+        epochs: number of epochs of the recipe.
         with_intervals: compute the intervals of the best epoch: in the main process, which writes them.
 
     Returns:
@@ -368,15 +368,15 @@ def finish_epoch(
 
 
 def _goodness(figures: Mapping[str, Any], by: str) -> float:
-    """A metric's value, its sign changed where lower is better; lowest of all where it is not defined."""
+    """A metric's value, negated if lower is better; minus infinity if it is not defined."""
     value = figures[by]
     return -math.inf if value is None else METRICS[by].direction * value
 
 
 def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor) -> None:
-    """The model and its processor into the run's folder, as `from_pretrained` opens them. All processes call it."""
+    """Save the model and its processor in the run's folder for `from_pretrained`. All processes call it."""
     accelerator = folder.accelerator
-    state = accelerator.get_state_dict(model)  # gathers what is sharded
+    state = accelerator.get_state_dict(model)  # gathers sharded weights
     if accelerator.is_main_process:
 
         def write(path: Path) -> None:
@@ -407,16 +407,16 @@ def profiled(wanted: bool, output: Path, accelerator: Accelerator) -> Iterator[C
 
 
 class Teacher:
-    """A trained model whose logits another one learns from; it sees the same augmented batches.
+    """Teacher for distillation: computes logits for the same augmented batches that the trained model sees.
 
     Args:
-        checkpoint: a run of train.py, or a Hub repository. None: there is no teacher, and logits are None.
-        class_names: the classes that the other one learns.
-        processor: makes the batches; the teacher's own may be another, which is reported.
-        device: where it computes.
+        checkpoint: a run of train.py, or a Hub repository. None: no teacher; `logits` returns None.
+        class_names: classes of the trained model.
+        processor: makes the batches; a teacher with other pixels is reported.
+        device: device of the teacher.
 
     Raises:
-        UserError: no such checkpoint, or one of other classes.
+        UserError: the checkpoint does not exist or has other classes.
     """
 
     def __init__(

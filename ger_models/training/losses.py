@@ -1,7 +1,7 @@
-"""Losses: what training minimises, one table. A new loss is a function here and a row of LOSSES.
+"""Losses in one table. A new loss is a function here and a row of LOSSES.
 
-A loss takes the model's outputs, labels (rows,) and, by keyword, what it needs of the recipe's fields and of
-`teacher_logits` (rows, classes), which are None without a teacher; it returns a scalar.
+A loss takes the model's outputs, labels (rows,) and, by keyword, the recipe's fields and `teacher_logits`
+(rows, classes), which is None without a teacher; it returns a scalar.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def distillation(
     **_: object,
 ) -> torch.Tensor:
     """Cross-entropy and the divergence from a teacher's softened probabilities (Hinton et al. 2015, arXiv 1503.02531);
-    rows without a label learn from the teacher alone.
+    rows without a label learn only from the teacher.
 
     Raises:
         UserError: there is no teacher.

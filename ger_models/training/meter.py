@@ -1,4 +1,4 @@
-"""What a training run shows during training, and how it stops on a signal."""
+"""Progress of a training run, and stopping on a signal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ger_datasets.support.errors import UserError, listing
 
 from .run_folder import Position
 
-LOOK_EVERY = 10  # batches; on an accelerator each look waits for it
+LOOK_EVERY = 10  # batches; each read waits for the accelerator
 
 
 class Stop:
@@ -53,27 +53,28 @@ class Stop:
         self.__exit__()
 
     def leave(self) -> None:
-        """End the process as the signal asked: exit code 130 after Ctrl-C, 143 after SIGTERM."""
+        """End the process with exit code 130 after Ctrl-C or 143 after SIGTERM."""
         if self.signal == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
 
 class Watch:
-    """Sums up losses and correct answers without waiting for the accelerator at every step.
+    """Accumulates losses and correct predictions without a device synchronisation at every step.
 
-    Results stay on the device and are read every few batches, for all processes together: then a NaN loss stops the
-    run and names the photos of its batch, the progress bar and the trackers are updated, and the processes agree on
-    whether to stop.
+    Results stay on the device and are read every few batches, for all processes together. A NaN loss then stops the
+    run with the photos of its batch in the message, the progress bar and trackers are updated, and the processes
+    agree on whether to stop.
 
     Args:
         position: its sums are updated.
-        batches: in the whole run, for the bar; None: unknown.
+        batches: number of batches of the run, for the progress bar; None: unknown.
         every: batches between two reads; None: 1 for one CPU process, else `LOOK_EVERY`.
 
     Attributes:
-        learning_rate: of the latest step; the training loop sets it.
-        gradient_norm: before clipping, of the latest step; a tensor on the device, which the training loop sets.
+        learning_rate: learning rate of the latest step; set by the training loop.
+        gradient_norm: gradient norm of the latest step before clipping; a tensor on the device, set by the training
+            loop.
     """
 
     def __init__(
@@ -105,11 +106,11 @@ class Watch:
 
     @property
     def stopping(self) -> bool:
-        """Whether any process received a signal; several processes agree when they read."""
+        """Whether any process received a signal; with several processes, as of the latest read."""
         return self.agreed if self.accelerator.num_processes > 1 else bool(self.stop.signal)
 
     def look(self) -> None:
-        """Read what was added, and update the position.
+        """Read the accumulated results and update the position.
 
         Raises:
             UserError: a loss is NaN or infinite.

@@ -29,7 +29,7 @@ def adamw(groups: list[dict[str, Any]], learning_rate: float, **_: object) -> Op
 
 
 def _fused(groups: list[dict[str, Any]]) -> bool | None:
-    """Whether a step is one kernel of CUDA's; None leaves it to PyTorch."""
+    """Whether to use the fused CUDA optimizer; None: PyTorch's default."""
     parameters = [parameter for group in groups for parameter in group["params"]]
     return all(p.is_cuda and p.is_floating_point() for p in parameters) or None
 
@@ -93,12 +93,12 @@ _FIRST = re.compile(r"embed|stem|cls_token|register|conv0|conv1|bn1|norm0|norm_p
 
 
 def rate_at(at: int, steps: int, learning_rate: float, schedule: str, warmup: float, **fields: Any) -> float:
-    """The learning rate of step `at`, counted from 0, of `steps`: it depends on nothing but the recipe.
+    """The learning rate of step `at` (from 0) of `steps`; it depends only on the recipe.
 
     Args:
-        learning_rate: the highest.
+        learning_rate: the maximum.
         schedule: a name in the table.
-        warmup: share of the steps in which the rate rises to its highest.
+        warmup: share of the steps in which the rate rises to the maximum.
         fields: the recipe's other fields.
     """
     rising = warmup * steps
@@ -110,7 +110,7 @@ def clip_gradients(accelerator: Accelerator, model: nn.Module, limit: float) -> 
     """Clip the gradients to the norm `limit`, unless it is 0.
 
     Returns:
-        their norm before, a tensor () on the device: nothing waits for it here.
+        their norm before clipping, a tensor () on the device, without synchronisation.
     """
     return accelerator.clip_grad_norm_(model.parameters(), limit or math.inf)
 

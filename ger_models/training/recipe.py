@@ -1,4 +1,4 @@
-"""How a model is trained: read from its preset, a file, and the command line, each overriding the one before."""
+"""Training recipes. Values come from the preset, a file and the command line; later ones override earlier ones."""
 
 from __future__ import annotations
 
@@ -170,8 +170,8 @@ def effective(recipes: Mapping[str, Recipe], wanted: str | None, options: Any = 
 
     Args:
         recipes: a model's recipes by name; the first is the default.
-        wanted: one of their names, or a YAML file that overrides fields of the default; None: the default.
-        options: has the fields of `RecipeOptions`; those that are not None override the rest.
+        wanted: a recipe's name, or a YAML file that overrides fields of the default; None: the default.
+        options: has the fields of `RecipeOptions`; fields that are not None override the recipe.
 
     Raises:
         UserError: an unknown recipe, file or field, or an invalid value.

@@ -1,15 +1,15 @@
-"""The folder of a training run: whose it is, its checkpoints, and the best model so far.
+"""The folder of a training run: its identity, its checkpoints, and the best model so far.
 
-    run.json             what is trained, on what, with which seed: a run that is resumed must be the same
-    recipe.yaml          the effective recipe, which is a recipe file again
-    checkpoints/NAME/    the whole state of a moment: weights, optimizer, average, position; `whole.json` comes last
+    run.json             model, dataset, seed: a resumed run must have the same
+    recipe.yaml          the effective recipe; can be used as a recipe file
+    checkpoints/NAME/    complete state: weights, optimizer, average, position; `whole.json` is written last
     config.json, model.safetensors, preprocessor_config.json
-                         the best epoch's model, as `from_pretrained` opens it
+                         the best epoch's model, for `from_pretrained`
     metrics.json, curves.png, README.md
-                         the end: figures, curves and card
+                         written at the end: figures, curves and card
 
-Everything is written beside its place and renamed when it lies on the disk, so that a run that is killed, or whose
-disk is full, leaves what was whole as it was.
+Files are written under a temporary name, synced to disk and then renamed, so that earlier files stay intact if the run
+is killed or the disk is full.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Position:
 
     Attributes:
         epoch: the current epoch, from 1.
-        batch: its batches that each process has finished.
+        batch: number of its batches that each process has finished.
         step: optimizer steps of the whole run.
         loss_sum, batches, right, rows: of the epoch so far, over all processes: sum of the batches' losses, number of
             batches, correctly classified rows, and rows.
@@ -86,7 +86,7 @@ class RunFolder:
 
     Args:
         path: on a file system that all processes share.
-        accelerator: only its main process writes, except for what is sharded.
+        accelerator: only its main process writes, except for sharded state.
         keep: how many of the newest checkpoints are kept.
     """
 
@@ -195,7 +195,7 @@ class RunFolder:
     def load(self, model: nn.Module, optimizer: Optimizer, average: MovingAverage) -> Position | None:
         """Load the state of the newest complete checkpoint; None if there is none.
 
-        Incomplete or damaged ones are skipped, with a warning.
+        Incomplete or damaged checkpoints are skipped with a warning.
 
         Raises:
             UserError: the checkpoint was written by another kind of training, such as FSDP.
@@ -221,7 +221,7 @@ class RunFolder:
             self._load_state(path, position, model, optimizer, average)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # of another's files torch and safetensors make a dozen kinds
+        except Exception as error:  # torch and safetensors raise many types on invalid files
             reason = one_line(error)
             raise UserError(
                 f"{path} is complete but invalid ({reason}): move it away to resume from the one before"
@@ -267,7 +267,7 @@ class RunFolder:
         return disk_errors(self.path, message)
 
     def put_model(self, write: Callable[[Path], None]) -> None:
-        """Replace the run's files, one by one, by those that `write` writes. Main process only."""
+        """Replace the run's files one by one with the files that `write` writes. Main process only."""
         with self.writing(self.path / UNFINISHED):
             put_files(self.path, write)
 

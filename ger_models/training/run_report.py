@@ -1,5 +1,5 @@
-"""What identifies a training run, and what it reports: trackers and the Hub during training; metrics.json, curves and
-the card at its end."""
+"""Identity and reports of a training run: trackers and the Hub during training; metrics.json, curves and card at the
+end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VERSIONED = ("group-emotion", "torch", "transformers", "accelerate", "timm", "da
 
 
 def describe(options: RunOptions, recipe: Recipe, data: Mapping[str, Dataset]) -> dict[str, Any]:
-    """What identifies a run, JSON: runs that differ in it are different runs."""
+    """The identity of a run, JSON: runs with different values are different runs."""
     values = {about.name: getattr(options, about.name) for about in dataclasses.fields(RunOptions)}
     values |= {option: values[option] and public_name(values[option]) for option in ("dataset", *STAGES)}
     return {
@@ -63,15 +63,15 @@ class Report:
     """Reports a run: to trackers during training, to the Hub after epochs, and as files and figures at the end.
 
     Args:
-        options: of the run.
+        options: the run's options.
         run: what `describe` returned.
         started_from: what `build` returned about the initial weights.
-        folder: the run's.
+        folder: the run's folder.
         push_to_hub: repository that the best model is pushed to; None: nothing is pushed.
         public: whether that repository is made public.
 
     Attributes:
-        run: what is known of the run before it starts.
+        run: information about the run that is known before it starts.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The order of the rows in an epoch, one table: functions of the seed and the epoch alone.
+"""Orders of the rows in an epoch, in one table: functions of only the seed and the epoch.
 
-An order is a list of keys. Key `row + draw * rows` asks for that row; `draw` counts how often the epoch has had it
+An order is a list of keys. Key `row + draw * rows` asks for that row; `draw` counts how often the epoch has drawn it
 before, so that a photo that is drawn twice is augmented differently.
 """
 
@@ -17,10 +17,10 @@ def shuffled(rng: np.random.Generator, rows: int, batch_size: int, **_: object) 
 
 
 def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Sequence[int], **_: object) -> np.ndarray:
-    """As many draws as there are rows, every class that occurs equally often (give or take one).
+    """As many draws as rows, equally many (plus or minus one) from every class that occurs.
 
-    Within a class no row is drawn again before all have been. A row that is drawn a second time has its number plus
-    `rows` as its key, so that it is augmented differently.
+    Within a class, no row is drawn again before all rows have been drawn. The key of a second draw is the row's number
+    plus `rows`, so that it is augmented differently.
 
     >>> keys = balanced(np.random.default_rng(0), rows=4, batch_size=2, labels=[0, 0, 0, 1])
     >>> sorted(int(key) for key in keys if key % 4 == 3)
@@ -43,9 +43,9 @@ def balanced(rng: np.random.Generator, rows: int, batch_size: int, labels: Seque
 def even_lengths(
     rng: np.random.Generator, rows: int, batch_size: int, lengths: Sequence[int], **_: object
 ) -> np.ndarray:
-    """Every row once, (rows,), the faces dealt out to the batches like cards, the longest rows first.
+    """Every row once, (rows,), with about the same number of faces in every batch.
 
-    Every other round goes backwards. The rows of the last batch, where it is not full, are drawn beforehand.
+    Rows are dealt to the batches in turn, those with the most faces first, and every second round in reverse. If the last batch is not full, its rows are drawn first.
     """
     keys = rng.permutation(rows)
     whole = rows // batch_size

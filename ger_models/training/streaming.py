@@ -14,14 +14,14 @@ from ger_datasets.support.errors import UserError
 
 
 class StreamBatches(Sampler[list[Mapping[str, Any]]]):
-    """Batches of rows, not of their numbers: workers are handed the rows themselves, and decode them.
+    """Batches of rows instead of row numbers: workers receive the rows and decode them.
 
-    So the order does not depend on the workers, and batches that are skipped are not decoded.
+    The order therefore does not depend on the workers, and skipped batches are not decoded.
 
-    In training each process reads its own share of the rows, and all make equally many batches, so that none waits for
-    another at the end: a process with fewer rows starts with them again. Of two processes' samplers, accelerate takes
-    every second batch for each, and so on, which is why each batch comes as often as there are processes. In
-    validation (no seed) every process reads all rows, and accelerate chooses its batches as for any dataset.
+    In training, each process reads its own share of the rows. All yield equally many batches, so that no process waits
+    at the end; a process with fewer rows repeats some. With n processes, accelerate takes every n-th batch of each
+    sampler, so each batch is yielded n times. In validation (no seed),
+    every process reads all rows, and accelerate distributes the batches as usual.
 
     Args:
         clock: has the `epoch`.
@@ -70,7 +70,7 @@ class StreamBatches(Sampler[list[Mapping[str, Any]]]):
 
 
 class Handed:
-    """The dataset of a loader whose sampler hands out the rows themselves."""
+    """The dataset of a loader whose sampler yields rows."""
 
     def __init__(self, stream: Stream) -> None:
         self.count = len(stream)

@@ -10,14 +10,14 @@ from torch import nn
 
 
 class MovingAverage:
-    """The exponential moving average of a model's weights and buffers, kept beside it.
+    """Exponential moving average of a model's weights and buffers.
 
     After s steps the decay is at most (1 + s) / (10 + s), so that short runs forget their initial weights. Each
     process averages its own tensors, so weights sharded by FSDP are averaged too.
 
     Args:
         model: the trained model, without the wrappers of `accelerator.prepare`.
-        decay: from 0 to below 1; 0: no average, and every method does nothing.
+        decay: 0 or more and below 1; 0: no average, and the methods do nothing.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
