@@ -8,6 +8,7 @@
 | svm | linear support vector machines on all members' probabilities, as the original system; C likewise |
 | average | nothing: equal weights |
 | given | nothing: the weights are the user's |
+| routed | nothing: each photo is answered by one member, by its number of faces; see `selection.route_ensemble` |
 """
 
 from __future__ import annotations
@@ -255,6 +256,15 @@ def given(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
         raise UserError(f"--{error}") from error
 
 
+def routed(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
+    """Nothing follows from (members, rows, classes) scores: the members share no photos.
+
+    Raises:
+        UserError: always; `selection.route_ensemble` makes routed ensembles.
+    """
+    raise UserError("the method routed needs --routes, such as --routes faces=a.parquet faceless=b.parquet")
+
+
 METHODS = {
     "simplex": Method(simplex),
     "greedy": Method(greedy),
@@ -262,4 +272,5 @@ METHODS = {
     "svm": Method(svm, on="probabilities"),
     "average": Method(average, uses_labels=False),
     "given": Method(given, uses_labels=False),
+    "routed": Method(routed, uses_labels=False),
 }
