@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from .routing import parse_routes
 from .weighting import COMBINATIONS, check_stacking, normalised
 
 MOST_MEMBERS = 100  # each takes memory for its weights before any of them is read
@@ -23,6 +24,8 @@ class GerEnsembleConfig(PreTrainedConfig):
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
         stacking: replaces the weights by a matrix for each member, which its logits, or probabilities, are multiplied
             by: `coefficients` (members, classes out, classes in) and `intercept` (classes). None: weights are used.
+        routes: replaces the weights by a range of face counts for each member, which alone answers those photos: see
+            `routing`. Every face count must be in one range. None: weights are used.
         groups: which inputs each member reads: the position of its processor in the ensemble's processor. None: each
             member has its own.
 
@@ -38,6 +41,7 @@ class GerEnsembleConfig(PreTrainedConfig):
         combination: str = "logits",
         groups: Sequence[int] | None = None,
         stacking: Mapping[str, Any] | None = None,
+        routes: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if len(members) > MOST_MEMBERS:
@@ -66,12 +70,26 @@ class GerEnsembleConfig(PreTrainedConfig):
             fields = {name: stacking.get(name) for name in ("coefficients", "intercept")}
             check_stacking(**fields, members=len(members), classes=len(kwargs.get("id2label", ())))
             self.stacking = fields
+        self.routes = None if routes is None else self._checked_routes(routes)
         super().__init__(**kwargs)
 
     @property
     def member_configs(self) -> list[PreTrainedConfig]:
         """The members' configurations, made anew."""
         return [AutoConfig.for_model(**member) for member in self.members]
+
+    def _checked_routes(self, routes: Sequence[str]) -> list[str]:
+        wrong = not isinstance(routes, (list, tuple)) or len(routes) != len(self.members)
+        if wrong or self.stacking is not None:
+            raise ValueError(
+                f"GerEnsembleConfig.routes must be a range of face counts for each of the {len(self.members)} "
+                f"members, without stacking, not {routes!r}"
+            )
+        try:
+            parse_routes(routes, complete=True)
+        except ValueError as error:
+            raise ValueError(f"GerEnsembleConfig.routes: {error}") from error
+        return list(routes)
 
     def _agreed_labels(self, own: Mapping[Any, str] | None) -> dict[int, str]:
         labels = [config.id2label for config in self.member_configs]

@@ -112,9 +112,14 @@ class GerProcessor(BaseImageProcessor):
         """The columns that a row must have: `columns`, the photo where faces are cut out of it, and the faces' scores
         where some are left out."""
         needed = ["image"] if "face_boxes" in self.columns else []
-        if self.min_face_score and FACE_COLUMNS.intersection(self.columns):
+        if self.min_face_score and self.reads_faces:
             needed.append("face_scores")
         return list(dict.fromkeys([*self.columns, *needed]))
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether a column that it reads has one item for each face."""
+        return bool(FACE_COLUMNS.intersection(self.columns))
 
     def face_limit(self, row: Mapping[str, Any]) -> int:
         """How many faces of a row the model sees at most: the first ones, as the most confident stand first."""

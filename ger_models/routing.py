@@ -6,7 +6,7 @@ Imports neither NumPy nor torch: the models and the scoring of tables share thes
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -73,6 +73,19 @@ def parse_routes(names: Sequence[str], complete: bool = False) -> list[Route]:
         if following is not None:
             raise ValueError(f"no route is for photos with {following} faces: the routes are {', '.join(names)}")
     return routes
+
+
+def routes_of(counts: Iterable[int], names: Sequence[str]) -> list[str]:
+    """The name of the route of each photo; empty where it is in none.
+
+    >>> routes_of([0, 2, -1], ["faces", "faceless"])
+    ['faceless', 'faces', '']
+
+    Raises:
+        ValueError: as `parse_routes`.
+    """
+    routes = list(zip(names, parse_routes(names), strict=True))
+    return [next((name for name, route in routes if route.holds(count)), "") for count in counts]
 
 
 def route_title(name: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
-from ger_models.evaluation.ensemble.methods import METHODS, Options
+from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options
 from ger_models.routing import FORMS
 from ger_models.weighting import COMBINATIONS
 
@@ -38,12 +38,12 @@ class Arguments:
     routes: list[str] = field(
         default_factory=list,
         metadata={
-            "help": f"For --method routed: ROUTE=TABLE for each member, or ROUTE=RUN, which makes a checkpoint without "
-            f"figures. ROUTE is {FORMS}."
+            "help": f"For --method routed: ROUTE=TABLE for each member, or ROUTE=RUN, which makes a checkpoint "
+            f"without figures. ROUTE is {FORMS}."
         },
     )
     method: str | None = field(
-        default=None, metadata={"help": f"{', '.join(METHODS)}. Default: simplex, or given with --weights."}
+        default=None, metadata={"help": f"{', '.join([*METHODS, ROUTED])}. Default: simplex, or given with --weights."}
     )
     select: str = field(default="validation", metadata={"help": "Split that the weights are chosen on."})
     report: str = field(default="test", metadata={"help": "Split that the ensemble is scored on, once."})
@@ -72,7 +72,7 @@ class Arguments:
     )
 
     def __post_init__(self) -> None:
-        if (self.method == "routed") != bool(self.routes):
+        if (self.method == ROUTED) != bool(self.routes):
             raise UserError("--method routed and --routes go together: --routes faces=a.parquet faceless=b.parquet")
         if bool(self.predictions) == bool(self.routes):
             raise UserError("give --predictions, the members' tables, or --method routed with --routes")
@@ -197,7 +197,7 @@ def route_runs(arguments: Arguments, routes: dict[str, str]) -> dict[str, Any]:
     folder = arguments.output_dir
     with alone(folder / LOCK, f"writing into {folder}"):
         checkpoint = write_routed_runs(folder, routes)
-    return {"routes": list(routes), "members": list(routes.values()), "method": "routed", "checkpoint": checkpoint}
+    return {"routes": list(routes), "members": list(routes.values()), "method": ROUTED, "checkpoint": checkpoint}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAVELLING = ("configuration_", "modeling_", "processing_", "backbones", "sphereface", "pooling", "weighting")
+TRAVELLING = (
+    "configuration_",
+    "modeling_",
+    "processing_",
+    "backbones",
+    "sphereface",
+    "pooling",
+    "routing",
+    "weighting",
+)
 DATASETS = "ger_datasets/DATASET"  # every folder of ger_datasets that holds a builder.py
 # A file imports what stands in its own line or above it. A file that has a line of its own goes by that line.
 ORDER = (
@@ -56,7 +65,7 @@ ORDER = (
 # (file, imported module) -> why it is still allowed; remove a line as soon as it is not needed
 ALLOWED: dict[tuple[str, str], str] = {}
 MOST_FILES = 15  # Python files in a folder
-MORE_FILES = {"ger_models": 19}  # the files that travel with a checkpoint must stand side by side
+MORE_FILES = {"ger_models": 20}  # the files that travel with a checkpoint must stand side by side
 LOOK_FOR_FACES = ("ger_models/pipeline_ger.py", "ger_models/timeline/", "ger_models/app/")
 FILES = sorted(path for room in ("ger_datasets", "ger_models", "scripts") for path in (ROOT / room).rglob("*.py"))
 

@@ -14,6 +14,7 @@ from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
 from ..evaluation.ensemble.ensemble import FORMAT, Ensemble
+from ..evaluation.ensemble.methods import ROUTED
 from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
@@ -150,7 +151,7 @@ def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
     missing = [name for name in names if is_missing_folder(name)]
     if missing:
         raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories with --routes")
-    ensemble = Ensemble("routed", members=[public_name(name) for name in routes.values()], routes=list(routes))
+    ensemble = Ensemble(ROUTED, members=[public_name(name) for name in routes.values()], routes=list(routes))
     parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip(), HOW.strip()]
     ensemble.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
     return write_checkpoint(folder, [(name, None) for name in names], ensemble, "", "\n\n".join(parts) + "\n")

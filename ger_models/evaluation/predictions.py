@@ -176,6 +176,12 @@ class Predictions:
             raise UserError(f"no predictions for the split {split!r}; the table has {listing(self.split_names)}")
         return self.take(rows)
 
+    @property
+    def remarks(self) -> str:
+        """The note, and which photos alone these are: what belongs beside any figure."""
+        only = f"Only {route_title(self.only)}" if self.only else ""
+        return "; ".join(filter(None, (only, self.note)))
+
     def take(self, rows: Sequence[int]) -> Predictions:
         """The rows at these positions, in this order."""
         return replace(

@@ -31,9 +31,11 @@ from ger_datasets.support.hub_connection import patiently
 
 from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint
+from ..inference.chosen_photos import choose_photos
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import GerProcessor
+from ..routing import route_title
 from .data_loading import Collator
 from .dataset_checks import check_trainable, scene_dim
 from .initial_weights import GRAFTS, continue_from, graft
@@ -94,12 +96,21 @@ def load_data(
         limit_train: most training photos, evenly spaced.
 
     Raises:
-        UserError: the dataset cannot train the model.
+        UserError: the dataset cannot train the model, or no photo has as many faces as `options.only` says.
     """
     dataset, chosen = options.dataset, preset(options.model)
     columns = chosen.dataset_columns(options.config_overrides)
     optional = chosen.optional_columns(options.config_overrides)
-    data = load_splits(dataset, (*columns, *optional), ("train", "validation"), accelerator, streaming)
+    counted = ("face_scores",) if options.only else ()
+    data = load_splits(dataset, (*columns, *optional, *counted), ("train", "validation"), accelerator, streaming)
+    if options.only:
+        least = (
+            chosen.processor.get("min_face_score", 0.0) if options.min_face_score is None else options.min_face_score
+        )
+        data = choose_photos(dataset, data, options.only, least)
+        logger.info("only %s: %s", route_title(options.only), ", ".join(f"{len(data[n]):,} of {n}" for n in data))
+        if "face_scores" not in columns:
+            data = {name: split.remove_columns("face_scores") for name, split in data.items()}
     if drop_unlabelled:
         for name, split in data.items():
             labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)

@@ -15,6 +15,7 @@ import yaml
 from ger_datasets.support.errors import UserError, listing
 
 from ..evaluation.metrics import METRICS
+from ..routing import FORMS
 from .losses import LOSSES
 from .optimization import OPTIMIZERS, SCHEDULES
 from .sampling_orders import ORDERS
@@ -131,6 +132,11 @@ class RunOptions:
     pooling_from: str | None = _about("Fusion models: fusion run whose pooling to start from.", default=None)
     teacher: str | None = _about(
         "Finished run with the same classes that the loss distillation learns from.", default=None
+    )
+    only: str | None = _about(f"Train and validate only on photos with so many faces: {FORMS}.", default=None)
+    min_face_score: float | None = _about(
+        "With --only: how sure the detector must be of a face for it to be counted. Default: the preset's.",
+        default=None,
     )
     seed: int = _about("Random seed for weights, order, augmentation and dropout.", default=0)
     best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(METRICS)}.", default="accuracy")

@@ -8,7 +8,8 @@
 | svm | linear support vector machines on all members' probabilities, as the original system; C likewise |
 | average | nothing: equal weights |
 | given | nothing: the weights are the user's |
-| routed | nothing: each photo is answered by one member, by its number of faces; see `selection.route_ensemble` |
+
+Besides them there is `ROUTED`, whose members share no photos: `selection.route_ensemble`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ...weighting import COMBINATIONS, log_probabilities, normalised
 from .ensemble import Ensemble
 from .simplex import search, units_of_step
 
+ROUTED = "routed"  # each photo is answered by one member, by its number of faces
 GREEDY_ROUNDS = 100
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # the C that are tried
 MOST_IN_LANDSCAPE = 5151  # weightings of three members: a step of 0.01
@@ -90,7 +92,7 @@ def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -
         UserError: there is no such method, or the options or the photos do not suit it.
     """
     if method not in METHODS:
-        raise UserError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
+        raise UserError(f"there is no method {method!r}: choose from {', '.join([*METHODS, ROUTED])}")
     on = options.on or METHODS[method].on
     if on not in COMBINATIONS:
         raise UserError(f"--on must be {' or '.join(COMBINATIONS)}, not {on!r}")
@@ -256,15 +258,6 @@ def given(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
         raise UserError(f"--{error}") from error
 
 
-def routed(scores: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
-    """Nothing follows from (members, rows, classes) scores: the members share no photos.
-
-    Raises:
-        UserError: always; `selection.route_ensemble` makes routed ensembles.
-    """
-    raise UserError("the method routed needs --routes, such as --routes faces=a.parquet faceless=b.parquet")
-
-
 METHODS = {
     "simplex": Method(simplex),
     "greedy": Method(greedy),
@@ -272,5 +265,4 @@ METHODS = {
     "svm": Method(svm, on="probabilities"),
     "average": Method(average, uses_labels=False),
     "given": Method(given, uses_labels=False),
-    "routed": Method(routed, uses_labels=False),
 }

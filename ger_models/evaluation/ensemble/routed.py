@@ -1,8 +1,8 @@
 """The predictions of models that divide the photos by their number of faces -> one table, each photo by its route.
 
-Tables cover all photos, or those of their route: photos are brought together by image_id, and a photo's number of faces
-says which table answers it. Archives (npz) hold no numbers of faces: their rows are taken to be those of their route,
-and where they have no file names either, one route's rows follow the other's.
+Tables cover all photos, or those of their route: photos are brought together by image_id, and a photo's number of
+faces says which table answers it. Archives (npz) hold no numbers of faces: their rows are taken to be those of their
+route, and where they have no file names either, one route's rows follow the other's.
 """
 
 from __future__ import annotations
@@ -126,9 +126,11 @@ def _divided(routes: Sequence[str], each: Sequence[Predictions], split: str) -> 
                 f"predictions of {member.model} ({listing(missing, 3)}): predict the {route_title(route)} with it"
             )
         if mine:
-            rows, labels, faces = zip(*((photo.rows[i], photo.label, photo.faces) for photo in mine.values()), strict=True)
-            counts = None if UNKNOWN_FACES in faces else np.array(faces)
-            parts.append(replace(member.take(rows), labels=np.array(labels), faces=counts, routes=[route] * len(rows)))
+            taken = member.take([photo.rows[i] for photo in mine.values()])
+            labels = np.array([photo.label for photo in mine.values()])
+            faces = np.array([photo.faces for photo in mine.values()])
+            counts = None if UNKNOWN_FACES in faces else faces
+            parts.append(replace(taken, labels=labels, faces=counts, routes=[route] * len(taken)))
     return parts
 
 

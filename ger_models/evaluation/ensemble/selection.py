@@ -17,7 +17,7 @@ from ..metrics import compute_metrics
 from ..predictions import Predictions
 from .applying import apply, notes
 from .ensemble import Ensemble
-from .methods import METHODS, Options, fit, nested
+from .methods import METHODS, ROUTED, Options, fit, nested
 from .routed import by_route
 
 
@@ -148,8 +148,8 @@ def route_ensemble(routes: Sequence[str], members: Sequence[Predictions], select
         UserError: as `routed.answer_by_route`.
     """
     names = [member.model for member in members]
-    ensemble = Ensemble("routed", members=names, routes=list(routes))
-    title = f"routed of {len(members)}"
+    ensemble = Ensemble(ROUTED, members=names, routes=list(routes))
+    title = f"{ROUTED} of {len(members)}"
     tables = {split: apply(ensemble, members, [split], title) for split in dict.fromkeys((select, report))}
     figures = {split: _figures(table) for split, table in tables.items()}
     details = {
