@@ -101,7 +101,7 @@ def write_checkpoint(
     Args:
         folder: of the ensemble; the checkpoint goes to `checkpoint` in it.
         checkpoints: of the members, in the ensemble's order: see `member_checkpoints`.
-        ensemble: how the members are combined; its classes, if it knows them, must be the checkpoints'.
+        ensemble: how the members are combined.
         note: what must be known of its figures; the checkpoint's configuration says it too.
         card: its README.md.
 
@@ -111,25 +111,15 @@ def write_checkpoint(
     Raises:
         UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
     """
-    from ..inference.saving import disk_errors, put_files
-
     model, processor = _made(checkpoints, ensemble)
     known = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    if ensemble.class_names and known != ensemble.class_names:
+    if known != ensemble.class_names:
         raise UserError(
             f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(ensemble.class_names)}"
         )
     notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), note)))
     model.config.notice = "; ".join(notes)
-
-    def write(made: Path) -> None:
-        model.save_pretrained(made)
-        processor.save_pretrained(made)
-        write_text(made / "README.md", card)
-
-    with disk_errors(folder / CHECKPOINT):
-        put_files(folder / CHECKPOINT, write)
-    return str(folder / CHECKPOINT)
+    return _save(folder, model, processor, card)
 
 
 def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
@@ -153,8 +143,23 @@ def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
         raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories with --routes")
     ensemble = Ensemble(ROUTED, members=[public_name(name) for name in routes.values()], routes=list(routes))
     parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip(), HOW.strip()]
+    model, processor = _made([(name, None) for name in names], ensemble)
     ensemble.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
-    return write_checkpoint(folder, [(name, None) for name in names], ensemble, "", "\n\n".join(parts) + "\n")
+    return _save(folder, model, processor, "\n\n".join(parts) + "\n")
+
+
+def _save(folder: Path, model: Any, processor: Any, card: str) -> str:
+    """Write the checkpoint in the folder of an ensemble; returns where it is."""
+    from ..inference.saving import disk_errors, put_files
+
+    def write(made: Path) -> None:
+        model.save_pretrained(made)
+        processor.save_pretrained(made)
+        write_text(made / "README.md", card)
+
+    with disk_errors(folder / CHECKPOINT):
+        put_files(folder / CHECKPOINT, write)
+    return str(folder / CHECKPOINT)
 
 
 def _made(checkpoints: Sequence[tuple[str, str | None]], ensemble: Ensemble) -> tuple[Any, Any]:

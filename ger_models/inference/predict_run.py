@@ -219,7 +219,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.image_ids += [row["image_id"] for row in rows]
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
-    done.faces += [sum(score >= min_face_score for score in row["face_scores"]) for row in rows]
+    done.faces += [sum(bool(score >= min_face_score) for score in row["face_scores"]) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
 
