@@ -111,14 +111,17 @@ class GerFusionConfig(PreTrainedConfig):
     """Faces and a scene, each brought to tokens, the faces pooled into one vector, and both classified.
 
     Args:
-        faces: where faces come from: `features` (of O-Net, precomputed), `images` (aligned, through SphereFace-20) or
-            `expressions` (grey squares, through the network of GerExpressionConfig without its head).
+        faces: where faces come from: `features` (of O-Net, precomputed), `images` (aligned, through SphereFace-20),
+            `expressions` (grey squares, through the network of GerExpressionConfig without its head) or `patches` (no
+            faces: the sampled patches, through `backbone`).
         scene: where the scene comes from: `none`, `feature` (precomputed) or `image` (the photo, through `backbone`).
         pooling: how faces become one vector: a name in `modeling_fusion.POOLINGS`.
         join: what is classified: `pooled`, the pooled vector alone; `both`, it and the scene's vector, each through
             BatchNorm without affine, concatenated.
         backbone: a timm model's name; of use where `scene` is `image`.
         freeze_scene: whether the backbone stays as it is in training, its BatchNorm statistics too.
+        freeze_pooling: whether the pooling stays as it is in training, without dropout; its weights then come from a
+            run of their own.
         project: whether faces and scene are brought to `hidden_size`; if not, `join` takes them as they are.
         freeze_faces: whether the network over the faces stays as it is in training, its BatchNorm statistics too; of
             use where `faces` is `images` or `expressions`.
@@ -149,6 +152,7 @@ class GerFusionConfig(PreTrainedConfig):
         join: str = "pooled",
         backbone: str = "densenet161",
         freeze_scene: bool = True,
+        freeze_pooling: bool = False,
         freeze_faces: bool = False,
         face_widths: Sequence[int] = EXPRESSION_WIDTHS,
         face_blocks: Sequence[int] = EXPRESSION_BLOCKS,
@@ -174,6 +178,7 @@ class GerFusionConfig(PreTrainedConfig):
         self.join = join
         self.backbone = backbone
         self.freeze_scene = freeze_scene
+        self.freeze_pooling = freeze_pooling
         self.freeze_faces = freeze_faces
         self.face_widths = face_widths
         self.face_blocks = face_blocks
@@ -192,7 +197,7 @@ class GerFusionConfig(PreTrainedConfig):
         self.dropout = dropout
         self.feature_dropout = feature_dropout
         super().__init__(**kwargs)
-        _check_choice(self, "faces", ("features", "images", "expressions"))
+        _check_choice(self, "faces", ("features", "images", "expressions", "patches"))
         _check_choice(self, "scene", ("none", "feature", "image"))
         _check_choice(self, "join", ("pooled", "both"))
         _check_backbone(self)
@@ -203,11 +208,13 @@ class GerFusionConfig(PreTrainedConfig):
             _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
             _check_number(self, field, 0, 0.95)
-        for field in ("freeze_scene", "freeze_faces", "project"):
+        for field in ("freeze_scene", "freeze_pooling", "freeze_faces", "project"):
             _check_bool(self, field)
         _check_stages(self, "face_widths", "face_blocks")
-        if faces == "features" and freeze_faces:
-            raise ValueError("GerFusionConfig.freeze_faces must be false where faces is features, not True")
+        if faces in ("features", "patches") and freeze_faces:
+            raise ValueError(f"GerFusionConfig.freeze_faces must be false where faces is {faces}, not True")
+        if faces == "patches" and (scene != "image" or not project):
+            raise ValueError("GerFusionConfig.faces may be patches only where scene is image and project is true")
         if join == "both" and scene == "none":
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":

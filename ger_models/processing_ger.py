@@ -31,7 +31,8 @@ class GerProcessor(BaseImageProcessor):
     | `image` or `skeleton` | `pixel_values` (batch, 3, crop_size, crop_size) float32; no skeleton is black |
     | `aligned_faces` | `face_pixels` (total_faces, 3, 112, 96) float32, those of all rows one after the other, and \
 `face_counts` (batch,) int64 |
-    | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32 and `patch_counts` (batch,) int64 |
+    | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32, or squares of `patch_side`, and \
+`patch_counts` (batch,) int64 |
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
     | `face_boxes` | `expression_pixels` (total_faces, 1, face_side, face_side) float32, grey squares cut out of \
 `image`, those of all rows one after the other, and `face_counts` (batch,) int64 |
@@ -53,6 +54,7 @@ class GerProcessor(BaseImageProcessor):
         face_side: side of the squares around the faces, in pixels.
         face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
             the longer side of MTCNN's box is 1.04 times the picture's side (median), so that 1 gives FER2013's crop.
+        patch_side: side of the squares that sampled patches are brought to, in pixels; 0: they stay 112 wide, 96 high.
     """
 
     model_input_names = (
@@ -82,6 +84,7 @@ class GerProcessor(BaseImageProcessor):
         face_side: int = 48,
         face_scale: float = 1.0,
         min_face_score: float = 0.0,
+        patch_side: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,6 +100,7 @@ class GerProcessor(BaseImageProcessor):
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
+        self.patch_side = patch_side
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -242,7 +246,7 @@ class GerProcessor(BaseImageProcessor):
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]
-        packed = _packed(per_row, PATCH_WIDTH, PATCH_HEIGHT)
+        packed = _packed(per_row, self.patch_side or PATCH_WIDTH, self.patch_side or PATCH_HEIGHT)
         return {"patch_pixels": packed, "patch_counts": torch.tensor([len(p) for p in per_row])}
 
     def _centre(self, photo: torch.Tensor) -> torch.Tensor:

@@ -166,6 +166,11 @@ def build(
             logger.warning("%s: starting from RANDOM weights, which need far more photos to train", reason)
     if model is None:
         model, processor = made(pretrained=False)
+    if getattr(model.config, "freeze_pooling", False) and not stages.keys() & {"init_from", "pooling_from"}:
+        raise UserError(
+            "freeze_pooling would keep random weights: name the run that trained the pooling with --pooling_from, or "
+            "leave freeze_pooling out"
+        )
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
         started_from[option] = took

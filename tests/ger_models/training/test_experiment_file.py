@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,24 +15,6 @@ from ger_models.training.experiment_file import read_graph
 
 SMALL = "hidden_size=16,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=16"
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture
-def trained(load_script: Callable, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines that were run, in this process instead of through the launcher."""
-    from ger_datasets.support.command_line import run
-
-    module, commands = load_script("train"), []
-
-    def call(command: list[str], **_: object) -> SimpleNamespace:
-        at = next(i for i, word in enumerate(command) if word.endswith("train.py"))
-        commands.append(command[at + 1 :])
-        with pytest.raises(SystemExit) as stop:
-            run(module.main, module.Arguments, command[at + 1 :])
-        return SimpleNamespace(returncode=stop.value.code)
-
-    monkeypatch.setattr("subprocess.run", call)
-    return commands
 
 
 def write(tmp_path: Path, dataset: Path, **changes: object) -> Path:
