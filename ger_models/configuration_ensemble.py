@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from .weighting import COMBINATIONS, check_stacking, checked_weights
+from .combining import COMBINATIONS, check_stacking, checked_weights, parse_routes
 
 MOST_MEMBERS = 100  # memory is allocated for all of them before any weight is read
 # fields of a member's configuration that describe the file it came from, not the model
@@ -24,6 +24,8 @@ class GerEnsembleConfig(PreTrainedConfig):
         combination: `logits` adds the weighted logits, `probabilities` the weighted probabilities.
         stacking: used instead of `weights`: `coefficients` (members, classes out, classes in), matrices that multiply
             the members' logits or probabilities, and `intercept` (classes). None: `weights` are used.
+        routes: used instead of `weights`: for each member a range of face counts, whose photos it alone answers; see
+            `combining`. Every face count must be in exactly one range. None: `weights` are used.
         groups: for each member, the position of its processor in the ensemble's processor. None: each member has its
             own processor.
 
@@ -39,6 +41,7 @@ class GerEnsembleConfig(PreTrainedConfig):
         combination: str = "logits",
         groups: Sequence[int] | None = None,
         stacking: Mapping[str, Any] | None = None,
+        routes: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if len(members) > MOST_MEMBERS:
@@ -68,12 +71,26 @@ class GerEnsembleConfig(PreTrainedConfig):
             fields = {name: stacking.get(name) for name in ("coefficients", "intercept")}
             check_stacking(**fields, members=len(members), classes=len(kwargs.get("id2label", ())))
             self.stacking = fields
+        self.routes = None if routes is None else self._checked_routes(routes)
         super().__init__(**kwargs)
 
     @property
     def member_configs(self) -> list[PreTrainedConfig]:
         """New configuration objects of the members."""
         return [AutoConfig.for_model(**member) for member in self.members]
+
+    def _checked_routes(self, routes: Sequence[str]) -> list[str]:
+        wrong = not isinstance(routes, (list, tuple)) or len(routes) != len(self.members)
+        if wrong or self.stacking is not None:
+            raise ValueError(
+                f"GerEnsembleConfig.routes must be a range of face counts for each of the {len(self.members)} "
+                f"members, without stacking, not {routes!r}"
+            )
+        try:
+            parse_routes(routes, complete=True)
+        except ValueError as error:
+            raise ValueError(f"GerEnsembleConfig.routes: {error}") from error
+        return list(routes)
 
     def _agreed_labels(self, own: Mapping[Any, str] | None) -> dict[int, str]:
         labels = [config.id2label for config in self.member_configs]

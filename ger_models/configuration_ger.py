@@ -143,14 +143,15 @@ class GerFusionConfig(PreTrainedConfig):
 
     Args:
         faces: input of the faces: `features` (precomputed by O-Net), `images` (aligned faces, encoded by
-            SphereFace-20) or `expressions` (grey squares, encoded by the network of GerExpressionConfig without its
-            head).
+            SphereFace-20), `expressions` (grey squares, encoded by the network of GerExpressionConfig without its
+            head) or `patches` (no faces: the sampled patches, encoded by `backbone`).
         scene: input of the scene: `none`, `feature` (precomputed) or `image` (the photo, encoded by `backbone`).
         pooling: a name in `modeling_fusion.POOLINGS`.
         join: input of the classifier: `pooled`, the pooled vector; `both`, the pooled vector and the scene's vector,
             concatenated after BatchNorm without affine parameters.
         backbone: a timm model's name; used if `scene` is `image`.
         freeze_scene: freeze the backbone, including its BatchNorm statistics.
+        freeze_pooling: freeze the pooling, without dropout; its weights then come from another run.
         project: project faces and scene to `hidden_size`; otherwise `join` takes them unprojected.
         freeze_faces: freeze the face network, including its BatchNorm statistics; used if `faces` is `images` or
             `expressions`.
@@ -181,6 +182,7 @@ class GerFusionConfig(PreTrainedConfig):
         join: str = "pooled",
         backbone: str = "densenet161",
         freeze_scene: bool = True,
+        freeze_pooling: bool = False,
         freeze_faces: bool = False,
         face_widths: Sequence[int] = EXPRESSION_WIDTHS,
         face_blocks: Sequence[int] = EXPRESSION_BLOCKS,
@@ -206,6 +208,7 @@ class GerFusionConfig(PreTrainedConfig):
         self.join = join
         self.backbone = backbone
         self.freeze_scene = freeze_scene
+        self.freeze_pooling = freeze_pooling
         self.freeze_faces = freeze_faces
         self.face_widths = face_widths
         self.face_blocks = face_blocks
@@ -224,7 +227,7 @@ class GerFusionConfig(PreTrainedConfig):
         self.dropout = dropout
         self.feature_dropout = feature_dropout
         super().__init__(**kwargs)
-        _check_choice(self, "faces", ("features", "images", "expressions"))
+        _check_choice(self, "faces", ("features", "images", "expressions", "patches"))
         _check_choice(self, "scene", ("none", "feature", "image"))
         _check_choice(self, "join", ("pooled", "both"))
         if not isinstance(pooling, str):
@@ -237,11 +240,13 @@ class GerFusionConfig(PreTrainedConfig):
             _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
             _check_number(self, field, 0, 0.95)
-        for field in ("freeze_scene", "freeze_faces", "project"):
+        for field in ("freeze_scene", "freeze_pooling", "freeze_faces", "project"):
             _check_bool(self, field)
         _check_stages(self, "face_widths", "face_blocks")
-        if faces == "features" and freeze_faces:
-            raise ValueError("GerFusionConfig.freeze_faces must be false where faces is features, not True")
+        if faces in ("features", "patches") and freeze_faces:
+            raise ValueError(f"GerFusionConfig.freeze_faces must be false where faces is {faces}, not True")
+        if faces == "patches" and (scene != "image" or not project):
+            raise ValueError("GerFusionConfig.faces may be patches only where scene is image and project is true")
         if join == "both" and scene == "none":
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":

@@ -15,9 +15,12 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .backbones import GerPreTrainedModel, keep_own_weights
+from .combining import combine_stacked, combine_weighted, parse_routes
 from .configuration_ensemble import GerEnsembleConfig
 from .processing_ensemble import GerEnsembleProcessor
-from .weighting import combine_stacked, combine_weighted
+
+# inputs that hold the faces or patches of all photos one after the other -> how many each photo has
+PACKED = {"face_pixels": "face_counts", "expression_pixels": "face_counts", "patch_pixels": "patch_counts"}
 
 
 @dataclass
@@ -31,7 +34,8 @@ class GerEnsembleOutput(ModelOutput):
 
 
 class GerEnsembleForImageClassification(GerPreTrainedModel):
-    """The weighted logits, or probabilities, of several models, as one model.
+    """The weighted logits, or probabilities, of several models, as one model; or, with `routes`, several models of
+    which each answers the photos with its range of face counts.
 
     In evaluation, backbones with the same weights compute the features of a photo once. Members of weight 0 are not
     computed.
@@ -62,6 +66,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         combination: str = "logits",
         stacking: Mapping[str, Any] | None = None,
         revisions: Sequence[str | None] | None = None,
+        routes: Sequence[str] | None = None,
     ) -> tuple[GerEnsembleForImageClassification, GerEnsembleProcessor]:
         """An ensemble of trained models, and its processor; each is saved, loaded and pushed as any other.
 
@@ -71,10 +76,12 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             combination: `logits` or `probabilities`.
             stacking: see GerEnsembleConfig; every member is computed then, and the weights are ignored.
             revisions: of the members on the Hub, the commits or branches to load; None: the main branches.
+            routes: see GerEnsembleConfig; the weights are ignored then.
 
         Raises:
             ValueError: the members disagree on the classes, one is not of this package's kind, or the weights are
-                not finite numbers, one for each member.
+                not finite numbers, one for each member; or the routes overlap or leave face counts out, or members
+                that read faces disagree on `min_face_score`.
             OSError: a checkpoint is missing.
         """
         if isinstance(names, str) or not names:
@@ -87,7 +94,9 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             )
             for name, revision in of_members
         ]
-        processor, groups = GerEnsembleProcessor.from_members([_load_processor(*each) for each in of_members])
+        processor, groups = GerEnsembleProcessor.from_members(
+            [_load_processor(*each) for each in of_members], count_faces=routes is not None
+        )
         for name, member in zip(names[1:], members[1:], strict=True):
             if member.config.id2label != members[0].config.id2label:
                 raise ValueError(
@@ -102,6 +111,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             combination,
             groups,
             stacking,
+            routes,
             **({"notice": "; ".join(notices)} if notices else {}),
         )
         return cls(config, members).eval(), processor
@@ -111,13 +121,16 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         self,
         labels: torch.Tensor | None = None,
         output_member_logits: bool = False,
+        face_counts: torch.Tensor | None = None,
         **inputs: Any,
     ) -> GerEnsembleOutput:
         """Classify photos.
 
         Args:
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_member_logits: whether to return the logits of each member, those of weight 0 included.
+            output_member_logits: whether to return the logits of each member, those of weight 0 included; with
+                routes, those of all photos.
+            face_counts: (photos,) int64, with routes: how many faces each photo has.
             inputs: `group_i.NAME`, as the ensemble's processor makes them.
 
         Returns:
@@ -126,8 +139,12 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
         Raises:
             TypeError: an input has another name.
-            ValueError: a member's inputs are not there.
+            ValueError: a member's inputs, or the face counts of a routed ensemble, are not there.
         """
+        if self.config.routes is not None:
+            return self._routed(_by_group(inputs), face_counts, labels, output_member_logits)
+        if face_counts is not None:
+            raise TypeError("forward() got an unexpected keyword argument 'face_counts': this ensemble has no routes")
         weights = self.config.weights if self.config.stacking is None else [1.0] * len(self.members)
         asked = [i for i, weight in enumerate(weights) if weight or output_member_logits]
         every = self._member_logits(asked, _by_group(inputs))  # (asked, photos, classes)
@@ -138,6 +155,28 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             logits=logits,
             member_logits=every if output_member_logits else None,
         )
+
+    def _routed(
+        self,
+        groups: dict[int, dict[str, Any]],
+        counts: torch.Tensor | None,
+        labels: torch.Tensor | None,
+        output_member_logits: bool,
+    ) -> GerEnsembleOutput:
+        """Each photo's logits are those of the member of its route, which computes no others unless asked."""
+        if counts is None:
+            raise ValueError("this ensemble needs face_counts: pass what its processor returns")
+        every = self._member_logits(range(len(self.members)), groups) if output_member_logits else None
+        logits = torch.zeros(len(counts), self.config.num_labels, device=counts.device)
+        for i, route in enumerate(parse_routes(self.config.routes)):
+            own = route.holds(counts)  # (photos,)
+            if every is not None:
+                logits[own] = every[i, own].to(logits.dtype)
+            elif own.any():
+                group = self.config.groups[i]
+                chosen = {group: _photos_of(groups[group], own)} if group in groups else {}
+                logits[own] = self._member_logits([i], chosen)[0].to(logits.dtype)
+        return GerEnsembleOutput(loss=self.classification_loss(logits, labels), logits=logits, member_logits=every)
 
     def _combined(self, logits: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
         """(members, photos, classes) -> (photos, classes)."""
@@ -228,6 +267,16 @@ def _by_group(inputs: dict[str, Any]) -> dict[int, dict[str, Any]]:
             raise TypeError(f"forward() got an unexpected keyword argument {key!r}: inputs are called group_i.NAME")
         groups.setdefault(int(group[6:]), {})[name] = value
     return groups
+
+
+def _photos_of(inputs: Mapping[str, torch.Tensor], chosen: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A group's inputs of the photos `chosen`, (photos,) bool; of packed faces and patches those of these photos."""
+    taken = {}
+    for name, tensor in inputs.items():
+        inner, _, last = name.rpartition(".")
+        counts = inputs[f"{inner}.{PACKED[last]}".lstrip(".")] if last in PACKED else None
+        taken[name] = tensor[chosen if counts is None else chosen.repeat_interleave(counts)]
+    return taken
 
 
 def _load_processor(name: str, revision: str | None) -> BaseImageProcessor:

@@ -90,11 +90,12 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if config.pooling not in POOLINGS:
             raise ValueError(f"GerFusionConfig.pooling must be one of {', '.join(POOLINGS)}, not {config.pooling!r}")
         self.face_net: nn.Module
+        face_width = 0
         if config.faces == "features":
             face_width = config.face_dim
             # O-Net's features come as they are, with ranges that differ tenfold between dimensions
             self.face_norm = MaskedStandardize(face_width)
-        else:
+        elif config.faces != "patches":
             if config.faces == "images":
                 self.face_net, face_width = SphereFace20(config.face_channels), EMBEDDING
             else:
@@ -113,12 +114,14 @@ class GerFusionForImageClassification(GerPreTrainedModel):
 
         width = config.hidden_size if config.project else face_width
         self.feature_dropout = nn.Dropout(config.feature_dropout)
-        self.face_projection = nn.Linear(face_width, width) if config.project else nn.Identity()
+        if config.faces != "patches":
+            self.face_projection = nn.Linear(face_width, width) if config.project else nn.Identity()
         if config.scene != "none":
             self.scene_projection = nn.Linear(scene_width, width) if config.project else nn.Identity()
-        if config.scene == "image" and config.faces == "images":
+        if config.scene == "image" and config.faces in ("images", "patches"):
             self.patch_projection = nn.Linear(scene_width, width)
         self.pooling = POOLINGS[config.pooling](config, width)
+        self.pooling.requires_grad_(not config.freeze_pooling)
         pooled_width = self.pooling.out_width
         if config.join == "both":
             joined_scene = width if config.project else scene_width
@@ -142,8 +145,10 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         # frozen weights with moving BatchNorm statistics would not be frozen
         if self.config.scene == "image" and self.config.freeze_scene:
             self.scene_backbone.eval()
-        if self.config.faces != "features" and self.config.freeze_faces:
+        if self.config.freeze_faces:  # the configuration refuses it where there is no such network
             self.face_net.eval()
+        if self.config.freeze_pooling:
+            self.pooling.eval()
         return self
 
     @can_return_tuple
@@ -177,11 +182,15 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             patch_pixels: (total_patches, 3, height, width), patches in the place of faces.
             patch_counts: (photos,) int64, how many of them each photo has.
             labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_faces: whether to return `face_attention` too.
+            output_faces: whether to return `face_attention` too; there is none where `faces` is `patches`.
             image_features: (photos, width), the backbone's output for `pixel_values` where it is known already.
         """
         faces, face_mask = self._face_tokens(
-            face_features, face_mask, {"images": face_pixels, "expressions": expression_pixels}, face_counts
+            face_features,
+            face_mask,
+            {"images": face_pixels, "expressions": expression_pixels},
+            face_counts,
+            patch_counts,
         )
         if pixel_values is not None and image_features is None and self.config.scene == "image":
             image_features = self.scene_backbone(pixel_values)
@@ -195,7 +204,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             logits = self.head(torch.cat(parts, 2)[:, 0])
         else:
             logits = self.head(self.norm(pooled))
-        attention = shares[:, : face_mask.shape[1]] * face_mask if output_faces else None
+        attends = output_faces and self.config.faces != "patches"
+        attention = shares[:, : face_mask.shape[1]] * face_mask if attends else None
         return GerFusionOutput(loss=self.classification_loss(logits, labels), logits=logits, face_attention=attention)
 
     def _face_tokens(
@@ -204,8 +214,14 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         mask: torch.Tensor | None,
         pixels: dict[str, torch.Tensor | None],
         counts: torch.Tensor | None,
+        patch_counts: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(photos, slots, width) and its mask."""
+        if self.config.faces == "patches":  # their tokens follow: `_with_patches`
+            if patch_counts is None:
+                raise ValueError("this model needs patch_pixels and patch_counts")
+            empty = patch_counts.new_zeros(len(patch_counts), 1, self.config.hidden_size)
+            return empty.to(self.head.weight.dtype), empty[..., 0].bool()
         if self.config.faces == "features":
             if features is None or mask is None:
                 raise ValueError("this model needs face_features and face_mask")

@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "group_emotion.presets"
 
 # what the fusion models read, by the fields `faces` and `scene` of their configuration
-FACE_COLUMNS = {"features": "face_features", "images": "aligned_faces", "expressions": "face_boxes"}
+FACE_COLUMNS = {
+    "features": "face_features",
+    "images": "aligned_faces",
+    "expressions": "face_boxes",
+    "patches": "sampled_patches",
+}
 SCENE_COLUMNS = {"none": (), "feature": ("scene_feature",), "image": ("image",)}
 
 
@@ -216,6 +221,20 @@ PRESETS: dict[str, Preset] = {
     ),
     "fusion_crossvit": _fusion(
         "cross_attention", 0.001, "the original's model 5: faces and scene through a cross-attention transformer"
+    ),
+    "fusion_crossvit_group_scene": replace(
+        _fusion("cross_attention", 0.001, "the original's models 5 and 6A for Group & Scene, of up to 16 faces"),
+        processor={**_WHOLE_PHOTO, "max_faces": 16},
+        recipe=_sgd(0.001, epochs=21, batch_size=8),
+        more={"faces": _sgd(0.001, epochs=18, batch_size=8, step_epochs=9)},
+    ),
+    "patches_crossvit": Preset(
+        "ger_fusion",
+        config={**_FUSION, "faces": "patches", "pooling": "cross_attention", "freeze_scene": False},
+        processor={**_WHOLE_PHOTO, "patch_side": 224},
+        imagenet=True,
+        recipe=_sgd(0.01, epochs=30, batch_size=32, step_epochs=6),
+        source="the original's model 6B for Group & Scene: four patches of photos without faces, and the scene",
     ),
     "densenet": Preset(
         "ger_scene",

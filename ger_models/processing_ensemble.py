@@ -21,13 +21,21 @@ class GerEnsembleProcessor(BaseImageProcessor):
     same group; processors that differ only in their columns still share the tensors of common columns.
 
     Args:
-        processors: the processors, or their settings as `to_dict` returns them; all different.
+        processors: the processors, or their settings as `to_dict` gives them; no two alike.
+        count_faces: whether `face_counts` (batch,) int64 are made too, for a routed ensemble: how many of a row's
+            `face_scores` are at least `min_face_score`.
     """
 
     model_input_names = ()
 
-    def __init__(self, processors: Sequence[BaseImageProcessor | Mapping[str, Any]] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        processors: Sequence[BaseImageProcessor | Mapping[str, Any]] = (),
+        count_faces: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.count_faces = count_faces
         self.processors = [settings(processor) for processor in processors]
         for i, fields in enumerate(self.processors):
             if fields.get("image_processor_type") not in KINDS:
@@ -35,17 +43,46 @@ class GerEnsembleProcessor(BaseImageProcessor):
                     f"GerEnsembleProcessor.processors[{i}] must be a {' or '.join(KINDS)}, not a "
                     f"{fields.get('image_processor_type')}"
                 )
+        if count_faces and len(set(self._thresholds)) > 1:
+            raise ValueError(
+                "the members of a routed ensemble must agree on which faces count: their min_face_score are "
+                f"{', '.join(map(str, self._thresholds))}"
+            )
 
     @classmethod
-    def from_members(cls, processors: Sequence[BaseImageProcessor]) -> tuple[GerEnsembleProcessor, list[int]]:
+    def from_members(
+        cls, processors: Sequence[BaseImageProcessor], count_faces: bool = False
+    ) -> tuple[GerEnsembleProcessor, list[int]]:
         """The processor of an ensemble, and the group that each member reads.
 
         Args:
             processors: one for each member.
+            count_faces: see the class.
+
+        Raises:
+            ValueError: faces are to be counted, and members that read faces have other `min_face_score`s.
         """
         each = [settings(processor) for processor in processors]
         distinct = [fields for i, fields in enumerate(each) if fields not in each[:i]]
-        return cls(distinct), [distinct.index(fields) for fields in each]
+        return cls(distinct, count_faces), [distinct.index(fields) for fields in each]
+
+    @property
+    def min_face_score(self) -> float:
+        """A face counts if the detector is at least so sure of it: the least that a member asks for, of those that
+        read faces."""
+        return min(self._thresholds, default=0.0)
+
+    @cached_property
+    def _thresholds(self) -> list[float]:
+        """`min_face_score` of the processors that read or count faces, or of all if none does."""
+        parts = [KINDS[fields["image_processor_type"]](**fields) for fields in self.processors]
+        reading = [part for part in parts if part.reads_faces]
+        return [part.min_face_score for part in reading or parts]
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether any of its processors reads faces, or faces are counted."""
+        return self.count_faces or any(KINDS[f["image_processor_type"]](**f).reads_faces for f in self.processors)
 
     @cached_property
     def _parts(self) -> tuple[list[BaseImageProcessor], list[list[int]]]:
@@ -63,11 +100,12 @@ class GerEnsembleProcessor(BaseImageProcessor):
     @property
     def row_columns(self) -> list[str]:
         """The columns that any member needs."""
-        return list(dict.fromkeys(column for part in self._parts[0] for column in part.row_columns))
+        columns = [column for part in self._parts[0] for column in part.row_columns]
+        return list(dict.fromkeys([*columns, *(["face_scores"] if self.count_faces else [])]))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON values."""
-        return {name: value for name, value in super().to_dict().items() if name != "_parts"}
+        return {name: value for name, value in super().to_dict().items() if name not in CACHED}
 
     def __call__(self, images: Any, **kwargs: Any) -> BatchFeature:
         return self.preprocess(images, **kwargs)
@@ -90,6 +128,10 @@ class GerEnsembleProcessor(BaseImageProcessor):
             for generator, state in zip(generators or (), states or (), strict=True):
                 generator.set_state(state)
             made.append(part(images, generators=generators, return_tensors=return_tensors))
+        counts = {}
+        if self.count_faces:
+            rows = [images] if isinstance(images, Mapping) else images
+            counts["face_counts"] = torch.tensor([self._face_count(row) for row in rows])
         return BatchFeature(
             {
                 f"group_{i}.{name}": tensor
@@ -97,9 +139,16 @@ class GerEnsembleProcessor(BaseImageProcessor):
                 for part in group
                 for name, tensor in made[part].items()
             }
+            | counts
         )
 
+    def _face_count(self, row: Any) -> int:
+        if not isinstance(row, Mapping) or row.get("face_scores") is None:
+            raise ValueError("the rows have no face_scores, by which this routed ensemble chooses the member")
+        return sum(score >= self.min_face_score for score in row["face_scores"])
 
+
+CACHED = ("_parts", "_thresholds")  # what an ensemble's processor keeps beside its settings
 KINDS = {"GerProcessor": GerProcessor, "GerEnsembleProcessor": GerEnsembleProcessor}
 
 

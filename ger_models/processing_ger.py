@@ -32,7 +32,8 @@ class GerProcessor(BaseImageProcessor):
     | `image` or `skeleton` | `pixel_values` (batch, 3, crop_size, crop_size) float32; a missing skeleton is black |
     | `aligned_faces` | `face_pixels` (total_faces, 3, 112, 96) float32, all rows concatenated, and \
 `face_counts` (batch,) int64 |
-    | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32 and `patch_counts` (batch,) int64 |
+    | `sampled_patches` | `patch_pixels` (total_patches, 3, 96, 112) float32, or squares of `patch_side`, and \
+`patch_counts` (batch,) int64 |
     | `face_features` | `face_features` (batch, faces, 256) float32 and `face_mask` (batch, faces) bool |
     | `face_boxes` | `expression_pixels` (total_faces, 1, face_side, face_side) float32, grey squares cut out of \
 `image`, all rows concatenated, and `face_counts` (batch,) int64 |
@@ -59,6 +60,7 @@ class GerProcessor(BaseImageProcessor):
             "siglip"}`.
         face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
             the longer side of MTCNN's box is 1.04 times the picture's side (median), so that 1 gives FER2013's crop.
+        patch_side: side of the squares that sampled patches are brought to, in pixels; 0: they stay 112 wide, 96 high.
     """
 
     model_input_names = (
@@ -92,6 +94,7 @@ class GerProcessor(BaseImageProcessor):
         preprocessing: Mapping[str, Any] | None = None,
         renamed: Mapping[str, str] | None = None,
         interpolation: str = "bilinear",
+        patch_side: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -118,6 +121,7 @@ class GerProcessor(BaseImageProcessor):
             # for training's random crops, which torch resizes; lanczos is close to bicubic
             interpolation = "bilinear" if own.interpolation == "bilinear" else "bicubic"
         self.interpolation = interpolation
+        self.patch_side = patch_side
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -137,9 +141,14 @@ class GerProcessor(BaseImageProcessor):
         """The columns that a row must have: `columns`, the photo if faces are cropped from it, and the faces' scores
         if `min_face_score` is set."""
         needed = ["image"] if "face_boxes" in self.columns else []
-        if self.min_face_score and FACE_COLUMNS.intersection(self.columns):
+        if self.min_face_score and self.reads_faces:
             needed.append("face_scores")
         return list(dict.fromkeys([self.renamed.get(column, column) for column in [*self.columns, *needed]]))
+
+    @property
+    def reads_faces(self) -> bool:
+        """Whether a column that it reads has one item for each face."""
+        return bool(FACE_COLUMNS.intersection(self.columns))
 
     def face_limit(self, row: Mapping[str, Any]) -> int:
         """The number of faces of a row that the model may see. Rows list the most confident faces first."""
@@ -267,7 +276,7 @@ class GerProcessor(BaseImageProcessor):
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]
-        packed = _packed(per_row, PATCH_WIDTH, PATCH_HEIGHT)
+        packed = _packed(per_row, self.patch_side or PATCH_WIDTH, self.patch_side or PATCH_HEIGHT)
         return {"patch_pixels": packed, "patch_counts": torch.tensor([len(p) for p in per_row])}
 
     def _centre(self, photo: torch.Tensor) -> torch.Tensor:

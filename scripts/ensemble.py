@@ -2,32 +2,47 @@
 
 python scripts/ensemble.py --predictions a.parquet b.parquet c.parquet --select validation --report test \
     --method simplex --output_dir ensemble --members runs/a runs/b runs/c
+python scripts/ensemble.py --method routed --routes faces=a.parquet faceless=b.parquet --output_dir ensemble \
+    --members runs/a runs/b
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
-from ger_models.evaluation.ensemble.methods import METHODS, Options
-from ger_models.weighting import COMBINATIONS
+from ger_models.combining import COMBINATIONS, FORMS
+from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options
+
+if TYPE_CHECKING:
+    from ger_models.evaluation.ensemble.selection import Selected
+    from ger_models.evaluation.predictions import Predictions
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Arguments:
-    predictions: list[Path] = field(
-        metadata={"help": "Predictions tables (Parquet), and archives (npz) of one or more models: the members."}
-    )
     output_dir: Path = field(metadata={"help": "Folder for the ensemble; an earlier ensemble in it is replaced."})
+    predictions: list[Path] = field(
+        default_factory=list,
+        metadata={"help": "Predictions tables (Parquet), and archives (npz) of one or more models: the members."},
+    )
+    routes: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": f"For --method routed: ROUTE=TABLE for each member, or ROUTE=RUN, which makes a checkpoint "
+            f"without figures. ROUTE is {FORMS}."
+        },
+    )
     method: str | None = field(
-        default=None, metadata={"help": f"{', '.join(METHODS)}. Default: simplex, or given with --weights."}
+        default=None, metadata={"help": f"{', '.join([*METHODS, ROUTED])}. Default: simplex, or given with --weights."}
     )
     select: str = field(
         default="validation",
@@ -62,6 +77,12 @@ class Arguments:
     )
 
     def __post_init__(self) -> None:
+        if (self.method == ROUTED) != bool(self.routes):
+            raise UserError("--method routed and --routes go together: --routes faces=a.parquet faceless=b.parquet")
+        if bool(self.predictions) == bool(self.routes):
+            raise UserError("give --predictions, the members' tables, or --method routed with --routes")
+        if self.routes and (self.weights is not None or self.on is not None):
+            raise UserError("--weights and --on are for members that answer the same photos, not for --method routed")
         if self.weights is not None and self.method not in (None, "given"):
             raise UserError(f"--weights are given, so there is nothing for --method {self.method} to find; drop one")
         if self.weights is None and self.method == "given":
@@ -71,34 +92,27 @@ class Arguments:
 def main(arguments: Arguments) -> dict[str, Any]:
     from ger_models.conversion.ensemble_checkpoint import (
         check_folder,
+        ensemble_card,
         member_checkpoints,
         write_checkpoint,
         write_ensemble,
     )
-    from ger_models.evaluation.ensemble.selection import select_ensemble
-    from ger_models.evaluation.joining import read_members
 
     folder = arguments.output_dir
     check_folder(folder, arguments.select, arguments.report)
-    class_names = arguments.class_names and [name.strip() for name in arguments.class_names.split(",")]
-    members = read_members(arguments.predictions, class_names)
+    routes = split_routes(arguments.routes)
+    if routes and not any(map(is_table, routes.values())):
+        return route_runs(arguments, routes)
+    members = read_tables(arguments, routes)
     checkpoints = arguments.members and member_checkpoints(arguments.members, members)
-    method = arguments.method or ("simplex" if arguments.weights is None else "given")
-    logger.info("%s of %s", method, ", ".join(member.model for member in members))
-    chosen = select_ensemble(
-        members,
-        arguments.select,
-        arguments.report,
-        method,
-        Options(on=arguments.on or "", step=arguments.step, weights=arguments.weights, seed=arguments.seed),
-        arguments.allow_selection_on_report,
-        arguments.nested_folds,
-    )
+    chosen = select(arguments, routes, members)
     account = chosen.account
     with alone(folder / LOCK, f"writing into {folder}"):
         written = write_ensemble(folder, chosen)
         if checkpoints:
-            written["checkpoint"] = write_checkpoint(folder, checkpoints, chosen)
+            written["checkpoint"] = write_checkpoint(
+                folder, checkpoints, chosen.ensemble, chosen.predictions.note, ensemble_card(chosen)
+            )
     if account["note"]:
         logger.warning("note: %s", account["note"])
     accuracies = {
@@ -109,17 +123,86 @@ def main(arguments: Arguments) -> dict[str, Any]:
     for split, figures in accuracies.items():
         logger.info("%s accuracy: %s", split, figures["accuracy"])
     expected = account["nested_cross_validation"]
+    found = {"routes": account["routes"]} if routes else {"weights": account["weights"] or account["coefficients"]}
     return {
-        "weights": account["weights"] if account["weights"] is not None else account["coefficients"],
+        **found,
         **accuracies,
+        **({"by_route": account["route_figures"]} if routes else {}),
         "members": account["members"],
-        "method": method,
+        "method": account["method"],
         "on": account["on"],
         "expected": expected and expected["accuracy"],
         "selection_on_report": account["selection_on_report"],
         "note": account["note"],
         **written,
     }
+
+
+def split_routes(words: Sequence[str]) -> dict[str, str]:
+    """`faces=a.parquet` -> {"faces": "a.parquet"}, the routes checked."""
+    from ger_models.evaluation.ensemble.routed import check_routes
+
+    for word in words:
+        if not all(word.partition("=")):
+            raise UserError(f"--routes: write ROUTE=TABLE or ROUTE=RUN, not {word!r}")
+    names = [word.partition("=")[0] for word in words]
+    check_routes(names)
+    return dict(zip(names, (word.partition("=")[2] for word in words), strict=True))
+
+
+def is_table(place: str) -> bool:
+    """Whether a route is given by a predictions table or archive; else it is a run."""
+    return Path(place).suffix.lower() in (".parquet", ".npz")
+
+
+def read_tables(arguments: Arguments, routes: dict[str, str]) -> list[Predictions]:
+    """The members' predictions: one model for each route, if there are routes."""
+    from ger_models.evaluation.joining import read_members
+
+    runs = [f"{route}={place}" for route, place in routes.items() if not is_table(place)]
+    if runs:
+        raise UserError(
+            f"--routes has tables and runs ({', '.join(runs)}): give tables only, and the runs with --members"
+        )
+    class_names = arguments.class_names and [name.strip() for name in arguments.class_names.split(",")]
+    members = read_members([Path(place) for place in routes.values()] or arguments.predictions, class_names)
+    if routes and len(members) != len(routes):
+        raise UserError(
+            f"--routes needs one model for each of the {len(routes)} routes, and the files hold {len(members)}: "
+            f"{', '.join(member.model for member in members)}"
+        )
+    return members
+
+
+def select(arguments: Arguments, routes: dict[str, str], members: Sequence[Predictions]) -> Selected:
+    """The ensemble and its figures."""
+    from ger_models.evaluation.ensemble.selection import route_ensemble, select_ensemble
+
+    method = arguments.method or ("simplex" if arguments.weights is None else "given")
+    logger.info("%s of %s", method, ", ".join(member.model for member in members))
+    if routes:
+        return route_ensemble(list(routes), members, arguments.select, arguments.report)
+    return select_ensemble(
+        members,
+        arguments.select,
+        arguments.report,
+        method,
+        Options(on=arguments.on or "", step=arguments.step, weights=arguments.weights, seed=arguments.seed),
+        arguments.allow_selection_on_report,
+        arguments.nested_folds,
+    )
+
+
+def route_runs(arguments: Arguments, routes: dict[str, str]) -> dict[str, Any]:
+    """A routed checkpoint of runs; nothing is scored."""
+    from ger_models.conversion.ensemble_checkpoint import write_routed_runs
+
+    if arguments.members:
+        raise UserError("--routes names the runs already: leave --members out")
+    folder = arguments.output_dir
+    with alone(folder / LOCK, f"writing into {folder}"):
+        checkpoint = write_routed_runs(folder, routes)
+    return {"routes": list(routes), "members": list(routes.values()), "method": ROUTED, "checkpoint": checkpoint}
 
 
 if __name__ == "__main__":

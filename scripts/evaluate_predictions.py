@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
+from ger_models.combining import FORMS
+from ger_models.inference.chosen_photos import check_only
 
 if TYPE_CHECKING:
     from ger_models.evaluation.ensemble.ensemble import Ensemble
@@ -36,6 +38,7 @@ class Arguments:
     split: list[str] | None = field(
         default=None, metadata={"help": "The splits to score. Default: the only one of the tables."}
     )
+    only: str | None = field(default=None, metadata={"help": f"Score only photos with so many faces: {FORMS}."})
     weights: list[float] | None = field(
         default=None,
         metadata={"help": "Score their ensemble too: for each model a weight, which its logits are multiplied by."},
@@ -69,6 +72,7 @@ class Arguments:
             raise UserError("--model_card needs --output_dir, the folder for the report")
         if self.weights is not None and self.ensemble is not None:
             raise UserError("give --weights or --ensemble, not both")
+        check_only(self.only)
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
@@ -85,7 +89,10 @@ def main(arguments: Arguments) -> dict[str, Any]:
     models = members
     if ensemble is not None:
         members = in_order(members, ensemble.members)
-        models = [apply(ensemble, members, splits), *members]
+        whole = apply(ensemble, members, splits)
+        models = [whole, *members_of_all(whole, members, splits)]
+    if arguments.only is not None:
+        models = [model.chosen(arguments.only) for model in models]
     if arguments.submission is not None:
         check_submission(splits, [] if ensemble is not None else [member.model for member in members])
     figures: dict[str, Any] = {}
@@ -142,6 +149,17 @@ def read_ensemble(arguments: Arguments, members: Sequence[Predictions]) -> Ensem
     return None if arguments.ensemble is None else Ensemble.read(arguments.ensemble)
 
 
+def members_of_all(whole: Predictions, members: Sequence[Predictions], splits: Sequence[str]) -> list[Predictions]:
+    """The members that can be compared with a routed ensemble: those that were given all of its photos.
+
+    Members of other ensembles always are, or there would be no ensemble.
+    """
+    if whole.routes is None:
+        return list(members)
+    photos = {split: set(whole.select(split).image_ids) for split in splits}
+    return [member for member in members if all(set(member.select(s).image_ids) == photos[s] for s in splits)]
+
+
 def summary(report: dict[str, Any], page: Path) -> dict[str, Any]:
     """The figures for the last line of stdout: those of the first result, then the accuracy of every other."""
     if report["note"]:
@@ -157,6 +175,7 @@ def summary(report: dict[str, Any], page: Path) -> dict[str, Any]:
         for result in report["others"]
     ]
     about = {"model": report["model"], "split": report["split"], "note": report["note"], "report": str(page)}
+    about |= {name: report[name] for name in ("only", "by_route") if report[name]}
     marked = {"selection_on_report": True} if report["selection_on_report"] else {}
     return {**metrics, **report["baselines"], **about, **marked, **({"others": others} if others else {})}
 

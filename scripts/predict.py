@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
+from ger_models.combining import FORMS
+from ger_models.inference.chosen_photos import check_only
 from ger_models.starter import STARTER_NAME
 
 if TYPE_CHECKING:
@@ -40,6 +42,13 @@ class Arguments:
     dataset: str | None = field(default=None, metadata={"help": "Prepared dataset: a folder or a Hub repository."})
     split: list[str] = field(
         default_factory=lambda: ["test"], metadata={"help": "Splits of the dataset. Default: test."}
+    )
+    only: str | None = field(
+        default=None, metadata={"help": f"With --dataset: predict only photos with so many faces: {FORMS}."}
+    )
+    min_face_score: float | None = field(
+        default=None,
+        metadata={"help": "How sure the detector must be of a face for it to be counted. Default: the model's own."},
     )
     photos: list[Path] | None = field(
         default=None, metadata={"help": "Photos instead of a dataset: files, or folders, searched recursively."}
@@ -81,6 +90,9 @@ class Arguments:
             raise UserError(f"--output needs a file for each model: {len(self.model)}, found {len(self.output)}")
         if self.output is not None and len(set(self.output)) < len(self.output):
             raise UserError(f"--output names a file twice: {listing(self.output)}; each model needs its own")
+        check_only(self.only, self.min_face_score)
+        if self.only is not None and self.dataset is None:
+            raise UserError("--only is for --dataset")
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
         if self.whole_face and self.photos is None:
@@ -101,6 +113,8 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     state = PartialState(cpu=True, timeout=timedelta(days=30))  # processes may finish hours apart
     device = choose_device(arguments.device, state)
     members = Members(arguments.model, device)
+    if arguments.min_face_score is not None:
+        members.min_face_scores = [arguments.min_face_score] * len(members.models)
     source = make_source(arguments, members, device, state)
     tables, pictures = destinations(arguments)
     main_process = state.is_main_process
@@ -124,6 +138,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_datasets.loading.revision import dataset_revision
     from ger_datasets.loading.splits import load_splits
     from ger_datasets.preparation.card import read_notice
+    from ger_models.inference.chosen_photos import choose_photos
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source
     from ger_models.pipeline_ger import FaceColumns
@@ -144,8 +159,22 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     data = load_splits(dataset, list(columns), arguments.split, state)
     for member in range(len(members.names)):
         check_classes(dataset, next(iter(data.values())), members.class_names(member))
-    revision = dataset_revision(dataset)
-    return Source(dataset_parts(data, arguments.batch_size), revision, revision, read_notice(dataset))
+    revision, only = dataset_revision(dataset), arguments.only
+    if only is None:
+        return Source(dataset_parts(data, arguments.batch_size), revision, revision, read_notice(dataset))
+    least = agreed_min_face_score(members)
+    parts = dataset_parts(choose_photos(dataset, data, only, least), arguments.batch_size)
+    return Source(parts, f"{revision} only {only} from {least}", revision, read_notice(dataset), only)
+
+
+def agreed_min_face_score(members: Members) -> float:
+    """The one of all models, by which --only counts faces."""
+    scores = sorted(set(members.min_face_scores))
+    if len(scores) > 1:
+        raise UserError(
+            f"the models count other faces: their min_face_score are {listing(scores)}; give one --min_face_score"
+        )
+    return scores[0]
 
 
 def destinations(arguments: Arguments) -> tuple[list[Path], list[Path] | None]:

@@ -16,6 +16,7 @@ from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models import presets
 from ger_models.evaluation.metrics import METRICS
+from ger_models.inference.chosen_photos import check_only
 from ger_models.training import recipe as recipes
 
 
@@ -58,9 +59,12 @@ class Arguments(recipes.RecipeOptions, recipes.RunOptions):
         for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("drop_unlabelled", "limit_train", "find_batch_size"):
+        for name in ("drop_unlabelled", "limit_train", "find_batch_size", "only"):
             if self.streaming and getattr(self, name):
                 raise UserError(f"--{name} needs random access to photos, unlike --streaming: leave one of them out")
+        check_only(self.only, self.min_face_score)
+        if self.min_face_score is not None and self.only is None:
+            raise UserError("--min_face_score is for --only")
         if self.best_by not in METRICS:
             raise UserError(f"--best_by must be one of {listing(METRICS)}, not {self.best_by!r}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TRAVELLING = ("configuration_", "modeling_", "processing_", "backbones", "pooling", "weighting")
+TRAVELLING = ("configuration_", "modeling_", "processing_", "backbones", "pooling", "combining")
 DATASETS = "ger_datasets/DATASET"  # every folder of ger_datasets that holds a builder.py
 # A file imports what stands in its own line or above it. A file that has a line of its own goes by that line.
 ORDER = (

@@ -305,3 +305,56 @@ def test_two_models_of_one_name(run_script: Callable, models: dict[str, Path], d
     twice = ("--model", models["scene"], models["scene"])
     code, _, log = run_script("predict", *twice, "--dataset", drawn_dataset, "--output_dir", tmp_path / "out")
     assert (code, "two models are called the same" in log) == (2, True)
+
+
+def test_only_photos_of_a_route(models: dict, drawn_dataset: Path, tmp_path: Path, run_script: Callable) -> None:
+    asked = ("--model", models["scene"], "--dataset", drawn_dataset, "--split", "train", "validation")
+    tables = {}
+    for only in ("faces", "faceless", "4+"):
+        code, last, log = run_script("predict", *asked, "--only", only, "--output", tmp_path / f"{only}.parquet")
+        assert code == 0, log
+        assert last["only"] == only
+        tables[only] = read_predictions(tmp_path / f"{only}.parquet")
+        assert tables[only].only == only
+    code, last, _ = run_script("predict", *asked, "--output", tmp_path / "all.parquet")
+    assert "only" not in last
+    whole = read_predictions(tmp_path / "all.parquet")
+    faces = dict(zip(whole.image_ids, whole.faces.tolist(), strict=True))
+    assert set(tables["faces"].image_ids) == {name for name, count in faces.items() if count}
+    assert set(tables["faceless"].image_ids) == {name for name, count in faces.items() if not count}
+    assert set(tables["4+"].image_ids) == {name for name, count in faces.items() if count >= 4}
+
+
+def test_faces_count_as_the_model_counts_them(
+    models: dict, drawn_dataset: Path, tmp_path: Path, run_script: Callable
+) -> None:
+    torch.manual_seed(0)
+    fusion = GerFusionForImageClassification(GerFusionConfig(**TINY, **LABELS))
+    sure = save(tmp_path / "sure", fusion, columns=["face_features"], min_face_score=0.9999)
+    asked = ("--dataset", drawn_dataset, "--split", "train")
+    both = ("--model", models["scene"], sure, *asked)
+    code, _, log = run_script("predict", *both, "--only", "faces", "--output_dir", tmp_path / "a")
+    assert code == 2
+    assert "the models count other faces: their min_face_score are 0.0, 0.9999; give one --min_face_score" in log
+    code, _, log = run_script("predict", *both, "--output_dir", tmp_path / "b")
+    assert code == 0, log
+    counts = [read_predictions(tmp_path / "b" / f"{name}.parquet").faces for name in ("scene", "sure")]
+    assert (counts[0] >= counts[1]).all()
+    assert counts[0].sum() > counts[1].sum()
+    least = ("--min_face_score", "0.9999")
+    code, _, log = run_script("predict", *both, *least, "--only", "faceless", "--output_dir", tmp_path / "c")
+    assert code == 0, log
+    table = read_predictions(tmp_path / "c" / "scene.parquet")
+    assert len(table) == (counts[1] == 0).sum()
+
+
+def test_routes_that_cannot_be_predicted_on(
+    models: dict, drawn_dataset: Path, tmp_path: Path, run_script: Callable
+) -> None:
+    output = ("--model", models["scene"], "--output", tmp_path / "t.parquet")
+    code, _, log = run_script("predict", *output, "--dataset", drawn_dataset, "--only", "many")
+    assert (code, "--only: a route must be faces" in log) == (2, True)
+    code, _, log = run_script("predict", *output, "--dataset", drawn_dataset, "--only", "99")
+    assert (code, "none of the 6 photos in the split 'test'" in log) == (2, True)
+    code, _, log = run_script("predict", *output, "--photos", tmp_path, "--only", "faces")
+    assert (code, "--only is for --dataset" in log) == (2, True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
-from ger_datasets.support.repository_names import is_missing_folder
+from ger_datasets.support.repository_names import is_missing_folder, public_name
 
-from ..evaluation.ensemble.ensemble import FORMAT
+from ..combining import route_title
+from ..evaluation.ensemble.ensemble import FORMAT, Ensemble
+from ..evaluation.ensemble.methods import ROUTED
 from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
@@ -90,12 +93,17 @@ def _recorded(name: str, revision: str) -> str | None:
     return None
 
 
-def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]], chosen: Selected) -> str:
+def write_checkpoint(
+    folder: Path, checkpoints: Sequence[tuple[str, str | None]], ensemble: Ensemble, note: str, card: str
+) -> str:
     """Save the ensemble as one model with its processor and card, ready to push.
 
     Args:
         folder: of the ensemble; the checkpoint goes to `checkpoint` in it.
-        checkpoints: of the members, in the order of the predictions: see `member_checkpoints`.
+        checkpoints: of the members, in the ensemble's order: see `member_checkpoints`.
+        ensemble: how the members are combined.
+        note: what must be known of its figures; the checkpoint's configuration says it too.
+        card: its README.md.
 
     Returns:
         Where it is.
@@ -103,33 +111,46 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
     Raises:
         UserError: one cannot be loaded, they know other classes, or the checkpoint cannot be written.
     """
-    from ..inference.checkpoints import load_checkpoint
-    from ..inference.saving import disk_errors, put_files
-    from ..modeling_ensemble import GerEnsembleForImageClassification
-
-    ensemble, names = chosen.ensemble, [name for name, _ in checkpoints]
-    stacking = None
-    if ensemble.coefficients is not None:
-        stacking = {"coefficients": ensemble.coefficients, "intercept": ensemble.intercept}
-    try:
-        model, processor = read_from_hub(
-            ", ".join(names),
-            lambda: GerEnsembleForImageClassification.from_members(
-                names, ensemble.weights, ensemble.on, stacking, [revision for _, revision in checkpoints]
-            ),
-        )
-    except Exception as error:  # of another's files transformers makes a dozen kinds
-        for name in names:
-            load_checkpoint(name)  # says which file it is, if it is one of a single member
-        raise UserError(f"no ensemble can be made of {', '.join(names)}: {one_line(error)}") from error
+    model, processor = _made(checkpoints, ensemble)
     known = [model.config.id2label[i] for i in range(model.config.num_labels)]
     if known != ensemble.class_names:
         raise UserError(
             f"the checkpoints know the classes {', '.join(known)}, the predictions {', '.join(ensemble.class_names)}"
         )
-    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), chosen.predictions.note)))
+    notes = dict.fromkeys(filter(None, (getattr(model.config, "notice", ""), note)))
     model.config.notice = "; ".join(notes)
-    card = ensemble_card(chosen)
+    return _save(folder, model, processor, card)
+
+
+def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
+    """Save a routed ensemble of checkpoints that nothing was predicted with yet: its account and the checkpoint.
+
+    Args:
+        folder: of the ensemble.
+        routes: route -> folder or Hub repository of the checkpoint that answers its photos.
+
+    Returns:
+        Where the checkpoint is.
+
+    Raises:
+        UserError: as `write_checkpoint`.
+    """
+    from ..sharing.model_card import HOW, USE
+
+    names = [checkpoint_place(name) for name in routes.values()]
+    missing = [name for name in names if is_missing_folder(name)]
+    if missing:
+        raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories with --routes")
+    ensemble = Ensemble(ROUTED, members=[public_name(name) for name in routes.values()], routes=list(routes))
+    parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip(), HOW.strip()]
+    model, processor = _made([(name, None) for name in names], ensemble)
+    ensemble.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
+    return _save(folder, model, processor, "\n\n".join(parts) + "\n")
+
+
+def _save(folder: Path, model: Any, processor: Any, card: str) -> str:
+    """Write the checkpoint in the folder of an ensemble; returns where it is."""
+    from ..inference.saving import disk_errors, put_files
 
     def write(made: Path) -> None:
         model.save_pretrained(made)
@@ -141,6 +162,35 @@ def write_checkpoint(folder: Path, checkpoints: Sequence[tuple[str, str | None]]
     return str(folder / CHECKPOINT)
 
 
+def _made(checkpoints: Sequence[tuple[str, str | None]], ensemble: Ensemble) -> tuple[Any, Any]:
+    """The ensemble's model and processor; UserError if there can be none."""
+    from ..inference.checkpoints import load_checkpoint
+    from ..modeling_ensemble import GerEnsembleForImageClassification
+
+    names, revisions = [name for name, _ in checkpoints], [revision for _, revision in checkpoints]
+    stacking = None
+    if ensemble.coefficients is not None:
+        stacking = {"coefficients": ensemble.coefficients, "intercept": ensemble.intercept}
+    try:
+        return read_from_hub(
+            ", ".join(names),
+            lambda: GerEnsembleForImageClassification.from_members(
+                names, ensemble.weights, ensemble.on, stacking, revisions, ensemble.routes
+            ),
+        )
+    except Exception as error:  # of another's files transformers makes a dozen kinds
+        for name in names:
+            load_checkpoint(name)  # says which file it is, if it is one of a single member
+        raise UserError(f"no ensemble can be made of {', '.join(names)}: {one_line(error)}") from error
+
+
+def _how(ensemble: Ensemble) -> str:
+    """How a routed ensemble answers."""
+    rows = zip(ensemble.routes or (), ensemble.members, strict=True)
+    lines = [f"- {route_title(route)}: `{member}`" for route, member in rows]
+    return "\n".join(["Each photo is answered by one member, by its number of faces:\n", *lines])
+
+
 def ensemble_card(chosen: Selected) -> str:
     """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
     from ..sharing.model_card import HOW, USE
@@ -148,8 +198,11 @@ def ensemble_card(chosen: Selected) -> str:
     account: Mapping[str, Any] = chosen.account
     revisions = zip(account["members"], account["model_revisions"], strict=True)
     members = [f"{name} (revision {revision})" if revision else name for name, revision in revisions]
-    found = f"The members {', '.join(members)} were combined by `{account['method']}` on their {account['on']}"
-    found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."
+    if chosen.ensemble.routes is not None:
+        found = _how(replace(chosen.ensemble, members=members))
+    else:
+        found = f"The members {', '.join(members)} were combined by `{account['method']}` on their {account['on']}"
+        found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."
     expected = account["nested_cross_validation"]
     if expected:
         low, high = expected["accuracy_interval"]

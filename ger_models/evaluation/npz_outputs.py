@@ -3,6 +3,7 @@
 | array | shape | meaning |
 |---|---|---|
 | `output_SPLIT_modelK` | (rows, classes), floats; axes of length 1 between them are dropped | model K's scores |
+| `output_SPLIT_model` | likewise | those of the only model, which has no number |
 | `label_SPLIT`, or `label_SPLIT_modelK` | (rows,), (rows, 1), or one-hot (rows, classes) | the truth; may be missing |
 | `filename_SPLIT`, or `filename_SPLIT_modelK` | (rows,) strings | the photos' names; may be missing |
 
@@ -26,7 +27,8 @@ from .predictions import Predictions, position_ids
 
 MAX_BYTES = 1 << 28  # of all arrays; the original's six models on GAF 3.0 have 2 MB
 SPLITS = {"valid": "validation", "val": "validation"}  # the original's names -> the package's
-_MODEL = re.compile(r"output_(?P<split>.+)_(?P<model>model_?(?P<number>\d+)\w*)")
+# model, model1, model_1, model6_2, model6_2A
+_MODEL = re.compile(r"output_(?P<split>.+)_(?P<model>model(?:_?(?P<number>\d+)\w*)?)")  # model, model1, model6_2
 _NAME = re.compile(r"(output|label|labels|filename|filenames)_.+")
 
 
@@ -50,7 +52,7 @@ def read_npz_outputs(path: str | Path, class_names: Sequence[str] | None = None)
     for name in arrays:
         match = _MODEL.fullmatch(name)
         if match:
-            found.setdefault((int(match["number"]), match["model"]), {})[match["split"]] = name
+            found.setdefault((int(match["number"] or 0), match["model"]), {})[match["split"]] = name
     if not found:
         raise UserError(
             f"{path} holds no outputs: there are the arrays {listing(map(ascii, arrays))}; outputs are called "

@@ -12,13 +12,16 @@
 | faces | int32 or None | how many faces the photo had; the column may be missing |
 | group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
 | face_attention | List(float32) or None | the shares of the most confident faces in the answer; it may be missing |
+| route | string | which route of a routed ensemble answered the photo; the column may be missing |
+
+`faces` counts those that the model counts: at least as sure as its processor's `min_face_score`.
 
 Rows of different tables belong together by image_id, never by position: `joining.py`. Outputs that carry neither ids
 nor file names get the ids that `position_ids` makes, which say so.
 
 The class names travel in the file's schema, as `datasets` writes them, so `load_dataset("parquet", data_files=...)`
-and pandas both open it. The schema may also carry a note under `ger_note`: what a reader must know before believing
-any figure made from the table.
+and pandas both open it. The schema may also carry a note under `ger_note`, what a reader must know before believing
+any figure made from the table, and under `ger_only` which photos were chosen by their number of faces.
 """
 
 from __future__ import annotations
@@ -41,11 +44,12 @@ from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, listing, one_line
 
+from ..combining import parse_route, route_title
 from .metrics.group_emotion.figures import UNKNOWN_FACES
 
-NOTE_KEY = b"ger_note"
+NOTE_KEY, ONLY_KEY = b"ger_note", b"ger_only"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
-OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention")
+OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention", "route")
 _POSITION = re.compile(r"row \d+ of .+")
 
 
@@ -74,7 +78,9 @@ class Predictions:
         dataset_revision: the same of the dataset.
         face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
             not have them; or None.
-        source: the file that this was read from; not written.
+        only: the route, such as `faces`, whose photos alone were predicted on; empty: no photo was left out.
+        routes: (rows), the route of a routed ensemble that answered each photo; or None.
+        source: the archive that this was read from; empty for tables; not written.
         file: its name in messages; not written.
 
     Raises:
@@ -93,6 +99,8 @@ class Predictions:
     model_revision: str = ""
     dataset_revision: str = ""
     face_attention: Sequence[Sequence[float] | None] | None = None
+    only: str = ""
+    routes: Sequence[str] | None = None
     source: str = ""
     file: str = ""
 
@@ -121,7 +129,7 @@ class Predictions:
             "logits": self.logits,
             "faces": self.faces,
         }
-        columns |= {"groups": self.groups, "face_attention": self.face_attention}
+        columns |= {"groups": self.groups, "face_attention": self.face_attention, "routes": self.routes}
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -168,6 +176,12 @@ class Predictions:
             raise UserError(f"no predictions for the split {split!r}; the table has {listing(self.split_names)}")
         return self.take(rows)
 
+    @property
+    def remarks(self) -> str:
+        """The note, and which photos alone these are: what belongs beside any figure."""
+        only = f"Only {route_title(self.only)}" if self.only else ""
+        return "; ".join(filter(None, (only, self.note)))
+
     def take(self, rows: Sequence[int]) -> Predictions:
         """The rows at these positions, in this order."""
         return replace(
@@ -179,7 +193,36 @@ class Predictions:
             faces=None if self.faces is None else self.faces[rows],
             groups=None if self.groups is None else [self.groups[row] for row in rows],
             face_attention=None if self.face_attention is None else [self.face_attention[row] for row in rows],
+            routes=None if self.routes is None else [self.routes[row] for row in rows],
         )
+
+    def chosen(self, only: str) -> Predictions:
+        """The photos of a route, by their number of faces.
+
+        Args:
+            only: the route's name: see `ger_models.combining.parse_route`.
+
+        Raises:
+            UserError: the number of faces of some photo is not known, or no photo is in the route.
+        """
+        rows = np.flatnonzero(parse_route(only).holds(self.known_faces()))
+        if not len(rows):
+            raise UserError(f"none of the {len(self):,} photos of {self.model} is one of the {route_title(only)}")
+        return replace(self.take(rows.tolist()), only=only)
+
+    def known_faces(self) -> np.ndarray:
+        """(rows,) the number of faces of each photo.
+
+        Raises:
+            UserError: it is not known of all photos.
+        """
+        unknown = len(self) if self.faces is None else int((self.faces == UNKNOWN_FACES).sum())
+        if self.faces is None or unknown:
+            raise UserError(
+                f"{unknown:,} of {len(self):,} photos of {self.model} have no number of faces, which is needed to "
+                "tell which route they are in: write the table again with predict.py"
+            )
+        return self.faces
 
 
 def position_ids(rows: int, split: str) -> list[str]:
@@ -235,9 +278,12 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.face_attention is not None:
         columns["face_attention"] = pa.array(predictions.face_attention, pa.list_(pa.float32()))
         types["face_attention"] = List(Value("float32"))
+    if predictions.routes is not None:
+        columns["route"] = pa.array(predictions.routes, pa.string())
+        types["route"] = Value("string")
     schema = Features(types).arrow_schema
-    if predictions.note:
-        schema = schema.with_metadata({**schema.metadata, NOTE_KEY: predictions.note.encode()})
+    marks = {NOTE_KEY: predictions.note.encode(), ONLY_KEY: predictions.only.encode()}
+    schema = schema.with_metadata({**schema.metadata, **{key: mark for key, mark in marks.items() if mark}})
     table = pa.Table.from_arrays(list(columns.values()), schema=schema)
     with replacing(path) as handle:
         pq.write_table(table, handle)
@@ -258,7 +304,8 @@ def read_predictions(path: str | Path) -> Predictions:
             columns = _columns(schema.names)
             class_names = _class_names(schema)
             table = file.read(columns=columns)
-        return _from_table(table, class_names, note=(schema.metadata or {}).get(NOTE_KEY, b"").decode())
+        note, only = ((schema.metadata or {}).get(key, b"").decode() for key in (NOTE_KEY, ONLY_KEY))
+        return replace(_from_table(table, class_names), note=note, only=_route(only))
     except FileNotFoundError as error:
         raise UserError(f"no predictions table at {path}{_neighbours(path)}; predict.py writes one") from error
     except UserError as error:
@@ -293,7 +340,17 @@ def _class_names(schema: pa.Schema) -> list[str]:
     return label.names
 
 
-def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictions:
+def _route(name: str) -> str:
+    """The same, if it is empty or a route's name; UserError if not."""
+    try:
+        if name:
+            parse_route(name)
+    except ValueError as error:
+        raise UserError(f"ger_only in the schema: {error}; write the table again with predict.py") from error
+    return name
+
+
+def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
     if table.num_rows == 0:
         raise UserError("there are no predictions: the table has no rows; run the model on at least one photo")
     for name in ("image_id", "split", "logits", "model"):
@@ -315,11 +372,11 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
         model=model,
         class_names=class_names,
         faces=faces,
-        note=note,
         groups=_groups(table, image_ids),
         model_revision=_only(table, "model_revision"),
         dataset_revision=_only(table, "dataset_revision"),
         face_attention=attention,
+        routes=_routes(table),
     )
 
 
@@ -339,6 +396,12 @@ def _groups(table: pa.Table, image_ids: list[str]) -> list[str] | None:
         return None
     groups = _cast(table, "group", pa.string()).to_pylist()
     return [image_id if group is None else group for group, image_id in zip(groups, image_ids, strict=True)]
+
+
+def _routes(table: pa.Table) -> list[str] | None:
+    if "route" not in table.column_names:
+        return None
+    return pc.fill_null(_cast(table, "route", pa.string()), "").to_pylist()
 
 
 def _cast(table: pa.Table, name: str, to: pa.DataType) -> pa.ChunkedArray:

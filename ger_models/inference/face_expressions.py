@@ -38,7 +38,7 @@ class CheckpointExpressions(CheckpointSource):
         if found != list(EXPRESSIONS):
             raise UserError(f"{self.checkpoint} predicts {listing(found)}; the column holds {listing(EXPRESSIONS)}")
         # every face has a row in its columns
-        self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0
+        self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # type: ignore[misc]
 
     def batch_columns(
         self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]

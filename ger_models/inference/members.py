@@ -37,6 +37,9 @@ class Members:
         names: folders or Hub repositories.
         device: their device.
 
+    Attributes:
+        min_face_scores: of each model, how sure the detector must be of a face for it to count.
+
     Raises:
         UserError: as `load_checkpoint`.
     """
@@ -46,6 +49,7 @@ class Members:
         self.names = list(names)
         self.models = [model.to(device) for model, _ in loaded]
         self.processors = [processor for _, processor in loaded]
+        self.min_face_scores = [float(processor.min_face_score) for processor in self.processors]
         self.device = device
         self._together: dict[tuple[int, ...], tuple[GerEnsembleProcessor, list[int]]] = {}
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.locks import alone
 from ger_datasets.support.repository_names import public_name
 
+from ..combining import routes_of
 from ..evaluation.predictions import Predictions, write_predictions
 from ..pipeline_ger import BATCH_PIXELS, pixels_of_row
 from .inputs import Part, Row
@@ -39,12 +40,14 @@ class Source:
         identity: identifies the rows: the dataset's revision, or a hash of the files.
         revision: the dataset's revision; empty for files.
         note: a caveat about figures on it.
+        only: the route whose photos it is limited to; empty: all photos.
     """
 
     parts: Sequence[Part]
     identity: str
     revision: str = ""
     note: str = ""
+    only: str = ""
 
 
 @contextlib.contextmanager
@@ -101,8 +104,10 @@ class Run:
         device = str(members.device).partition(":")[0]  # which of several GPUs makes no difference
         common = {"source": source.identity, "parts": shape, "batch_size": batch_size, "device": device}
         self.partial = [
-            PartialTable(table, {**common, "model": name, "revision": revision})
-            for table, name, revision in zip(self.tables, self.names, self.revisions, strict=True)
+            PartialTable(table, {**common, "model": name, "revision": revision, "min_face_score": least})
+            for table, name, revision, least in zip(
+                self.tables, self.names, self.revisions, members.min_face_scores, strict=True
+            )
         ]
         if pictures:
             for partial in self.partial:
@@ -130,7 +135,7 @@ class Run:
         rows = self.source.parts[number].rows(quarantined)
         for batch in in_groups(rows, self.batch_size, BATCH_PIXELS, pixels_of_row):
             for member, answers in zip(members, self.members.ask(batch, members), strict=True):
-                _extend(done[member], batch, answers)
+                _extend(done[member], batch, answers, self.members.min_face_scores[member])
                 if self.pictures:
                     shares = softmax(answers.logits, axis=1)
                     save_pictures(self.pictures[member], batch, shares, self.class_names[member], self.notes[member])
@@ -184,7 +189,12 @@ class Run:
             model_revision=self.revisions[member],
             dataset_revision=self.source.revision,
             face_attention=attention if any(shares is not None for shares in attention) else None,
+            only=self.source.only,
         )
+        routes = getattr(self.members.models[member].config, "routes", None)
+        if routes is not None:
+            counts = [count for part in parts for count in part.faces]
+            predictions = replace(predictions, routes=routes_of(counts, routes))
         write_predictions(table, predictions)
         if quarantined:
             lines = "".join(json.dumps(photo) + "\n" for photo in quarantined)
@@ -201,14 +211,15 @@ class Run:
         }
         if self.source.parts[0].split == "photos":
             figures["labels"] = dict(zip(image_ids, predicted, strict=True))
-        return {**figures, "quarantined": quarantined, "note": note, "output": str(table)}
+        only = {"only": self.source.only} if self.source.only else {}
+        return {**figures, "quarantined": quarantined, "note": note, **only, "output": str(table)}
 
 
-def _extend(done: PartRows, rows: Sequence[Row], answers: Answers) -> None:
+def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_score: float) -> None:
     done.image_ids += [row["image_id"] for row in rows]
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
-    done.faces += [len(row["face_scores"]) for row in rows]
+    done.faces += [sum(bool(score >= min_face_score) for score in row["face_scores"]) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
 

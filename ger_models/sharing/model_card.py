@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
+from ..combining import route_title
 from ..presets import Preset
 
 USE = """\
@@ -68,20 +69,24 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: st
         f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
         f"- Source: {preset.source}.\n"
         f"- Licence: {run['license']}, that of its training data.\n"
-        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos; initial weights: "
-        f"{_beginning(run)}.\n"
+        f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos{_only(run)}; "
+        f"initial weights: {_beginning(run)}.\n"
         f"- Recipe: {recipe}; seed {run['seed']}.\n"
         f"- Best epoch: {run['best_epoch']} of {run['epochs']}, chosen by {run['best_by']} on the validation split.\n"
         f"- Hardware: {run['hardware']}, precision {run['mixed_precision']}, {run['seconds']} s.\n"
         f"- Versions: {versions}.",
         "## Results\n\n"
-        f"On the validation split, which also chose the epoch: accuracy {validation['accuracy']:.3f} "
+        f"On the validation split{_only(run)}, which also chose the epoch: accuracy {validation['accuracy']:.3f} "
         f"(95 % interval {interval}). For an unbiased estimate use another split.\n\n"
         f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
         HOW.strip().replace("THIS_FOLDER", repository or "THIS_FOLDER"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _only(run: Mapping[str, Any]) -> str:
+    return f", only {route_title(run['only'])}" if run.get("only") else ""
 
 
 def _beginning(run: Mapping[str, Any]) -> str:

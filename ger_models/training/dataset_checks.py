@@ -77,4 +77,6 @@ def check_widths(dataset: str, split: Dataset | Stream, config: PreTrainedConfig
 def _is_empty(split: Dataset | Stream, column: str) -> bool:
     if isinstance(split, Stream):
         return split.is_empty(column)
-    return split.data.column(column).null_count == len(split)
+    empty = split.data.column(column).is_null().to_numpy()  # of all rows, those that were left out included
+    chosen = getattr(split, "_indices", None)
+    return bool((empty if chosen is None else empty[chosen.column(0).to_numpy()]).all())

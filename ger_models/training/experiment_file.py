@@ -59,7 +59,8 @@ class Run:
         """Whether the run's folder contains the finished run.
 
         Raises:
-            UserError: the folder contains a finished run with another model, dataset, seed, initial weights or recipe.
+            UserError: the folder contains a finished run with another model, dataset, photos, seed, initial weights
+                or recipe.
         """
         try:
             found = json.loads((Path(self.settings["output_dir"]) / METRICS).read_text(encoding="utf-8"))
@@ -76,6 +77,8 @@ class Run:
             "dataset": public_name(self.settings["dataset"]),
             "seed": self.settings.get("seed", 0),
             "config_overrides": self.settings.get("config_overrides", ""),
+            "only": str(self.settings["only"]) if "only" in self.settings else None,
+            "min_face_score": self.settings.get("min_face_score"),
             **{option: public_name(str(self.settings[option])) for option in STAGES if option in self.settings},
         }
         differ = [name for name, value in wanted.items() if found.get(name) != value]

@@ -29,8 +29,10 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
+from ..combining import route_title
 from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint, read_processor
+from ..inference.chosen_photos import choose_photos
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import FACE_COLUMNS, GerProcessor
@@ -94,12 +96,21 @@ def load_data(
         limit_train: maximum number of training photos, evenly spaced.
 
     Raises:
-        UserError: the dataset cannot train the model.
+        UserError: the dataset cannot train the model, or no photo has as many faces as `options.only` says.
     """
     dataset, chosen = options.dataset, preset(options.model)
     columns = chosen.dataset_columns(options.config_overrides)
     optional = chosen.optional_columns(options.config_overrides)
-    data = load_splits(dataset, (*columns, *optional), ("train", "validation"), accelerator, streaming)
+    counted = ("face_scores",) if options.only else ()
+    data = load_splits(dataset, (*columns, *optional, *counted), ("train", "validation"), accelerator, streaming)
+    if options.only:
+        least = (
+            chosen.processor.get("min_face_score", 0.0) if options.min_face_score is None else options.min_face_score
+        )
+        data = choose_photos(dataset, data, options.only, least)
+        logger.info("only %s: %s", route_title(options.only), ", ".join(f"{len(data[n]):,} of {n}" for n in data))
+        if "face_scores" not in columns:
+            data = {name: split.remove_columns("face_scores") for name, split in data.items()}
     if drop_unlabelled:
         for name, split in data.items():
             labelled = np.flatnonzero(np.asarray(split["label"]) != NO_LABEL)
@@ -155,6 +166,11 @@ def build(
             logger.warning("%s: starting from RANDOM weights, which need far more photos to train", reason)
     if model is None:
         model, processor = made(pretrained=False)
+    if getattr(model.config, "freeze_pooling", False) and not stages.keys() & {"init_from", "pooling_from"}:
+        raise UserError(
+            "freeze_pooling would keep random weights: name the run that trained the pooling with --pooling_from, or "
+            "leave freeze_pooling out"
+        )
     for option, checkpoint in stages.items():
         took = continue_from(model, checkpoint) if option == "init_from" else graft(model, option, checkpoint)
         started_from[option] = took

@@ -14,6 +14,7 @@ import yaml
 
 from ger_datasets.support.errors import UserError, listing, one_line
 
+from ..combining import FORMS
 from ..evaluation.metrics import METRICS
 from .losses import LOSSES
 from .optimization import OPTIMIZERS, SCHEDULES
@@ -140,6 +141,11 @@ class RunOptions:
     pooling_from: str | None = _about("Fusion models: fusion run whose pooling to start from.", default=None)
     teacher: str | None = _about(
         "Finished run with the same classes that the loss distillation learns from.", default=None
+    )
+    only: str | None = _about(f"Train and validate only on photos with so many faces: {FORMS}.", default=None)
+    min_face_score: float | None = _about(
+        "With --only: how sure the detector must be of a face for it to be counted. Default: the preset's.",
+        default=None,
     )
     seed: int = _about("Random seed for weights, order, augmentation and dropout.", default=0)
     best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(METRICS)}.", default="accuracy")

@@ -149,6 +149,9 @@ def test_face_attention(name: str) -> None:
     model, processor = tiny(name)
     with torch.no_grad():
         attention = model.eval()(**processor(rows([3, 0, 5])), output_faces=True).face_attention
+    if name == "patches_crossvit":  # it sees no faces
+        assert attention is None
+        return
     assert attention.shape == (3, 5)
     assert (attention >= 0).all()
     assert not attention[0, 3:].any()
@@ -165,6 +168,41 @@ def test_face_logits_average_to_the_photos() -> None:
     torch.testing.assert_close(output.face_logits[2, 0], output.logits[2])
     torch.testing.assert_close(output.logits[1], model.no_face_logits)
     torch.testing.assert_close(output.face_attention[0], torch.tensor([1 / 3, 1 / 3, 1 / 3]))
+
+
+def test_a_frozen_pooling_stays_as_it_is() -> None:
+    torch.manual_seed(1)
+    overrides = f"{overrides_of('fusion_crossvit')},freeze_pooling=true"
+    model, processor = build("fusion_crossvit", CLASSES, overrides=overrides)
+    processor.crop_size, processor.resize_shorter = 64, 72
+    model.train()
+    assert not any(module.training for module in model.pooling.modules()), "no dropout in it"
+    assert not any(parameter.requires_grad for parameter in model.pooling.parameters())
+    assert model.head.weight.requires_grad
+    model(**processor(rows([2, 0])), labels=torch.tensor([0, 1])).loss.backward()
+    assert model.face_projection.weight.grad.abs().sum() > 0, "gradients pass through it"
+    assert not build("fusion_crossvit", CLASSES, overrides=overrides_of("fusion_crossvit"))[0].config.freeze_pooling
+
+
+def test_patches_without_faces() -> None:
+    """The original's model 6B: four patches of 224 x 224 through the scene's backbone, which is trained."""
+    model, processor = tiny("patches_crossvit")
+    assert preset("patches_crossvit").columns == ("sampled_patches", "image")
+    assert not hasattr(model, "face_net")
+    assert all(parameter.requires_grad for parameter in model.scene_backbone.parameters())
+    batch = processor(rows([0, 2, 0]))
+    assert batch["patch_pixels"].shape == (8, 3, 224, 224)
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+        darker = dict(batch, patch_pixels=batch["patch_pixels"] * 0.5)
+        changed = (model(**darker).logits - logits).abs().amax(1)
+    assert changed[0] > 0
+    assert changed[1] == 0, "a photo with faces has no patches"
+    with pytest.raises(ValueError, match="needs patch_pixels and patch_counts"):
+        model(pixel_values=batch["pixel_values"])
+    for wrong in ("scene=none", "project=false", "freeze_faces=true"):
+        with pytest.raises(UserError, match="GerFusionConfig"):
+            build("patches_crossvit", CLASSES, overrides=wrong)
 
 
 def test_sampled_patches_take_the_faces_place() -> None:

@@ -13,6 +13,7 @@ from ger_datasets.support.errors import UserError, listing
 from ..joining import join, stacked
 from ..predictions import Predictions
 from .ensemble import Ensemble
+from .routed import answer_by_route
 
 NAME = "ensemble"  # what the ensemble is called in a report
 
@@ -55,12 +56,17 @@ def apply(
             f"the ensemble was found for {len(ensemble.intercept)} classes ({listing(ensemble.class_names)}), the "
             f"predictions know {listing(classes)}: give the predictions that ensemble.py was given"
         )
-    joined = [join(members, split) for split in splits]
+    if ensemble.routes is not None:
+        parts = [answer_by_route(ensemble.routes, members, split) for split in splits]
+    else:
+        joined = [join(members, split) for split in splits]
+        parts = [replace(each[0], logits=ensemble.combine(stacked(each)), routes=None) for each in joined]
     return _concatenated(
-        [replace(each[0], logits=ensemble.combine(stacked(each))) for each in joined],
+        parts,
         model=name or (NAME if NAME not in {member.model for member in members} else f"{NAME} of {len(members)}"),
         note="; ".join(notes(members)) if note is None else note,
         dataset_revision=_only({member.dataset_revision for member in members}),
+        only="" if ensemble.routes is not None else _only({member.only for member in members}),
     )
 
 
@@ -87,6 +93,7 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
         groups=[group for each in groups for group in each] if len(groups) == len(parts) else None,
         model_revision="",
         face_attention=None,
+        routes=[route for part in parts for route in part.routes or ()] if parts[0].routes else None,
         source="",
         file="",
         **changes,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ import numpy as np
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 
-from ...weighting import COMBINATIONS, are_numbers, check_stacking, checked_weights, combine_stacked, combine_weighted
+from ...combining import (
+    COMBINATIONS,
+    are_numbers,
+    check_stacking,
+    checked_weights,
+    combine_stacked,
+    combine_weighted,
+    parse_routes,
+)
 
 FORMAT = "group-emotion ensemble"
 VERSION = 1
@@ -23,7 +31,7 @@ AGAIN = "write it again with ensemble.py"
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """How the members' scores become one; either `weights`, or `coefficients` and `intercept`, are given.
+    """How the members' scores become one; either `weights`, or `coefficients` and `intercept`, or `routes` are given.
 
     Attributes:
         method: its name in `methods.METHODS`.
@@ -31,6 +39,7 @@ class Ensemble:
         weights: (members,), as given; of probabilities scaled to the sum 1.
         coefficients: (members, classes out, classes in), for stacked scores.
         intercept: (classes,), likewise.
+        routes: (members,), the face counts of the photos that each member answers: see `ger_models.combining`.
         members: the models' names, in the order of the weights; empty: not known yet.
         class_names: (classes,), likewise.
         details: the other entries of `ensemble.json`, as JSON values: what the method reports, the splits, the
@@ -45,6 +54,7 @@ class Ensemble:
     weights: list[float] | None = None
     coefficients: list[list[list[float]]] | None = None
     intercept: list[float] | None = None
+    routes: list[str] | None = None
     members: list[str] = field(default_factory=list)
     class_names: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +64,9 @@ class Ensemble:
             raise UserError(f"on must be {' or '.join(COMBINATIONS)}, not {self.on!r}")
         if not isinstance(self.method, str) or not isinstance(self.class_names, list):
             raise UserError("method must be a text and class_names a list")
+        if self.routes is not None:
+            _check_routes(self.routes, self.members)
+            return
         given = self.coefficients if self.weights is None else self.weights
         count = len(self.members) or (len(given) if isinstance(given, list) else 0)
         try:
@@ -69,7 +82,7 @@ class Ensemble:
             raise UserError("landscape must hold an accuracy for each of its weightings")
 
     def combine(self, logits: np.ndarray) -> np.ndarray:
-        """(members, rows, classes) the members' logits -> (rows, classes) float32, the ensemble's.
+        """(members, rows, classes) the members' logits -> (rows, classes) float32, the ensemble's; not of routes.
 
         Weighted probabilities are returned as their logarithms, so that softmax gives them back.
         """
@@ -107,6 +120,15 @@ class Ensemble:
             return cls(**own, details={key: fields[key] for key in fields if key not in ("format", "version")})
         except UserError as error:
             raise UserError(f"{path} contains invalid values: {error}; {AGAIN}") from error
+
+
+def _check_routes(routes: Any, members: Sequence[str]) -> None:
+    if not isinstance(routes, list) or (members and len(routes) != len(members)):
+        raise UserError(f"routes must be a list of one range of face counts for each member, not {routes!r}")
+    try:
+        parse_routes(routes)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _is_landscape(landscape: Any, members: int) -> bool:

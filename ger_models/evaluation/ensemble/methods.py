@@ -8,6 +8,8 @@
 | svm | linear support vector machines on all members' probabilities, as the original system; C likewise |
 | average | nothing: equal weights |
 | given | nothing: the weights are the user's |
+
+Besides them there is `ROUTED`, whose members share no photos: `selection.route_ensemble`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import numpy as np
 
 from ger_datasets.support.errors import UserError
 
-from ...weighting import COMBINATIONS, checked_weights, log_probabilities
+from ...combining import COMBINATIONS, checked_weights, log_probabilities
 from .ensemble import Ensemble
 from .simplex import search, units_of_step
 
+ROUTED = "routed"  # each photo is answered by one member, by its number of faces
 GREEDY_ROUNDS = 100
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))  # the C that are tried
 MOST_IN_LANDSCAPE = 5151  # weightings of three members: a step of 0.01
@@ -89,7 +92,7 @@ def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -
         UserError: there is no such method, or the options or the photos do not suit it.
     """
     if method not in METHODS:
-        raise UserError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
+        raise UserError(f"there is no method {method!r}: choose from {', '.join([*METHODS, ROUTED])}")
     on = options.on or METHODS[method].on
     if on not in COMBINATIONS:
         raise UserError(f"--on must be {' or '.join(COMBINATIONS)}, not {on!r}")

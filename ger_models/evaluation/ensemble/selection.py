@@ -17,7 +17,8 @@ from ..metrics import compute_metrics
 from ..predictions import Predictions
 from .applying import apply, notes
 from .ensemble import Ensemble
-from .methods import METHODS, Options, fit, nested
+from .methods import METHODS, ROUTED, Options, fit, nested
+from .routed import by_route
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +134,44 @@ def select_ensemble(
         details=details,
     )
     return Selected(ensemble, predictions, fitted_on)
+
+
+def route_ensemble(routes: Sequence[str], members: Sequence[Predictions], select: str, report: str) -> Selected:
+    """An ensemble whose photos are each answered by the member of their route; nothing is fitted.
+
+    Args:
+        routes: a range of face counts for each member: see `ger_models.combining`.
+        members: the models; each needs predictions of its route's photos only.
+        select: a split that is scored too.
+        report: the split that the figures are of.
+
+    Returns:
+        As `select_ensemble`, with `routes`; `route_figures`: split -> the figures of `routed.by_route`, None where
+        the labels are withheld; and nothing that compares members, which share no photos.
+
+    Raises:
+        UserError: as `routed.answer_by_route`.
+    """
+    names = [member.model for member in members]
+    ensemble = Ensemble(ROUTED, members=names, routes=list(routes))
+    title = f"{ROUTED} of {len(members)}"
+    tables = {split: apply(ensemble, members, [split], title) for split in dict.fromkeys((select, report))}
+    figures = {split: _figures(table) for split, table in tables.items()}
+    details = {
+        "model_revisions": [member.model_revision for member in members],
+        "dataset_revisions": [member.dataset_revision for member in members],
+        "select": None,
+        "report": report,
+        "selection_on_report": False,
+        "note": tables[report].note,
+        "figures": figures,
+        "route_figures": {
+            split: None if figures[split] is None else by_route(table) for split, table in tables.items()
+        },
+        "nested_cross_validation": None,
+    }
+    ensemble = replace(ensemble, class_names=list(tables[report].class_names), details=details)
+    return Selected(ensemble, tables[report], tables[select])
 
 
 def labelled(joined: Sequence[Predictions]) -> Labelled:

@@ -149,6 +149,17 @@ def _result(result: Mapping[str, Any]) -> str:
         _table(("class", "precision", "recall", "F1", "95 % interval of the recall", "photos"), classes),
         _table(("true \\ predicted", *map(_prose, names)), confusion),
     ]
+    if result["by_route"]:
+        routes = [
+            (
+                _prose(each["title"]),
+                percent(each["accuracy"]),
+                percent_range(each["accuracy_interval"]),
+                f"{each['rows']:,}",
+            )
+            for each in result["by_route"]
+        ]
+        parts.append(_table(("route", "accuracy", "95 % interval", "photos"), routes))
     if result["by_faces"]:
         bins = [
             (

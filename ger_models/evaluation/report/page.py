@@ -14,6 +14,7 @@ from typing import Any
 from ger_datasets.support.bins import bin_name
 from ger_datasets.support.html_page import Markup, photos, render
 
+from ...combining import route_title
 from ..metrics import METRICS
 from . import charts, mistakes
 from .charts import percent, percent_range
@@ -129,6 +130,8 @@ def _comparison(pair: Mapping[str, Any], furthest: float) -> tuple[str, ...]:
 
 
 def _ensemble_about(ensemble: Mapping[str, Any]) -> str:
+    if ensemble.get("routes"):
+        return "Each photo is answered by one model, by its number of faces; nothing was fitted."
     method = ensemble.get("method")
     about = f"Found by {method}" if method and method != "given" else "Weights as given"
     return f"{about} on the split {ensemble['select']}." if ensemble.get("select") else f"{about}."
@@ -204,6 +207,19 @@ def _face_rows(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
+def _route_rows(result: Mapping[str, Any], ensemble: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """The whole, then each route with its model, where the ensemble is known."""
+    routes = (ensemble or {}).get("routes") or []
+    models = dict(zip(routes, (ensemble or {}).get("members", ()), strict=False))
+    rows: list[tuple[str, ...]] = [("all photos", result["model"], *_share_and_rows(result["metrics"]))]
+    rows += [(each["title"], models.get(each["route"], "–"), *_share_and_rows(each)) for each in result["by_route"]]
+    return rows
+
+
+def _share_and_rows(figures: Mapping[str, Any]) -> tuple[str, str]:
+    return _share_cell(figures["accuracy"], figures["accuracy_interval"]), f"{figures['rows']:,}"
+
+
 def _safe(draw: Callable[..., str]) -> Callable[..., Markup]:
     """`draw`, whose HTML is inserted as it is: it escapes the names it holds."""
     return lambda *values: Markup(draw(*values))
@@ -226,4 +242,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "scale": _scale,
     "class_rows": _class_rows,
     "face_rows": _face_rows,
+    "route_rows": _route_rows,
+    "route_title": route_title,
 }

@@ -26,6 +26,7 @@ from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
 
 from ..comparison import compare
+from ..ensemble.routed import by_route
 from ..joining import join
 from ..metrics import compute_metrics
 from ..own_folder import check_own
@@ -104,10 +105,10 @@ def make_report(
     """The report as plain numbers, lists and dicts.
 
     Args:
-        ensemble: how the first model was made of others: `members` and `weights`, and as far as known `method`,
-            `select` (the split that chose the weights), `selection_on_report` (whether it was reported on that split)
-            and `landscape`: the `weights` of all weightings, the `accuracy` of each and the `split` it is of. The
-            others: as `write_report`.
+        ensemble: how the first model was made of others: `members` and `weights` or `routes`, and as far as known
+            `method`, `select` (the split that chose the weights), `selection_on_report` (whether it was reported on
+            that split) and `landscape`: the `weights` of all weightings, the `accuracy` of each and the `split` it is
+            of. The others: as `write_report`.
 
     Returns:
         format, version: the marker of these files.
@@ -124,6 +125,8 @@ def make_report(
         metrics: what `compute_metrics` returns, `rows` and `unlabelled` among it.
         baselines: `chance`, the accuracy of guessing all classes equally often; `majority` and `majority_class`, the
             accuracy of always answering the scored rows' most frequent class.
+        only: the route whose photos alone were scored, such as `faces`; empty: no photo was left out.
+        by_route: of a routed ensemble, the figures of each route's photos: see `routed.by_route`.
         by_faces: for photos with so many faces, their `rows`, `accuracy` and `accuracy_interval`; empty where no
             number is known.
         mistakes: the most confident first: image_id, label, prediction, its softmax `probability`, that of the true
@@ -145,7 +148,7 @@ def make_report(
         if result["selection_on_report"]:
             marks.append(SELECTION_NOTE.format(model=result["model"], split=result["split"]))
             result["note"] = "; ".join(filter(None, (marks[-1], result["note"])))
-    notes = dict.fromkeys([*marks, *filter(None, (chosen.note for chosen in models))])
+    notes = dict.fromkeys([*marks, *filter(None, (chosen.remarks for chosen in models))])
     first, *others = results
     return {
         "format": FORMAT,
@@ -170,7 +173,8 @@ def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, An
         "model": chosen.model,
         "split": split,
         "class_names": list(names),
-        "note": chosen.note,
+        "note": chosen.remarks,
+        "only": chosen.only,
         "model_revision": chosen.model_revision,
         "dataset_revision": chosen.dataset_revision,
         "metrics": metrics,
@@ -180,6 +184,7 @@ def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, An
             "majority_class": names[int(np.argmax(support))],
         },
         "by_faces": by_faces,
+        "by_route": by_route(chosen),
         "mistakes": _mistakes(chosen, most_mistakes),
     }
 

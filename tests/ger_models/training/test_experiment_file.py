@@ -18,24 +18,6 @@ SMALL = "hidden_size=16,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,head
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def trained(load_script: Callable, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The command lines that were run, in this process instead of through the launcher."""
-    from ger_datasets.support.command_line import run
-
-    module, commands = load_script("train"), []
-
-    def call(command: list[str], **_: object) -> SimpleNamespace:
-        at = next(i for i, word in enumerate(command) if word.endswith("train.py"))
-        commands.append(command[at + 1 :])
-        with pytest.raises(SystemExit) as stop:
-            run(module.main, module.Arguments, command[at + 1 :])
-        return SimpleNamespace(returncode=stop.value.code)
-
-    monkeypatch.setattr("subprocess.run", call)
-    return commands
-
-
 def write(tmp_path: Path, dataset: Path, **changes: object) -> Path:
     tiny = {"initial_weights": "random", "max_steps": 1, "batch_size": 4, "learning_rate": 0.001}
     scene = {"model": "densenet_emotic", "config_overrides": "backbone=test_resnet", **tiny}

@@ -191,3 +191,73 @@ def test_a_scene_model_trains_whatever_the_number_of_workers(
     assert weights[0] == weights[1]
     model = AutoModelForImageClassification.from_pretrained(output)
     assert model.config.backbone == "test_resnet"
+
+
+def counts_of(dataset: Path, split: str, least: float = 0.0) -> list[int]:
+    rows = load_splits(str(dataset), ["face_scores"], [split])[split]
+    return [sum(score >= least for score in scores) for scores in rows["face_scores"]]
+
+
+def test_training_on_photos_with_faces_alone(run_script: object, drawn_dataset: Path, tmp_path: Path) -> None:
+    counts = {split: counts_of(drawn_dataset, split) for split in ("train", "validation")}
+    assert 0 in counts["train"], "the drawn photos are of both kinds"
+    code, _, log = train_once(run_script, drawn_dataset, tmp_path / "run", "--only", "faces")
+    assert code == 0, log
+    assert "only photos with faces: " in log
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["only"] == "faces"
+    assert metrics["train_photos"] == sum(count > 0 for count in counts["train"])
+    assert metrics["validation_photos"] == sum(count > 0 for count in counts["validation"])
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"{metrics['train_photos']} photos, only photos with faces; initial" in card
+    assert "On the validation split, only photos with faces, which also chose the epoch" in card
+    code, _, log = train_once(run_script, drawn_dataset, tmp_path / "run", "--resume")
+    assert code == 2
+    assert "only was 'faces' and is now None" in log
+
+    surest = sorted(counts_of(drawn_dataset, "train", 0.99))
+    data = loop.load_data(
+        RunOptions(model="features_crossvit", dataset=str(drawn_dataset), only="faces", min_face_score=0.99),
+        Accelerator(),
+    )
+    assert len(data["train"]) == sum(count > 0 for count in surest)
+    assert "face_scores" not in data["train"].column_names
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--only", "some"), "--only: a route must be faces, faceless, or a range of face counts"),
+        (("--only", "90+"), "none of the 18 photos in the split 'train'"),
+        (("--only", "faces", "--streaming", "True"), "--only needs random access"),
+        (("--only", "faces", "--min_face_score", "2"), "--min_face_score must be from 0 to 1, not 2.0"),
+        (("--min_face_score", "0.5"), "--min_face_score is for --only"),
+        (("--config_overrides", "freeze_pooling=true"), "freeze_pooling would keep random weights"),
+    ],
+)
+def test_choices_of_photos_that_are_refused(
+    options: tuple, words: str, run_script: object, drawn_dataset: Path, tmp_path: Path
+) -> None:
+    code, _, log = train_once(run_script, drawn_dataset, tmp_path / "run", *options)
+    assert code == 2
+    assert words in log
+
+
+def test_datasets_without_counts_of_faces(drawn_dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_dataset, tmp_path / "old")
+    for path in (tmp_path / "old" / "data").glob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns("face_scores").replace_schema_metadata(None), path)
+    (tmp_path / "old" / "README.md").unlink()
+    options = RunOptions(model="features_crossvit", dataset=str(tmp_path / "old"), only="faces")
+    with pytest.raises(UserError, match="has no face_scores"):
+        loop.load_data(options, Accelerator())
+
+
+def test_a_column_is_empty_by_the_photos_that_are_left(drawn_dataset: Path) -> None:
+    """As many empty rows as photos are left is no empty column."""
+    train = load_splits(str(drawn_dataset), ["face_scores"], ["train"])["train"]
+    values = [None if i % 2 else [float(i)] for i in range(len(train))]
+    half = train.remove_columns("face_scores").add_column("scene_feature", values)
+    check_trainable("d", {"train": half.select(range(0, 18, 2))}, ["scene_feature"])
+    with pytest.raises(UserError, match="scene_feature of d is empty"):
+        check_trainable("d", {"train": half.select(range(1, 18, 2))}, ["scene_feature"])
