@@ -137,6 +137,9 @@ class GerFusionConfig(PreTrainedConfig):
         mlp_dim: hidden width of the feed-forward layers.
         dropout: in attention and feed-forward layers, 0 to 0.95.
         feature_dropout: share of faces' and scene's features that is dropped before their projection, 0 to 0.95.
+        as_published: compute as the original's code did, errors included (see the end of `pooling.py`); for converted
+            checkpoints only.
+        face_slots: how many faces the original padded each photo to, 1 to 16; of use where `as_published`.
     """
 
     model_type = "ger_fusion"
@@ -166,6 +169,8 @@ class GerFusionConfig(PreTrainedConfig):
         mlp_dim: int = 2048,
         dropout: float = 0.1,
         feature_dropout: float = 0.0,
+        as_published: bool = False,
+        face_slots: int = 15,
         **kwargs: Any,
     ) -> None:
         self.faces = faces
@@ -191,6 +196,8 @@ class GerFusionConfig(PreTrainedConfig):
         self.mlp_dim = mlp_dim
         self.dropout = dropout
         self.feature_dropout = feature_dropout
+        self.as_published = as_published
+        self.face_slots = face_slots
         super().__init__(**kwargs)
         _check_choice(self, "faces", ("features", "images", "expressions"))
         _check_choice(self, "scene", ("none", "feature", "image"))
@@ -203,7 +210,8 @@ class GerFusionConfig(PreTrainedConfig):
             _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
             _check_number(self, field, 0, 0.95)
-        for field in ("freeze_scene", "freeze_faces", "project"):
+        _check_int(self, "face_slots", 1, 16)
+        for field in ("freeze_scene", "freeze_faces", "project", "as_published"):
             _check_bool(self, field)
         _check_stages(self, "face_widths", "face_blocks")
         if faces == "features" and freeze_faces:
@@ -212,6 +220,11 @@ class GerFusionConfig(PreTrainedConfig):
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":
             raise ValueError(f"GerFusionConfig.project must be true for the pooling {pooling!r}")
+        if as_published and (scene != "image" or join != "both" or faces == "expressions"):
+            raise ValueError(
+                "GerFusionConfig.as_published must be false unless faces is features or images, scene is image and "
+                "join is both"
+            )
 
 
 class GerExpressionConfig(PreTrainedConfig):

@@ -12,12 +12,25 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .backbones import ExpressionNet, GerPreTrainedModel, create_backbone, feature_width, keep_own_weights
 from .configuration_ger import GerFusionConfig
-from .pooling import AveragePooling, CrossAttentionPooling, Pooling, SceneQueryPooling, ScorePooling, unpack
+from .pooling import (
+    AveragePooling,
+    CrossAttentionPooling,
+    Pooling,
+    PublishedCrossAttentionPooling,
+    PublishedFeatures,
+    PublishedSceneQueryPooling,
+    PublishedScorePooling,
+    SceneQueryPooling,
+    ScorePooling,
+    published_slots,
+    unpack,
+)
 from .sphereface import EMBEDDING, SphereFace20
 
 
 def _cross_attention(config: GerFusionConfig, width: int) -> Pooling:
-    return CrossAttentionPooling(
+    made = PublishedCrossAttentionPooling if config.as_published else CrossAttentionPooling
+    return made(
         width=width,
         depth=config.depth,
         face_layers=config.face_layers,
@@ -36,6 +49,12 @@ POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
     "attention_intermediate": lambda config, width: SceneQueryPooling(width, inner_width=64),
     "attention_score": lambda config, width: ScorePooling(width),
     "cross_attention": _cross_attention,
+}
+# where the original's arithmetic (`as_published`) differs
+_PUBLISHED_POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
+    "attention_scene": lambda config, width: PublishedSceneQueryPooling(width),
+    "attention_intermediate": lambda config, width: PublishedSceneQueryPooling(width, inner_width=64),
+    "attention_score": lambda config, width: PublishedScorePooling(width),
 }
 
 
@@ -86,7 +105,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if config.faces == "features":
             face_width = config.face_dim
             # O-Net's features come as they are, with ranges that differ tenfold between dimensions
-            self.face_norm = MaskedStandardize(face_width)
+            self.face_norm = PublishedFeatures() if config.as_published else MaskedStandardize(face_width)
         else:
             if config.faces == "images":
                 self.face_net, face_width = SphereFace20(config.face_channels), EMBEDDING
@@ -106,12 +125,14 @@ class GerFusionForImageClassification(GerPreTrainedModel):
 
         width = config.hidden_size if config.project else face_width
         self.feature_dropout = nn.Dropout(config.feature_dropout)
-        self.face_projection = nn.Linear(face_width, width) if config.project else nn.Identity()
+        poolings = POOLINGS | _PUBLISHED_POOLINGS if config.as_published else POOLINGS
+        self.pooling = poolings[config.pooling](config, width)
+        face_token_width = self.pooling.out_width if config.as_published else width
+        self.face_projection = nn.Linear(face_width, face_token_width) if config.project else nn.Identity()
         if config.scene != "none":
             self.scene_projection = nn.Linear(scene_width, width) if config.project else nn.Identity()
-        if config.scene == "image" and config.faces == "images":
+        if config.scene == "image" and config.faces == "images" and not config.as_published:
             self.patch_projection = nn.Linear(scene_width, width)
-        self.pooling = POOLINGS[config.pooling](config, width)
         pooled_width = self.pooling.out_width
         if config.join == "both":
             joined_scene = width if config.project else scene_width
@@ -126,8 +147,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, CrossAttentionPooling):
-            init.normal_(module.face_class_token, std=0.02)
-            init.normal_(module.scene_class_token, std=0.02)
+            for token in module.parameters(recurse=False):  # class tokens and positions
+                init.normal_(token, std=0.02)
 
     def train(self, mode: bool = True) -> GerFusionForImageClassification:
         """To training, or out of it; frozen networks stay out of it."""
@@ -207,7 +228,12 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if faces is None or counts is None:
             name = {"images": "face_pixels", "expressions": "expression_pixels"}[self.config.faces]
             raise ValueError(f"this model needs {name} and face_counts")
-        return unpack(self.face_projection(self.feature_dropout(self.face_net(faces))), counts)
+        if self.config.as_published:
+            faces = torch.cat([faces, faces.new_zeros(1, *faces.shape[1:])])
+        tokens = self.face_projection(self.feature_dropout(self.face_net(faces)))
+        if self.config.as_published:
+            return published_slots(tokens, counts, self.config.face_slots)
+        return unpack(tokens, counts)
 
     def _scene_tokens(
         self,
