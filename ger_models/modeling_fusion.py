@@ -182,7 +182,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         Args:
             face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
             face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
-            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
+            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other; (total_faces, 3, 96,
+                112) where the configuration is `as_published`.
             expression_pixels: (total_faces, 1, 48, 48), as `face_pixels`, but grey.
             face_counts: (photos,) int64, how many faces each photo has; 0 is allowed.
             pixel_values: (photos, 3, height, width).

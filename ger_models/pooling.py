@@ -302,8 +302,8 @@ def published_slots(packed: torch.Tensor, counts: torch.Tensor, slots: int) -> t
 
 
 class PublishedSceneQueryPooling(Pooling):
-    """Attention A and B of the original: the faces are reshaped to (width, slots) instead of transposed for the scores,
-    which are not scaled. The faces arrive at `out_width` already.
+    """Attention A and B of the original. For the scores alone the faces are reshaped to (width, slots), not
+    transposed; the scores are not scaled. The faces arrive at `out_width` already.
 
     Args:
         width: of the scene.
