@@ -258,7 +258,7 @@ class CrossAttentionPooling(Pooling):
         scene = torch.cat([self.scene_class_token.expand(len(scene), -1, -1).to(scene.dtype), scene], 1)
         return faces, face_mask, scene, scene_mask
 
-    def _context(self, attention: Attention, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    def _context(self, attention: nn.Module, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """What a class token attends to: the other branch's tokens and itself, so that there is always something."""
         return torch.cat([class_token, tokens], 1)
 
@@ -351,8 +351,8 @@ class PublishedCrossAttentionPooling(CrossAttentionPooling):
         faces = faces + self.face_positions[:, : faces.shape[1]]
         return faces, face_mask, scene + self.scene_positions, scene_mask
 
-    def _context(self, attention: Attention, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return torch.cat([attention.norm(class_token), tokens], 1)
+    def _context(self, attention: nn.Module, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat([attention.norm(class_token), tokens], 1)  # type: ignore[operator]  # an Attention
 
     def _pooled(self, face_class: torch.Tensor, scene_class: torch.Tensor) -> torch.Tensor:
         return self.face_head(face_class) + self.scene_head(scene_class)

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_aligned_faces_with_a_gap(world: World, numbers: tuple[int, ...]) -> Non
     world.write()
     for number in numbers:
         Image.new("RGB", (96, 112)).save(world.file("AlignedCroppedImages", f"{NAME}_{number}", ".jpg"))
-    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*: faces numbered"):
+    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*: images numbered"):
         world.columns()
 
 
@@ -238,6 +239,66 @@ def test_a_damaged_aligned_face(world: World) -> None:
     world.write_aligned((96, 112))
     world.file("AlignedCroppedImages", f"{NAME}_1", ".jpg").write_bytes(b"")
     with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*_1.jpg: the file is empty"):
+        world.columns()
+
+
+# Sampled patches
+
+
+PATCHES = "FaceFeatures_Crop_sampling"
+
+
+def write_patches(world: World, numbers: Sequence[int] = range(4), size: tuple[int, int] = (112, 96)) -> None:
+    for number in numbers:
+        Image.new("RGB", size, (40 * number + 20, 0, 0)).save(world.file(PATCHES, f"{NAME}_{number}", ".jpg"))
+
+
+def reds(columns: dict[str, Any]) -> list[int]:
+    return [round(patch.getpixel((9, 9))[0] / 40 - 0.5) for patch in columns["sampled_patches"]]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_patches_of_a_photo_without_faces_come_from_the_files(world: World, first: int) -> None:
+    world.save("FaceCoordinates", a=np.zeros((0, 5)), b=np.zeros((0, 10)))
+    world.save("FaceFeatures", a=np.zeros((0, 256)))
+    write_patches(world, range(first, first + 4))
+    columns = world.columns()
+    assert reds(columns) == list(range(first, first + 4))
+    assert [patch.size for patch in columns["sampled_patches"]] == [(112, 96)] * 4
+    assert PATCHES in world.source.settings["legacy"]
+
+
+def test_patches_of_a_photo_with_faces_are_not_read(world: World) -> None:
+    world.write()
+    write_patches(world, [0])
+    assert world.columns()["sampled_patches"] == []
+
+
+def test_patches_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    write_patches(world)
+    columns = world.columns()
+    assert columns.keys() == {"sampled_patches"}, "the faces are computed"
+    assert reds(columns) == [0, 1, 2, 3]
+    assert caplog.records == []
+    world.photo("train/Negative/neg_2")
+    other = Record("neg_2", world.raw / "train/Negative/neg_2.png", "train")
+    assert world.source.columns(other, world.image) == {}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (0, 1, 3, 4), (2, 3, 4, 5), (0, 1, 2, 3, 4)])
+def test_missing_and_surplus_patches(world: World, numbers: tuple[int, ...]) -> None:
+    write_patches(world, numbers)
+    with pytest.raises(BadPhoto, match=r"Crop_sampling.*: images numbered .*; expected 4, numbered from 0 or from 1"):
+        world.columns()
+
+
+def test_patches_of_another_size_are_sampled_from_the_photo(world: World) -> None:
+    write_patches(world)
+    write_patches(world, [2], size=(96, 112))
+    assert world.columns() == {}
+    write_patches(world, [2])
+    world.file(PATCHES, f"{NAME}_1", ".jpg").write_bytes(b"\xff\xd8\xff no photo")
+    with pytest.raises(BadPhoto, match=r"legacy: FaceFeatures_Crop_sampling.*_1.jpg"):
         world.columns()
 
 
