@@ -8,13 +8,13 @@ import multiprocessing
 import os
 import pickle
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from PIL import Image
 
 from ger_datasets.faces import Faces, align_faces, crop_faces
@@ -623,3 +623,26 @@ def test_pickled_lists_of_pixels_are_read_quickly() -> None:
     buffer = io.BytesIO()
     pickle.dump(np.zeros((1, 700, 700, 3), np.uint8).astype(object), buffer, 4)  # 1.5 million Python numbers
     assert read_pickled_array(buffer.getvalue()).shape == (1, 700, 700, 3)
+
+
+def test_patches_by_command_line(run_script: Callable, drawn_raw: Path, tmp_path: Path) -> None:
+    raw, patches = tmp_path / "raw", tmp_path / "legacy" / PATCHES / "train" / "Positive"
+    for folder in (raw / "train" / "Positive", patches):
+        folder.mkdir(parents=True)
+    drawn = sorted((drawn_raw / "train" / "Positive").iterdir())[0]
+    shutil.copy(drawn, raw / "train" / "Positive" / "pos_1.jpg")
+    Image.new("RGB", (300, 200), "grey").save(raw / "train" / "Positive" / "pos_2.jpg")
+    Image.new("RGB", (300, 200), "grey").save(raw / "train" / "Positive" / "pos_3.jpg")
+    for stem, count in (("pos_1", 4), ("pos_2", 4), ("pos_3", 3)):
+        for i in range(count):
+            Image.new("RGB", (112, 96), "red").save(patches / f"{stem}_{i}.jpg")
+    output = tmp_path / "gaf3"
+    arguments = ("--dataset", "gaf3", "--source", raw, "--output", output, "--legacy", tmp_path / "legacy")
+    code, _, log = run_script("prepare", *arguments)
+    assert code == 0, log
+    assert "expected 4, numbered from 0 or from 1" in (output / "quarantine.jsonl").read_text()
+    rows = {row["image_id"][-1]: row for row in load_dataset(str(output), split="train")}
+    assert rows.keys() == {"1", "2"}
+    assert len(rows["1"]["face_boxes"]) > 0
+    assert rows["1"]["sampled_patches"] == [], "faces come first"
+    assert [patch.getpixel((50, 50))[0] > 240 for patch in rows["2"]["sampled_patches"]] == [True] * 4
