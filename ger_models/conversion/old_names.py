@@ -1,4 +1,4 @@
-"""What the weights of others' checkpoints are called in this package's models."""
+"""The names of weights in checkpoints of other code -> their names in this package's models."""
 
 from __future__ import annotations
 
@@ -82,31 +82,39 @@ def face_name(name: str) -> str | None:
     return f"head.{name.removeprefix('fc6.')}" if name.startswith("fc6.") else f"net.{name}"
 
 
-# The original's fusion models -> GerFusionForImageClassification as published. `crossvit:` marks the second file of
-# its model 5.
+# The original's fusion models -> GerFusionForImageClassification as published, in this order. `crossvit:` marks the
+# second file of its model 5, whose small branch has the faces and whose large branch has the scene.
 TRANSFORMER = "crossvit:"
-_FUSION_LAYERS = {
-    "align_model.fc6": "face_projection",
-    "global_fc_main": "scene_projection",
-    "global_fc": "pooling.query",
-    "attentionfc1": "pooling.score.0",
-    "attentionfc2": "pooling.score.1",
-    "global_fc3_debug": "head",
-    "bn_debug_face": "pooled_standardize",
-    "bn_debug_global": "scene_standardize",
-    "bn_face_features": "pooled_standardize",
-    "bn_global": "scene_standardize",
-}
-_SIDES = {"sm": "face", "lg": "scene"}
-_BRANCHES = ("face_branches", "scene_branches")
-_CROSSINGS = ("face_to_scene", "scene_to_face")
-_ATTENTION = {"norm": "norm", "fn.to_q": "query", "fn.to_kv": "key_value", "fn.to_out.0": "out.0"}
-_FEED_FORWARD = {"norm": "0", "fn.net.0": "1", "fn.net.3": "4"}
-_BRANCH_LAYER = re.compile(r"multi_scale_encoder\.layers\.(\d+)\.([01])\.(?:layers\.(\d+)\.([01])\.)?(.+)")
-_CROSSING_LAYER = re.compile(r"multi_scale_encoder\.layers\.(\d+)\.2\.layers\.(\d+)\.([01])\.fn\.(.+)")
-_SIDE_LAYER = re.compile(r"(sm|lg)_(mlp_head\.\d|image_embedder\.(?:pos_embedding|cls_token))(?:\.(.+))?")
-_SIDE_PARTS = {"image_embedder.pos_embedding": "positions", "image_embedder.cls_token": "class_token"}
-# weights that the original's own forward does not use
+_BLOCK = r"^crossvit:multi_scale_encoder\.layers\.(\d+)\."
+_FUSION = (
+    (r"^global_model\.", "scene_backbone.features."),
+    (r"^align_model\.fc6\.", "face_projection."),
+    (r"^align_model\.", "face_net."),
+    (r"^global_fc_main\.", "scene_projection."),
+    (r"^global_fc\.", "pooling.query."),
+    (r"^attentionfc1\.", "pooling.score.0."),
+    (r"^attentionfc2\.", "pooling.score.1."),
+    (r"^(bn_debug_face|bn_face_features)\.", "pooled_standardize."),
+    (r"^(bn_debug_global|bn_global)\.", "scene_standardize."),
+    (r"^global_fc3_debug\.", "head."),
+    (r"^crossvit:sm_", "pooling.face_"),
+    (r"^crossvit:lg_", "pooling.scene_"),
+    (r"_image_embedder\.pos_embedding$", "_positions"),
+    (r"_image_embedder\.cls_token$", "_class_token"),
+    (r"_mlp_head\.", "_head."),
+    (_BLOCK + r"0\.", r"pooling.face_branches.\1."),
+    (_BLOCK + r"1\.", r"pooling.scene_branches.\1."),
+    (_BLOCK + r"2\.layers\.(\d+)\.0\.fn\.", r"pooling.face_to_scene.\1.\2."),
+    (_BLOCK + r"2\.layers\.(\d+)\.1\.fn\.", r"pooling.scene_to_face.\1.\2."),
+    (r"\.layers\.(\d+)\.0\.", r".layers.\1.attention."),
+    (r"\.layers\.(\d+)\.1\.norm\.", r".layers.\1.mlp.0."),
+    (r"\.layers\.(\d+)\.1\.fn\.net\.0\.", r".layers.\1.mlp.1."),
+    (r"\.layers\.(\d+)\.1\.fn\.net\.3\.", r".layers.\1.mlp.4."),
+    (r"\.fn\.to_q\.", ".query."),
+    (r"\.fn\.to_kv\.", ".key_value."),
+    (r"\.fn\.to_out\.", ".out."),
+)
+# layers that the original's forward pass does not use -> why they are dropped
 UNUSED = {
     "crossvit:sm_image_embedder.to_patch_embedding.1": "not used by the original: tokens come from the face network",
     "crossvit:lg_image_embedder.to_patch_embedding.1": "not used by the original: tokens come from the scene network",
@@ -114,39 +122,15 @@ UNUSED = {
 }
 
 
-def fusion_name(name: str) -> str | None:
-    """A weight of the original's fusion models; None: nothing is called so.
+def fusion_name(name: str) -> str:
+    """As the weights of the original's fusion models are called; other names stay as they are.
 
     >>> fusion_name("align_model.fc6.bias"), fusion_name("crossvit:lg_mlp_head.0.weight")
     ('face_projection.bias', 'pooling.scene_head.0.weight')
+    >>> fusion_name("crossvit:multi_scale_encoder.layers.1.2.layers.0.1.fn.fn.to_q.weight")
+    'pooling.scene_to_face.1.0.query.weight'
     """
-    if name.startswith(TRANSFORMER):
-        found = _transformer_name(name.removeprefix(TRANSFORMER))
-        return found and f"pooling.{found}"
-    layer, _, kind = name.rpartition(".")
-    if layer in _FUSION_LAYERS:
-        return f"{_FUSION_LAYERS[layer]}.{kind}"
-    network, _, rest = name.partition(".")
-    if network == "global_model":
-        return "scene_backbone.features." + _OLD_DENSE_LAYER.sub(r"\1\2.", rest)
-    return f"face_net.{rest}" if network == "align_model" else None
-
-
-def _transformer_name(name: str) -> str | None:
-    """Of the original's CrossViT: `sm` is the faces' branch, `lg` the scene's."""
-    if side := _SIDE_LAYER.fullmatch(name):
-        part = _SIDE_PARTS.get(side[2]) or side[2].replace("mlp_", "") + f".{side[3]}"
-        return f"{_SIDES[side[1]]}_{part}"
-    layer, _, kind = name.rpartition(".")
-    if crossing := _CROSSING_LAYER.fullmatch(layer):
-        block, turn, way, part = crossing.groups()
-        return f"{_CROSSINGS[int(way)]}.{block}.{turn}.{_ATTENTION.get(part)}.{kind}"
-    branch = _BRANCH_LAYER.fullmatch(layer)
-    if not branch:
-        return None
-    block, which, number, sublayer, part = branch.groups()
-    place = f"{_BRANCHES[int(which)]}.{block}"
-    if number is None:
-        return f"{place}.{part}.{kind}"
-    parts, kept = (_ATTENTION, "attention") if sublayer == "0" else (_FEED_FORWARD, "mlp")
-    return f"{place}.layers.{number}.{kept}.{parts.get(part)}.{kind}"
+    name = _OLD_DENSE_LAYER.sub(r"\1\2.", name)
+    for pattern, replacement in _FUSION:
+        name = re.sub(pattern, replacement, name)
+    return name
