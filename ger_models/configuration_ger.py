@@ -210,8 +210,7 @@ class GerFusionConfig(PreTrainedConfig):
             _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
             _check_number(self, field, 0, 0.95)
-        _check_int(self, "face_slots", 1, 16)
-        for field in ("freeze_scene", "freeze_faces", "project", "as_published"):
+        for field in ("freeze_scene", "freeze_faces", "project"):
             _check_bool(self, field)
         _check_stages(self, "face_widths", "face_blocks")
         if faces == "features" and freeze_faces:
@@ -220,7 +219,9 @@ class GerFusionConfig(PreTrainedConfig):
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":
             raise ValueError(f"GerFusionConfig.project must be true for the pooling {pooling!r}")
-        if as_published and (scene != "image" or join != "both" or faces == "expressions"):
+        _check_bool(self, "as_published")
+        _check_int(self, "face_slots", 1, 16)
+        if as_published and (scene != "image" or join != "both" or faces not in ("features", "images")):
             raise ValueError(
                 "GerFusionConfig.as_published must be false unless faces is features or images, scene is image and "
                 "join is both"

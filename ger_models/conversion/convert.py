@@ -85,14 +85,14 @@ def convert(
     name = ALIASES.get(preset, preset)
     _check_arguments(name, output_dir, class_names)
     old = read_checkpoint(checkpoint)
-    model, processor = _new_model(name, class_names)
     sources = {"source": _source(checkpoint, old.form)}
     if transformer is not None:
-        if getattr(model.config, "pooling", "") != "cross_attention":
+        if find_preset(name).config.get("pooling") != "cross_attention":
             raise UserError(f"{preset} has no transformer: leave --transformer out")
         second = read_checkpoint(transformer)
         sources["transformer"] = _source(transformer, second.form)
         old = _with_transformer(old, second)
+    model, processor = _new_model(name, class_names)
     conversion = fill(model, old, checkpoint.name)
     report = {
         **sources,

@@ -412,9 +412,9 @@ def test_tensors_and_storages_that_lie(run_script: Callable, tmp_path: Path) -> 
     good = packed(tmp_path / "good.pt", tensor_pickle(), {"data/0": six})
     assert read_checkpoint(good).tensors["fc.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     cases = [
-        (tensor_pickle(offset=1), {"data/0": six}, "beyond its 6 numbers"),
-        (tensor_pickle(stride=(2**39, 1)), {"data/0": six}, "beyond its 6 numbers"),
-        (tensor_pickle(size=(2**20, 2**20), stride=(0, 0)), {"data/0": six}, "beyond its 6 numbers"),
+        (tensor_pickle(offset=1), {"data/0": six}, "beyond its 6 elements"),
+        (tensor_pickle(stride=(2**39, 1)), {"data/0": six}, "beyond its 6 elements"),
+        (tensor_pickle(size=(2**20, 2**20), stride=(0, 0)), {"data/0": six}, "beyond its 6 elements"),
         (tensor_pickle(size=(-1, 3)), {"data/0": six}, "damaged"),
         (tensor_pickle(size=(2**70, 3)), {"data/0": six}, "damaged"),
         (tensor_pickle(size=(6,)), {"data/0": six}, "damaged"),
