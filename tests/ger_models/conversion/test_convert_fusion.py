@@ -427,9 +427,7 @@ def test_a_missing_second_file_and_one_too_many(average_checkpoint: Path, tmp_pa
     with pytest.raises(UserError, match="fusion_average has no transformer"):
         convert(average_checkpoint, "fusion_average", tmp_path / "a", NAMES, transformer=average_checkpoint)
     (tmp_path / "evil.pt").write_bytes(b"\x80\x02cos\nsystem\n.")
-    with pytest.raises(
-        UserError, match=r"evil.pt cannot be converted: it asks for 'os.system'.*nothing in it was exec"
-    ):
+    with pytest.raises(UserError, match=r"evil.pt cannot be converted: it asks for 'os.system'.*nothing in it"):
         convert(average_checkpoint, "model5", tmp_path / "a", NAMES, transformer=tmp_path / "evil.pt")
     model = small_model("model5_crossvit")
     original = of_main("FaceAttention", Original)("model5_crossvit")
