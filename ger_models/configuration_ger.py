@@ -170,6 +170,9 @@ class GerFusionConfig(PreTrainedConfig):
         mlp_dim: hidden width of the feed-forward layers.
         dropout: dropout rate of attention and feed-forward layers, 0 to 0.95.
         feature_dropout: dropout rate of the face and scene features before their projection, 0 to 0.95.
+        as_published: compute as the original's code did, errors included (see the end of `pooling.py`); for converted
+            checkpoints only.
+        face_slots: how many faces the original padded each photo to, 1 to 16; used if `as_published`.
     """
 
     model_type = "ger_fusion"
@@ -200,6 +203,8 @@ class GerFusionConfig(PreTrainedConfig):
         mlp_dim: int = 2048,
         dropout: float = 0.1,
         feature_dropout: float = 0.0,
+        as_published: bool = False,
+        face_slots: int = 15,
         **kwargs: Any,
     ) -> None:
         self.faces = faces
@@ -226,6 +231,8 @@ class GerFusionConfig(PreTrainedConfig):
         self.mlp_dim = mlp_dim
         self.dropout = dropout
         self.feature_dropout = feature_dropout
+        self.as_published = as_published
+        self.face_slots = face_slots
         super().__init__(**kwargs)
         _check_choice(self, "faces", ("features", "images", "expressions", "patches"))
         _check_choice(self, "scene", ("none", "feature", "image"))
@@ -251,6 +258,13 @@ class GerFusionConfig(PreTrainedConfig):
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
         if not project and pooling != "average":
             raise ValueError(f"GerFusionConfig.project must be true for the pooling {pooling!r}")
+        _check_bool(self, "as_published")
+        _check_int(self, "face_slots", 1, 16)
+        if as_published and (scene != "image" or join != "both" or faces not in ("features", "images")):
+            raise ValueError(
+                "GerFusionConfig.as_published must be false unless faces is features or images, scene is image and "
+                "join is both"
+            )
 
 
 class GerExpressionConfig(PreTrainedConfig):

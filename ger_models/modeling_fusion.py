@@ -20,11 +20,24 @@ from .backbones import (
     keep_own_weights,
 )
 from .configuration_ger import GerFusionConfig
-from .pooling import AveragePooling, CrossAttentionPooling, Pooling, SceneQueryPooling, ScorePooling, unpack
+from .pooling import (
+    AveragePooling,
+    CrossAttentionPooling,
+    Pooling,
+    PublishedCrossAttentionPooling,
+    PublishedFeatures,
+    PublishedSceneQueryPooling,
+    PublishedScorePooling,
+    SceneQueryPooling,
+    ScorePooling,
+    published_slots,
+    unpack,
+)
 
 
 def _cross_attention(config: GerFusionConfig, width: int) -> Pooling:
-    return CrossAttentionPooling(
+    made = PublishedCrossAttentionPooling if config.as_published else CrossAttentionPooling
+    return made(
         width=width,
         depth=config.depth,
         face_layers=config.face_layers,
@@ -43,6 +56,12 @@ POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
     "attention_intermediate": lambda config, width: SceneQueryPooling(width, inner_width=64),
     "attention_score": lambda config, width: ScorePooling(width),
     "cross_attention": _cross_attention,
+}
+# where the original's arithmetic (`as_published`) differs
+_PUBLISHED_POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
+    "attention_scene": lambda config, width: PublishedSceneQueryPooling(width),
+    "attention_intermediate": lambda config, width: PublishedSceneQueryPooling(width, inner_width=64),
+    "attention_score": lambda config, width: PublishedScorePooling(width),
 }
 
 
@@ -94,7 +113,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if config.faces == "features":
             face_width = config.face_dim
             # O-Net's features come as they are, with ranges that differ tenfold between dimensions
-            self.face_norm = MaskedStandardize(face_width)
+            self.face_norm = PublishedFeatures() if config.as_published else MaskedStandardize(face_width)
         elif config.faces != "patches":
             if config.faces == "images":
                 self.face_net, face_width = SphereFace20(config.face_channels), EMBEDDING
@@ -114,14 +133,16 @@ class GerFusionForImageClassification(GerPreTrainedModel):
 
         width = config.hidden_size if config.project else face_width
         self.feature_dropout = nn.Dropout(config.feature_dropout)
+        poolings = POOLINGS | _PUBLISHED_POOLINGS if config.as_published else POOLINGS
+        self.pooling = poolings[config.pooling](config, width)
+        self.pooling.requires_grad_(not config.freeze_pooling)
+        face_token_width = self.pooling.out_width if config.as_published else width
         if config.faces != "patches":
-            self.face_projection = nn.Linear(face_width, width) if config.project else nn.Identity()
+            self.face_projection = nn.Linear(face_width, face_token_width) if config.project else nn.Identity()
         if config.scene != "none":
             self.scene_projection = nn.Linear(scene_width, width) if config.project else nn.Identity()
-        if config.scene == "image" and config.faces in ("images", "patches"):
+        if config.scene == "image" and config.faces in ("images", "patches") and not config.as_published:
             self.patch_projection = nn.Linear(scene_width, width)
-        self.pooling = POOLINGS[config.pooling](config, width)
-        self.pooling.requires_grad_(not config.freeze_pooling)
         pooled_width = self.pooling.out_width
         if config.join == "both":
             joined_scene = width if config.project else scene_width
@@ -136,8 +157,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, CrossAttentionPooling):
-            init.normal_(module.face_class_token, std=0.02)
-            init.normal_(module.scene_class_token, std=0.02)
+            for token in module.parameters(recurse=False):  # class tokens and positions
+                init.normal_(token, std=0.02)
 
     def train(self, mode: bool = True) -> GerFusionForImageClassification:
         """To training, or out of it; frozen networks stay out of it."""
@@ -173,7 +194,8 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         Args:
             face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
             face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
-            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
+            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other; (total_faces, 3, 96,
+                112) where the configuration is `as_published`.
             expression_pixels: (total_faces, 1, 48, 48), as `face_pixels`, but grey.
             face_counts: (photos,) int64, how many faces each photo has; 0 is allowed.
             pixel_values: (photos, 3, height, width).
@@ -230,7 +252,12 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if faces is None or counts is None:
             name = {"images": "face_pixels", "expressions": "expression_pixels"}[self.config.faces]
             raise ValueError(f"this model needs {name} and face_counts")
-        return unpack(self.face_projection(self.feature_dropout(self.face_net(faces))), counts)
+        if self.config.as_published:
+            faces = torch.cat([faces, faces.new_zeros(1, *faces.shape[1:])])
+        tokens = self.face_projection(self.feature_dropout(self.face_net(faces)))
+        if self.config.as_published:
+            return published_slots(tokens, counts, self.config.face_slots)
+        return unpack(tokens, counts)
 
     def _scene_tokens(
         self,

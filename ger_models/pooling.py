@@ -7,6 +7,8 @@ for padding.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -236,10 +238,7 @@ class CrossAttentionPooling(Pooling):
         self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
-        always = face_mask.new_ones(len(faces), 1)
-        face_mask, scene_mask = torch.cat([always, face_mask], 1), torch.cat([always, scene_mask], 1)
-        faces = torch.cat([self.face_class_token.expand(len(faces), -1, -1).to(faces.dtype), faces], 1)
-        scene = torch.cat([self.scene_class_token.expand(len(scene), -1, -1).to(scene.dtype), scene], 1)
+        faces, face_mask, scene, scene_mask = self._with_class_tokens(faces, face_mask, scene, scene_mask)
         blocks = zip(self.face_branches, self.scene_branches, self.face_to_scene, self.scene_to_face, strict=True)
         for face_branch, scene_branch, face_to_scene, scene_to_face in blocks:
             faces, scene = face_branch(faces, face_mask), scene_branch(scene, scene_mask)
@@ -247,13 +246,122 @@ class CrossAttentionPooling(Pooling):
             scene_class, scene_tokens = scene[:, :1], scene[:, 1:]
             for from_face, from_scene in zip(face_to_scene.children(), scene_to_face.children(), strict=True):
                 # each class token attends to itself too, so that it always has a key
-                asked = scene_class, torch.cat([scene_class, face_tokens], 1), face_mask
+                asked = scene_class, self._context(from_scene, scene_class, face_tokens), face_mask
+                face_context = self._context(from_face, face_class, scene_tokens)
                 face_class, scene_class = (
-                    face_class + from_face(face_class, torch.cat([face_class, scene_tokens], 1), scene_mask),
+                    face_class + from_face(face_class, face_context, scene_mask),
                     scene_class + from_scene(*asked),
                 )
             faces, scene = torch.cat([face_class, face_tokens], 1), torch.cat([scene_class, scene_tokens], 1)
         shares = face_mask[:, 1:].to(faces.dtype)
         if not self.training:
             shares = from_scene.shares(*asked)[:, 0, 1:]  # type: ignore[operator]  # an Attention
-        return (faces[:, 0] + scene[:, 0]) / 2, shares
+        return self._pooled(faces[:, 0], scene[:, 0]), shares
+
+    def _with_class_tokens(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        always = face_mask.new_ones(len(faces), 1)
+        face_mask, scene_mask = torch.cat([always, face_mask], 1), torch.cat([always, scene_mask], 1)
+        faces = torch.cat([self.face_class_token.expand(len(faces), -1, -1).to(faces.dtype), faces], 1)
+        scene = torch.cat([self.scene_class_token.expand(len(scene), -1, -1).to(scene.dtype), scene], 1)
+        return faces, face_mask, scene, scene_mask
+
+    def _context(self, attention: nn.Module, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """What a class token attends to: the other branch's tokens and itself, so that there is always something."""
+        return torch.cat([class_token, tokens], 1)
+
+    def _pooled(self, face_class: torch.Tensor, scene_class: torch.Tensor) -> torch.Tensor:
+        return (face_class + scene_class) / 2
+
+
+# The original's arithmetic, for its converted checkpoints (`GerFusionConfig.as_published`). All that it does otherwise
+# stands below; the sources are the original's training scripts of the five fusion models.
+
+FACE_POSITIONS, SCENE_POSITIONS = 17, 2  # of the original's position embeddings; the class token has the first
+
+
+class PublishedFeatures(nn.Module):
+    """O-Net's features as they are, without standardization."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """x (batch, faces, width), mask (batch, faces) -> x, zero in padded slots."""
+        return x.masked_fill(~mask[..., None], 0)
+
+
+def published_slots(packed: torch.Tensor, counts: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens as `unpack`, but every photo has `slots` of them, and those without a face hold the token of a black one.
+
+    Args:
+        packed: (total_faces + 1, width), the last row of a black face.
+        counts: (batch,) int64.
+        slots: how many.
+
+    Returns:
+        (batch, slots, width), and (batch, slots) bool, True where there is a face.
+
+    Raises:
+        ValueError: a photo has more faces than slots.
+    """
+    if len(counts) and int(counts.max()) > slots:
+        raise ValueError(f"this model takes at most {slots} faces of a photo, found {int(counts.max())}")
+    mask = torch.arange(slots, device=counts.device)[None] < counts[:, None]
+    empty = packed[-1].expand(len(counts), slots, -1)
+    return empty.masked_scatter(mask[..., None], packed[:-1]), mask
+
+
+class PublishedSceneQueryPooling(Pooling):
+    """Attention A and B of the original. For the scores alone the faces are reshaped to (width, slots), not
+    transposed; the scores are not scaled. The faces arrive at `out_width` already.
+
+    Args:
+        width: of the scene.
+        inner_width: of the faces and the query; 0: `width`, and the scene's vector itself is the query.
+    """
+
+    def __init__(self, width: int, inner_width: int = 0) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, inner_width) if inner_width else nn.Identity()
+        self.out_width = inner_width or width
+
+    def forward(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, slots, out_width), (batch, 1, width) and their masks -> (batch, out_width), (batch, slots)."""
+        mixed = faces.reshape(len(faces), self.out_width, -1)  # (batch, out_width, slots), not a transpose
+        weights = masked_softmax((self.query(scene) @ mixed)[:, 0], face_mask)
+        return _weighted_sum(weights, faces), weights
+
+
+class PublishedScorePooling(ScorePooling):
+    """Attention C of the original: no activation between its two layers."""
+
+    def __init__(self, width: int, inner_width: int = 64) -> None:
+        super().__init__(width, inner_width)
+        self.score = nn.Sequential(nn.Linear(width, inner_width), nn.Linear(inner_width, 1))
+
+
+class PublishedCrossAttentionPooling(CrossAttentionPooling):
+    """The original's CrossViT: position embeddings, empty slots that count as faces, class tokens that are normalised
+    where they are attended to, and a head for each of them, whose outputs are added."""
+
+    def __init__(self, width: int, **settings: Any) -> None:
+        super().__init__(width, **settings)
+        self.face_positions = nn.Parameter(torch.zeros(1, FACE_POSITIONS, width))
+        self.scene_positions = nn.Parameter(torch.zeros(1, SCENE_POSITIONS, width))
+        self.face_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.scene_head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+
+    def _with_class_tokens(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        every = torch.ones_like(face_mask)
+        faces, face_mask, scene, scene_mask = super()._with_class_tokens(faces, every, scene, scene_mask)
+        faces = faces + self.face_positions[:, : faces.shape[1]]
+        return faces, face_mask, scene + self.scene_positions, scene_mask
+
+    def _context(self, attention: nn.Module, class_token: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat([attention.norm(class_token), tokens], 1)  # type: ignore[operator]  # an Attention
+
+    def _pooled(self, face_class: torch.Tensor, scene_class: torch.Tensor) -> torch.Tensor:
+        return self.face_head(face_class) + self.scene_head(scene_class)

@@ -20,6 +20,9 @@ FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as Sph
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
 INTERPOLATIONS = ("bilinear", "bicubic")  # those that PyTorch computes with anti-aliasing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The part of an aligned face (x1 y1 x2 y2) that the original's faces show: 112 wide x 96 high, the eyes at 30 % and
+# 70 % of the width and at 30 % of the height
+PUBLISHED_FACE_BOX = (4, 29, 92, 104)
 FACE_COLUMNS = frozenset(("aligned_faces", "face_boxes", "face_features"))  # columns with one item per face
 
 
@@ -61,6 +64,8 @@ class GerProcessor(BaseImageProcessor):
         face_scale: side of such a square in the photo, relative to the box's longer side. On enlarged FER2013 faces
             the longer side of MTCNN's box is 1.04 times the picture's side (median), so that 1 gives FER2013's crop.
         patch_side: side of the squares that sampled patches are brought to, in pixels; 0: they stay 112 wide, 96 high.
+        published_faces: make `face_pixels` (total_faces, 3, 96, 112) from 0 to 1, as the original did: the part of
+            each aligned face that it kept, or all of a face of another size. For models that are `as_published`.
     """
 
     model_input_names = (
@@ -95,6 +100,7 @@ class GerProcessor(BaseImageProcessor):
         renamed: Mapping[str, str] | None = None,
         interpolation: str = "bilinear",
         patch_side: int = 0,
+        published_faces: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,18 +116,8 @@ class GerProcessor(BaseImageProcessor):
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
-        self.renamed = dict(renamed or {})
-        self.preprocessing = None if preprocessing is None else dict(preprocessing)
-        if preprocessing is not None:
-            own = Preprocessing.from_dict(preprocessing)
-            if own.height != own.width:
-                raise ValueError(f"GerProcessor takes square photos, not {own.height} x {own.width}")
-            self.crop_size, self.resize_shorter = own.height, max(own.shorter, own.height)
-            self.image_mean, self.image_std = list(own.mean), list(own.std)
-            # for training's random crops, which torch resizes; lanczos is close to bicubic
-            interpolation = "bilinear" if own.interpolation == "bilinear" else "bicubic"
-        self.interpolation = interpolation
-        self.patch_side = patch_side
+    """The concatenated images of all rows: (images, 3, height, width) uint8; `published`: PUBLISHED_FACE_BOX of aligned
+    faces."""
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -219,6 +215,8 @@ class GerProcessor(BaseImageProcessor):
         """Normalise the pixels of `raw` tensors to float32."""
         mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
         scales = {"pixel_values": (mean, std), "patch_pixels": (mean, std), "face_pixels": (FACE_MEAN, FACE_STD)}
+        if self.published_faces:
+            scales["face_pixels"] = torch.zeros(3), torch.full((3,), 255.0)
         scales["expression_pixels"] = (GREY_MEAN, GREY_STD)
         return {name: normalized(t, *scales[name]) if name in scales else t for name, t in tensors.items()}
 
@@ -250,8 +248,9 @@ class GerProcessor(BaseImageProcessor):
         """Concatenated faces; in training, half of them are mirrored."""
         per_row = [row["aligned_faces"][: self.face_limit(row)] for row in rows]
         mirrored = None if generators is None else _coins(generators, per_row)
+        width, height = (PATCH_WIDTH, PATCH_HEIGHT) if self.published_faces else (FACE_WIDTH, FACE_HEIGHT)
         return {
-            "face_pixels": _packed(per_row, FACE_WIDTH, FACE_HEIGHT, mirrored),
+            "face_pixels": _packed(per_row, width, height, mirrored, self.published_faces),
             "face_counts": torch.tensor([len(faces) for faces in per_row]),
         }
 
@@ -348,14 +347,22 @@ class GerProcessor(BaseImageProcessor):
 
 
 def _packed(
-    per_row: Sequence[Sequence[Any]], width: int, height: int, mirrored: Sequence[bool] | None = None
+    per_row: Sequence[Sequence[Any]],
+    width: int,
+    height: int,
+    mirrored: Sequence[bool] | None = None,
+    published: bool = False,
 ) -> torch.Tensor:
     """The concatenated images of all rows: (images, 3, height, width) uint8."""
+    """The images of all rows, one after the other: (images, 3, height, width) uint8; `published`: PUBLISHED_FACE_BOX
+    of those that are aligned faces."""
     count = sum(map(len, per_row))
     pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
     for i, image in enumerate(image for images in per_row for image in images):
         photo = pixels_of(image)
-        photo = cut(photo, (0, 0, photo.shape[2], photo.shape[1]), width, height)
+        is_aligned = published and photo.shape[1:] == (FACE_HEIGHT, FACE_WIDTH)
+        box = PUBLISHED_FACE_BOX if is_aligned else (0, 0, photo.shape[2], photo.shape[1])
+        photo = cut(photo, box, width, height)
         pixels[i] = photo.flip(-1) if mirrored and mirrored[i] else photo
     return pixels
 

@@ -9,11 +9,11 @@ Per photo `NAME` of a raw folder the original's scripts wrote, below a tree of s
 | CroppedFaces | NAME.npz | `a`: faces of unequal size, each (height, width, 3), RGB |
 | AlignedCroppedImages | NAME_i.jpg | i from 0 or from 1, in the order of the rows of FaceCoordinates |
 | GlobalFeatures | NAME.npz | `a` (2208,) -> scene_feature |
+| FaceFeatures_Crop_sampling | NAME_i.jpg | the four patches of a photo without faces, i from 0 or from 1 |
 
 Also accepted: `arr_0` and `arr_1` for `a` and `b`; any integer or floating-point type; leading axes of length 1, and
 none where there is one row; any empty array for no face; landmarks as x1 y1 ... x5 y5 (whichever of the two layouts
 looks like faces is taken, the original's where both do); in CroppedFaces one array where all faces are of one size.
-FaceFeatures_Crop_sampling (features of the four sampled patches) has no column and is not read.
 
 Files are found by the photo's path below the raw folder, without regard to case, `validation` being `val` and
 `Positive/Positive` being `Positive`; failing that by its name alone, where one photo and one file have it.
@@ -35,6 +35,7 @@ from PIL import Image
 from ..faces import Faces
 from ..faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
 from ..faces.columns import photo_columns
+from ..photos.patches import PATCH_HEIGHT, PATCH_WIDTH
 from ..photos.reading import FORMATS, STORED_PIXELS, SUFFIXES, TURNS, read_photo
 from ..records import Record
 from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
@@ -45,8 +46,11 @@ from .npz import read_npz
 logger = logging.getLogger(__name__)
 
 COORDINATES, FEATURES, CROPS = "FaceCoordinates", "FaceFeatures", "CroppedFaces"
-ALIGNED, SCENES, PATCH_FEATURES = "AlignedCroppedImages", "GlobalFeatures", "FaceFeatures_Crop_sampling"
-FOLDERS = (COORDINATES, FEATURES, CROPS, ALIGNED, SCENES)
+ALIGNED, SCENES, PATCHES = "AlignedCroppedImages", "GlobalFeatures", "FaceFeatures_Crop_sampling"
+FOLDERS = (COORDINATES, FEATURES, CROPS, ALIGNED, SCENES, PATCHES)
+NUMBERED = (ALIGNED, PATCHES)  # images NAME_i.jpg
+WITHOUT_FACE_FILES = {SCENES, PATCHES}  # read even where the faces are computed
+PATCH_COUNT = 4
 
 SCENE_FEATURE_DIM = 2208  # DenseNet-161
 MAX_FACES = 1000  # the fullest photos of GAF 3.0 have about a hundred
@@ -72,6 +76,9 @@ class LegacySource:
     features are not there, and where `read_photo` turned the photo by its EXIF orientation or reduced it: the
     files' pixels would be others than the photo's. Crops that are missing or empty (the original cut nothing where a
     box began left of or above the photo) are cut from the photo. `scene_feature` does not depend on them.
+
+    Patches are read where the photo has no face in the files, or where its faces are computed; of the latter, photos
+    with a face keep no patches. They are sampled from the photo where a file is not 112 wide x 96 high.
 
     Boxes are clipped to the photo, and faces that lie outside it are left out; all columns are sorted by score.
     Aligned faces are computed from photo and landmarks unless the files are 96 wide x 112 high: the original's
@@ -104,13 +111,13 @@ class LegacySource:
                 f"found {listing(path.name for path in entries.values())}"
             )
         lacking = [name for name in (COORDINATES, FEATURES) if name not in there]
-        if lacking and there.keys() - {SCENES}:
+        if lacking and there.keys() - WITHOUT_FACE_FILES:
             logger.warning(
                 "%s has no %s: all face columns are computed from the photos, and what there is of faces is not read",
                 folder,
                 " and no ".join(lacking),
             )
-        self._folders = {name: path for name, path in there.items() if name == SCENES or not lacking}
+        self._folders = {name: path for name, path in there.items() if name in WITHOUT_FACE_FILES or not lacking}
 
     @property
     def settings(self) -> dict[str, list[str]]:
@@ -128,18 +135,23 @@ class LegacySource:
         ]
 
     def columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
-        """The columns of one photo that the files hold: all that follow from its faces or none, and scene_feature.
+        """The columns of one photo that the files hold: all that follow from its faces or none, scene_feature, and
+        sampled_patches.
 
         Raises:
-            BadPhoto: a file is damaged or holds something else, its coordinates lie far outside the photo, or the
-                files of this photo disagree on how many faces there are.
+            BadPhoto: a file is damaged or holds something else, its coordinates lie far outside the photo, the files
+                of this photo disagree on how many faces there are, or there are not four patches.
         """
         columns: dict[str, Any] = {}
         scene = self._read(SCENES, record)
         if scene is not None:
             columns["scene_feature"] = _scene_feature(scene[0], self._label(SCENES, record)).tolist()
-        if COORDINATES in self._folders and _has_pixels_of(record.path, image):
-            columns |= self._face_columns(record, image)
+        if self._folders.keys() & {COORDINATES, PATCHES} and _has_pixels_of(record.path, image):
+            if COORDINATES in self._folders:
+                columns |= self._face_columns(record, image)
+            if not columns.get("face_boxes"):
+                patches = self._numbered_images(PATCHES, record, PATCH_COUNT, (PATCH_WIDTH, PATCH_HEIGHT))
+                columns |= {"sampled_patches": patches} if patches else {}
         return columns
 
     def _face_columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
@@ -185,21 +197,30 @@ class LegacySource:
 
     def _aligned(self, record: Record, count: int) -> list[Image.Image]:
         """The photo's faces in AlignedCroppedImages; an empty list where there is none, or of another size."""
-        files = sorted(self._files(ALIGNED, record), key=lambda file: file.number)
+        files = self._files(ALIGNED, record)
         if not files:
             return []
         label = self._label(ALIGNED, record)
         _agree(count, len(files), "aligned faces", self._label(COORDINATES, record), label)
+        return self._numbered_images(ALIGNED, record, count, (ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT))
+
+    def _numbered_images(self, name: str, record: Record, count: int, size: tuple[int, int]) -> list[Image.Image]:
+        """The photo's `count` images in the folder `name`, in order; an empty list where there is none, or of another
+        size (width, height)."""
+        files = sorted(self._files(name, record), key=lambda file: file.number)
         numbers = [file.number for file in files]
-        if numbers not in (list(range(count)), list(range(1, count + 1))):
-            raise BadPhoto(f"legacy: {label}: faces numbered {listing(numbers)} instead of 0 or 1 and so on")
+        if files and numbers not in (list(range(count)), list(range(1, count + 1))):
+            raise BadPhoto(
+                f"legacy: {self._label(name, record)}: images numbered {listing(numbers)}; "
+                f"expected {count}, numbered from 0 or from 1"
+            )
         images = []
         for file in files:
             try:
                 image = read_photo(Path(file.path)).image
             except BadPhoto as reason:
                 raise BadPhoto(f"legacy: {self._relative(file)}: {reason}") from reason
-            if image.size != (ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT):
+            if image.size != size:
                 return []
             images.append(image)
         return images
@@ -249,7 +270,7 @@ class LegacySource:
     @cached_property
     def _indexes(self) -> dict[str, Index]:
         return {
-            name: Index(path, SUFFIXES if name == ALIGNED else {".npz"}, numbered=name == ALIGNED)
+            name: Index(path, SUFFIXES if name in NUMBERED else {".npz"}, numbered=name in NUMBERED)
             for name, path in self._folders.items()
         }
 

@@ -194,6 +194,8 @@ class ShardWriter:
             as_it_is: dict[str, Any] = {"image": stored}  # encoding it again would lose
             if "face_boxes" not in columns:
                 columns = {**photo_columns(photo.image, next(found)), **columns}
+                if columns["face_boxes"]:
+                    columns["sampled_patches"] = []  # a source may have patches of a photo that has faces here
                 if record.faces != "all" and columns["face_boxes"] == [[0, 0, *photo.image.size]]:
                     as_it_is["face_crops"] = [stored]
             of_record = {"image_id": record.image_id, "label": record.label, "group": record.group}

@@ -1,4 +1,4 @@
-"""Original checkpoints -> this package's: weights by their new names, every one accounted for."""
+"""Checkpoints of other code -> this package's: each weight is renamed, or listed as dropped with a reason."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ from transformers import PreTrainedModel
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing
 
-from ..configuration_ger import GerFaceConfig, GerSceneConfig
+from ..configuration_ger import GerFaceConfig, GerFusionConfig, GerSceneConfig
 from ..inference.saving import UNFINISHED, disk_errors, put_files
-from ..presets import ALIASES, PRESETS, build
+from ..presets import ALIASES, PRESETS, Preset, build
+from ..presets import preset as find_preset
+from ..processing_ger import GerProcessor
 from ..sharing.model_card import HOW, USE
 from .old_checkpoints import OldCheckpoint, read_checkpoint
-from .old_names import face_name, scene_name, unwrapped
+from .old_names import TRANSFORMER, UNUSED, face_name, fusion_name, scene_name, unwrapped
 
 REPORT = "conversion.json"
 
-# What a fitting conversion cannot carry over.
+_UNTRAINED_NOTE = "the classifier is new and untrained: fine-tune it before use"
 _FACE_NOTE = (
     "the original fed its face models faces 112 wide x 96 high, pixels from 0 to 1; here they are 96 wide x 112 high, "
     "(x - 127.5) / 128, as SphereFace was trained: fine-tune it before use"
 )
 _EFFICIENT_NOTE = (
-    "efficientnet_pytorch pads for a fixed photo size (528 pixels for B6), timm for the one it gets: at other sizes "
+    "efficientnet_pytorch pads for a fixed photo size (528 pixels for B6), timm for the actual size: at other sizes "
     "the two differ slightly"
+)
+_PUBLISHED_NOTE = (
+    "it computes as the original's code does, errors included (as_published in config.json): faces are 112 wide x 96 "
+    "high, pixels from 0 to 1, and empty face slots take part"
 )
 
 
@@ -43,9 +49,9 @@ class Conversion:
 
     Attributes:
         mapped: name in the file -> name in the model.
-        dropped: name in the file -> why it is not in the model.
-        new: names in the model that the file has nothing for: a classifier drawn anew, counters at 0.
-        others: what lies beside the weights in the file.
+        dropped: name in the file -> why the model does not have it.
+        new: names in the model without a weight in the file: a new classifier, or counters at 0.
+        others: names of what the file holds besides weights.
         notes: what to know before use.
     """
 
@@ -56,42 +62,40 @@ class Conversion:
     notes: list[str] = field(default_factory=list)
 
 
-def convert(checkpoint: Path, preset: str, output_dir: Path, class_names: Sequence[str]) -> dict[str, Any]:
+def convert(
+    checkpoint: Path, preset: str, output_dir: Path, class_names: Sequence[str], transformer: Path | None = None
+) -> dict[str, Any]:
     """Write a checkpoint of the model `preset` with the weights in the file `checkpoint`.
 
     Args:
-        checkpoint: weights of torchvision, timm, Places365, SphereFace-20 or the original system, as
-            `old_checkpoints.read_checkpoint` reads them.
-        output_dir: a new or empty folder: the model, its processor, its card and `conversion.json`.
+        checkpoint: weights of torchvision, timm, Places365, SphereFace-20 or the original system, in a format that
+            `old_checkpoints.read_checkpoint` reads.
+        preset: a preset of a scene, face or fusion model. A fusion model computes as published.
+        output_dir: a new or empty folder, for the model, its processor, its card and `conversion.json`.
         class_names: the classes, in the order of the file's classifier.
+        transformer: the file of the transformer, which the original's model 5 kept outside of its checkpoint.
 
     Returns:
         the content of `conversion.json`.
 
     Raises:
-        UserError: the file is refused; a weight of it has no place in the model or another shape; the model needs a
-            weight that it lacks; `output_dir` holds something or cannot be written.
+        UserError: a file cannot be read; one of its weights has no place in the model or another shape; the model
+            needs a weight that is missing; `output_dir` is not empty or cannot be written.
     """
     name = ALIASES.get(preset, preset)
-    if output_dir.exists() and (
-        not output_dir.is_dir() or any(path.name != UNFINISHED for path in output_dir.iterdir())
-    ):
-        raise UserError(f"{output_dir} is not empty: choose another --output_dir, or move what is there away")
-    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
-        raise UserError(f"the class names must be two or more, all different, not {listing(class_names)}")
-    if name in PRESETS and PRESETS[name].config_class not in (GerSceneConfig, GerFaceConfig):
-        ours = [key for key, row in PRESETS.items() if row.config_class in (GerSceneConfig, GerFaceConfig)]
-        raise UserError(f"{preset} cannot be converted to: there are {', '.join(ours)}")
+    _check_arguments(name, output_dir, class_names)
     old = read_checkpoint(checkpoint)
-    model, processor = build(name, class_names)
+    sources = {"source": _source(checkpoint, old.form)}
+    if transformer is not None:
+        if find_preset(name).config.get("pooling") != "cross_attention":
+            raise UserError(f"{preset} has no transformer: leave --transformer out")
+        second = read_checkpoint(transformer)
+        sources["transformer"] = _source(transformer, second.form)
+        old = _with_transformer(old, second)
+    model, processor = _new_model(name, class_names)
     conversion = fill(model, old, checkpoint.name)
     report = {
-        "source": {
-            "file": checkpoint.name,
-            "sha256": _sha256(checkpoint),
-            "bytes": checkpoint.stat().st_size,
-            "form": old.form,
-        },
+        **sources,
         "preset": name,
         "class_names": list(class_names),
         **asdict(conversion),
@@ -109,55 +113,121 @@ def convert(checkpoint: Path, preset: str, output_dir: Path, class_names: Sequen
     return report
 
 
+def _check_arguments(name: str, output_dir: Path, class_names: Sequence[str]) -> None:
+    is_folder = output_dir.is_dir()
+    if output_dir.exists() and (not is_folder or any(path.name != UNFINISHED for path in output_dir.iterdir())):
+        raise UserError(f"{output_dir} is not empty: choose another --output_dir, or move what is there away")
+    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
+        raise UserError(f"the class names must be two or more, all different, not {listing(class_names)}")
+    if not _is_convertible(find_preset(name)):
+        known = [key for key, row in PRESETS.items() if _is_convertible(row)]
+        raise UserError(f"there is no conversion to {name}: choose --preset from {', '.join(known)}")
+
+
+def _is_convertible(preset: Preset) -> bool:
+    if preset.config_class is GerFusionConfig:
+        return preset.config.get("join") == "both"
+    return preset.config_class in (GerSceneConfig, GerFaceConfig)
+
+
+def _new_model(name: str, class_names: Sequence[str]) -> tuple[PreTrainedModel, GerProcessor]:
+    """A model of the preset, and its processor; a fusion model as published."""
+    if find_preset(name).config_class is not GerFusionConfig:
+        return build(name, class_names)
+    model, processor = build(name, class_names, overrides="as_published=true")
+    processor.columns = [column for column in processor.columns if column != "sampled_patches"]
+    processor.published_faces = "aligned_faces" in processor.columns
+    return model, processor
+
+
+def _with_transformer(old: OldCheckpoint, transformer: OldCheckpoint) -> OldCheckpoint:
+    tensors = {bare: old.tensors[name] for name, bare in unwrapped(old.tensors).items()}
+    for name, bare in unwrapped(transformer.tensors).items():
+        tensors[TRANSFORMER + bare] = transformer.tensors[name]
+    return OldCheckpoint(old.form, tensors, [*old.others, *transformer.others])
+
+
 def fill(model: PreTrainedModel, old: OldCheckpoint, file: str) -> Conversion:
-    """Give `model` the weights of `old`; `file` is what error messages call it.
+    """Give `model` the weights of `old`; `file` is its name in error messages.
 
     Raises:
-        UserError: not every weight has a place, or the model is left without one that it needs.
+        UserError: a weight has no place in the model or another shape, is missing, or is not finite.
     """
-    wanted = model.state_dict()
     conversion = Conversion(others=old.others)
-    weights: dict[str, torch.Tensor] = {}
-    astray, misfits = [], []
-    is_face = isinstance(model.config, GerFaceConfig)
     bare_names = unwrapped(old.tensors)
-    for name, tensor in old.tensors.items():
-        target = face_name(bare_names[name]) if is_face else scene_name(bare_names[name], model.backbone)
-        if target in ("head.weight", "head.bias"):
-            tensor, reason = _head(target, tensor, wanted["head.weight"].shape)
-            if reason:
-                conversion.dropped[name] = reason
-                continue
-        if target is None or target not in wanted or target in weights:
-            astray.append(name)
-        elif wanted[target].shape != tensor.shape or wanted[target].is_floating_point() != tensor.is_floating_point():
-            misfits.append(f"{name} {_shape(tensor)} where the model has {_shape(wanted[target])}")
-        else:
-            conversion.mapped[name], weights[target] = target, tensor
-    kind = f"a {model.config.backbone}" if not is_face else "SphereFace-20"
-    if astray:
-        raise UserError(
-            f"{file} holds {len(astray)} weights, of {len(old.tensors)}, that {kind} has no place for: "
-            f"{listing(astray)}; choose the --preset of its architecture"
-        )
-    if misfits:
-        raise UserError(f"{file} does not fit {kind}: {listing(misfits, 3)}; choose the --preset of its architecture")
-    conversion.new = [name for name in wanted if name not in weights]
-    missing = [name for name in conversion.new if name.startswith(("backbone.", "net.")) and not _is_counter(name)]
+    weights = _renamed(model, old, bare_names, file, conversion)
+    conversion.new = [name for name in model.state_dict() if name not in weights]
+    missing = [name for name in conversion.new if not _may_be_new(name)]
     if missing:
-        raise UserError(f"{file} lacks {len(missing)} of {kind}'s weights: {listing(missing)}; it is cut or another's")
+        hint = "it is incomplete or of another architecture"
+        if missing[0].startswith("pooling.") and model.config.pooling == "cross_attention":
+            hint = "give the file of the transformer with --transformer"
+        raise UserError(f"{file} lacks {len(missing)} weights of {_kind(model)}: {listing(missing)}; {hint}")
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
-        raise UserError(f"{file} holds numbers that are not finite in {listing(broken)}: training went astray there")
+        raise UserError(
+            f"{file} holds NaN or infinity in {listing(broken)}: training diverged; convert an earlier checkpoint"
+        )
     model.load_state_dict(weights, strict=False)
-    _finish_head(model, conversion, is_face)
-    if not is_face and any(name.startswith("_") for name in bare_names.values()):
+    if "head.weight" in conversion.new:
+        conversion.notes.append(_UNTRAINED_NOTE)
+    elif "head.bias" in conversion.new:
+        with torch.no_grad():
+            model.head.bias.zero_()
+    if isinstance(model.config, GerFusionConfig):
+        conversion.notes.append(_PUBLISHED_NOTE)
+    elif isinstance(model.config, GerFaceConfig) and "head.weight" in weights:
+        conversion.notes.append(_FACE_NOTE)
+    elif any(name.startswith("_") for name in bare_names.values()):
         conversion.notes.append(_EFFICIENT_NOTE)
     return conversion
 
 
+def _renamed(
+    model: PreTrainedModel, old: OldCheckpoint, bare_names: dict[str, str], file: str, conversion: Conversion
+) -> dict[str, torch.Tensor]:
+    """Name in the model -> weight; what is mapped and dropped is added to `conversion`."""
+    wanted = model.state_dict()
+    weights: dict[str, torch.Tensor] = {}
+    unknown, misshapen = [], []
+    for name, tensor in old.tensors.items():
+        target = _new_name(bare_names[name], model)
+        reason = UNUSED.get(bare_names[name].rpartition(".")[0], "")
+        if target in ("head.weight", "head.bias"):
+            tensor, reason = _head(target, tensor, wanted["head.weight"].shape)
+        if reason:
+            conversion.dropped[name] = reason
+        elif target is None or target not in wanted or target in weights:
+            unknown.append(name)
+        elif wanted[target].shape != tensor.shape or wanted[target].is_floating_point() != tensor.is_floating_point():
+            misshapen.append(f"{name} {_shape(tensor)} where the model has {_shape(wanted[target])}")
+        else:
+            conversion.mapped[name], weights[target] = target, tensor
+    hint = "choose the --preset of its architecture"
+    if unknown:
+        raise UserError(
+            f"{file} holds {len(unknown)} weights, of {len(old.tensors)}, that {_kind(model)} does not have: "
+            f"{listing(unknown)}; {hint}"
+        )
+    if misshapen:
+        raise UserError(f"{file} does not fit {_kind(model)}: {listing(misshapen, 3)}; {hint}")
+    return weights
+
+
+def _new_name(bare_name: str, model: PreTrainedModel) -> str | None:
+    if isinstance(model.config, GerFusionConfig):
+        return fusion_name(bare_name)
+    return face_name(bare_name) if isinstance(model.config, GerFaceConfig) else scene_name(bare_name, model.backbone)
+
+
+def _kind(model: PreTrainedModel) -> str:
+    if isinstance(model.config, GerFusionConfig):
+        return f"the fusion model with the pooling {model.config.pooling}"
+    return "SphereFace-20" if isinstance(model.config, GerFaceConfig) else f"a {model.config.backbone}"
+
+
 def _head(target: str, tensor: torch.Tensor, wanted: torch.Size) -> tuple[torch.Tensor, str]:
-    """A classifier's weight (classes, width) or bias (classes,), or why it is dropped."""
+    """A classifier's weight (classes, width) or bias (classes,), and why it is dropped, or ""."""
     classes, width = wanted
     if target == "head.weight" and tensor.ndim == 2 and tensor.shape[0] == width != tensor.shape[1]:
         tensor = tensor.T.contiguous()  # SphereFace's and the original's margin layers hold (width, classes)
@@ -166,37 +236,28 @@ def _head(target: str, tensor: torch.Tensor, wanted: torch.Size) -> tuple[torch.
     return tensor, ""
 
 
-def _finish_head(model: PreTrainedModel, conversion: Conversion, is_face: bool) -> None:
-    """A classifier that was stored without a bias gets none, and what is new about it is noted."""
-    if "head.weight" in conversion.new:
-        conversion.notes.append("the classifier is new and untrained: fine-tune it before use")
-        return
-    if "head.bias" in conversion.new:
-        with torch.no_grad():
-            model.head.bias.zero_()
-    if is_face:
-        conversion.notes.append(_FACE_NOTE)
-
-
 def _is_counter(name: str) -> bool:
-    return name.endswith(".num_batches_tracked")  # of BatchNorm since torch 0.4.1; of no use in inference
+    return name.endswith(".num_batches_tracked")  # of BatchNorm since torch 0.4.1; inference does not use it
+
+
+def _may_be_new(name: str) -> bool:
+    return _is_counter(name) or name in ("head.weight", "head.bias", "no_face_logits")
 
 
 def _shape(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {' x '.join(map(str, tensor.shape)) or 'number'}"
 
 
-def _sha256(path: Path) -> str:
+def _source(path: Path, form: str) -> dict[str, Any]:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
+    return {"file": path.name, "sha256": digest.hexdigest(), "bytes": path.stat().st_size, "form": form}
 
 
 def _card(name: str, report: dict[str, Any]) -> str:
     """The text of README.md for a converted model."""
-    source = report["source"]
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="image-classification",
@@ -204,15 +265,19 @@ def _card(name: str, report: dict[str, Any]) -> str:
     )
     counters = sum(map(_is_counter, report["new"]))
     new = [weight for weight in report["new"] if not _is_counter(weight)]
+    sources = [report[key] for key in ("source", "transformer") if key in report]
     parts = [
         f"---\n{data}\n---",
         f"# {name}, converted",
         *(f"> **Note: {note}.**" for note in report["notes"]),
-        f"Weights of another checkpoint in the form of a {name} with the classes {', '.join(report['class_names'])}. "
+        f"Converted weights of another checkpoint, as a {name} with the classes {', '.join(report['class_names'])}. "
         "Nothing was trained or measured here.",
-        f"- Converted from: `{source['file']}` ({source['form']}), {source['bytes']:,} bytes, SHA-256 "
-        f"`{source['sha256']}`. Its licence and its terms hold for this copy too.\n"
-        f"- Weights taken over: {len(report['mapped'])}; dropped: {listing(report['dropped'])}; new: {listing(new)}"
+        "\n".join(
+            f"- Converted from: `{source['file']}` ({source['form']}), {source['bytes']:,} bytes, SHA-256 "
+            f"`{source['sha256']}`. Its licence and terms apply to this copy too."
+            for source in sources
+        )
+        + f"\n- Weights converted: {len(report['mapped'])}; dropped: {listing(report['dropped'])}; new: {listing(new)}"
         f"{f', and {counters} counters' if counters else ''}.\n"
         f"- Every name is in `{REPORT}`.",
         USE.strip(),

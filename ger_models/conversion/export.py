@@ -23,8 +23,8 @@ from ..modeling_face import GerFaceForImageClassification
 from ..modeling_scene import GerSceneForImageClassification
 from ..processing_ger import GerProcessor
 
-MAX_DIFFERENCE = 1e-4  # of a logit, to what PyTorch computes
-MOST = 1 << 30  # of an axis of the input: without a limit torch 2.6 wants one
+MAX_DIFFERENCE = 1e-4  # of a logit, from what PyTorch computes
+MAX_AXIS = 1 << 30  # upper limit of an input axis; torch 2.6 requires one
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 Inputs = tuple[torch.Tensor, ...]
@@ -44,8 +44,8 @@ class _SceneLogits(nn.Module):
 class _FaceLogits(nn.Module):
     """face_pixels (total_faces, 3, 112, 96) and face_counts (photos,) int64 -> logits (photos, classes).
 
-    The model pads to the photo with the most faces, a number that a traced graph cannot read from its input; here each
-    photo's mean is a row of a matrix instead.
+    The model pads to the largest number of faces, which a traced graph cannot read from its input. Here a matrix of
+    photos and faces computes the means instead.
     """
 
     def __init__(self, model: GerFaceForImageClassification) -> None:
@@ -71,7 +71,8 @@ def _face_inputs(processor: GerProcessor, photos: int, generator: torch.Generato
     return torch.randn(int(counts.sum()), 3, FACE_HEIGHT, FACE_WIDTH, generator=generator), counts
 
 
-# model -> what is traced; how inputs for so many photos are made; their names, each with what its first axis counts
+# model -> the module that is traced, the function that makes inputs for a number of photos, and the names of the
+# inputs with the names of their first axes
 _EXPORTED: dict[type, tuple[type[nn.Module], Callable[..., Inputs], dict[str, str]]] = {
     GerSceneForImageClassification: (_SceneLogits, _scene_inputs, {"pixel_values": "photos"}),
     GerFaceForImageClassification: (
@@ -103,7 +104,7 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
     if output.suffix not in writers:
         raise UserError(f"--output must end in {' or '.join(writers)}, not {output.name!r}")
     if type(model) not in _EXPORTED:
-        raise UserError(f"a {type(model).__name__} is not exported: there are scene and face models")
+        raise UserError(f"a {type(model).__name__} cannot be exported: only scene and face models can")
     missing = [package for package in ONNX_PACKAGES if importlib.util.find_spec(package) is None]
     if output.suffix == ".onnx" and missing:
         raise UserError(f"ONNX needs {', '.join(missing)}: pip install group-emotion[export]")
@@ -117,8 +118,8 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
             output.parent.mkdir(parents=True, exist_ok=True)
             run = writers[output.suffix](wrapper, batches[0], names, temporary)
         with torch.inference_mode():
-            apart = [run(batch) - model(**dict(zip(names, batch, strict=True))).logits for batch in batches]
-            difference = float(torch.cat(apart).abs().max())
+            differences = [run(batch) - model(**dict(zip(names, batch, strict=True))).logits for batch in batches]
+            difference = float(torch.cat(differences).abs().max())
         if not difference <= MAX_DIFFERENCE:
             raise UserError(f"the exported model's logits differ by {difference:.2g}, more than {MAX_DIFFERENCE:g}")
         with disk_errors(output):
@@ -132,7 +133,7 @@ def export(model: PreTrainedModel, processor: GerProcessor, output: Path) -> dic
 def _write_pt2(
     model: nn.Module, inputs: Inputs, names: dict[str, str], path: Path
 ) -> Callable[[Inputs], torch.Tensor]:
-    axes = tuple({0: Dim(axis, max=MOST)} for axis in names.values())
+    axes = tuple({0: Dim(axis, max=MAX_AXIS)} for axis in names.values())
     torch.export.save(torch.export.export(model, inputs, dynamic_shapes=axes, strict=False), path)
     loaded = torch.export.load(path).module()
     return lambda batch: loaded(*batch)
@@ -144,7 +145,7 @@ def _write_onnx(
     import onnxruntime
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own packages
+        warnings.simplefilter("ignore")  # raised inside the exporter's own packages
         torch.onnx.export(
             model,
             inputs,

@@ -1,7 +1,7 @@
 """A network trained on single faces -> a checkpoint that answers photos of groups.
 
-How the faces' expressions become the group's emotion is chosen on groups that are put together from the validation
-split's faces: nothing else is known then about the photos that it will answer.
+How the faces' expressions become the group's emotion is chosen on groups composed of the validation split's faces, as
+there are no labelled photos of groups at that point.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ SURPRISE = (None, *LABELS)  # which group surprise counts for
 PRIOR_POWERS = (0.0, 0.5, 1.0)
 BATCH = 256  # faces
 
-# Most photos of groups have at most a dozen faces, and not all of them show the same
+# Most photos of groups have at most a dozen faces, and not all faces show the same emotion
 SMALLEST_GROUP, LARGEST_GROUP = 1, 9
 AGREEMENT = 0.85  # chance that a face shows its group's emotion
 
 
 @dataclass(frozen=True)
 class MadeGroups:
-    """Groups put together from single faces.
+    """Groups composed of single faces.
 
     Attributes:
-        members: for each group the rows of its faces.
-        labels: (groups,) the index in `LABELS` of the emotion that more than half of its faces show.
+        members: for each group, the row numbers of its faces.
+        labels: (groups,) index in `LABELS` of the emotion that more than half of its faces show.
     """
 
     members: list[np.ndarray]
@@ -48,12 +48,12 @@ class MadeGroups:
 
 
 def make_groups(face_labels: Sequence[str], count: int = 3000, seed: int = 0) -> MadeGroups:
-    """Groups of 1 to 9 faces with equally many of each emotion; other faces are drawn from all expressions.
+    """Groups of 1 to 9 faces, equally many groups of each emotion; the faces that disagree are drawn from all others.
 
     Args:
         face_labels: (faces,) the expression of each face.
-        count: how many groups.
-        seed: of the drawing.
+        count: number of groups.
+        seed: of the random draw.
 
     Raises:
         ValueError: no face shows one of the emotions.
@@ -83,7 +83,7 @@ def group_logits(
     combination: str,
     made: MadeGroups,
 ) -> np.ndarray:
-    """What GerExpressionForImageClassification answers at temperature 1: (groups, labels).
+    """The logits (groups, labels) of GerExpressionForImageClassification at temperature 1.
 
     Args:
         probabilities: (faces, expressions).
@@ -107,9 +107,9 @@ def group_logits(
 def choose_answer(
     probabilities: np.ndarray, face_labels: Sequence[str], expressions: Sequence[str], train_counts: Mapping[str, int]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The fields of GerExpressionConfig that answer made groups best, and every choice that was tried.
+    """The fields of GerExpressionConfig with the highest accuracy on composed groups, and all combinations tried.
 
-    The first choice of highest accuracy wins, simple ones first; then the temperature of the lowest log-loss.
+    Of equal accuracies the first, simplest combination is taken; its temperature is the one of the lowest log-loss.
 
     Args:
         probabilities: (faces, expressions) of the validation split.
@@ -143,7 +143,7 @@ def choose_answer(
 
 
 def _priors(groups: Mapping[str, str], train_counts: Mapping[str, int], power: float) -> dict[str, float] | None:
-    """Label -> its share of the training faces that count for any, to `power`."""
+    """Label -> its share of the training faces that count for a label, to the power of `power`."""
     if not power:
         return None
     counts = {label: sum(n for name, n in train_counts.items() if groups.get(name) == label) for label in LABELS}
@@ -155,7 +155,7 @@ def _priors(groups: Mapping[str, str], train_counts: Mapping[str, int], power: f
 def face_probabilities(
     model: GerExpressionForImageClassification, processor: GerProcessor, split: Dataset, device: str = "cpu"
 ) -> np.ndarray:
-    """(rows, expressions) float32 of a split whose rows have one face each.
+    """Probabilities (rows, expressions), float32, of a split with one face in each row.
 
     Raises:
         UserError: a row has no face, or more than one.
@@ -166,7 +166,9 @@ def face_probabilities(
         batch = processor(rows.__getitems__(range(start, min(start + BATCH, len(split)))))
         if not bool((batch["face_counts"] == 1).all()):
             at = start + int((batch["face_counts"] != 1).nonzero()[0])
-            raise UserError(f"row {at} has {int(batch['face_counts'][at - start])} faces: expected one face a row")
+            raise UserError(
+                f"row {at} has {int(batch['face_counts'][at - start])} faces: expected one face in each row"
+            )
         output = model(**batch.to(device), output_faces=True)
         made.append(output.face_expressions[:, 0].float().cpu().numpy())
     return np.concatenate(made)

@@ -1,4 +1,4 @@
-"""A file that others saved with `torch.save` or safetensors -> its weights by name, and nothing executed."""
+"""A checkpoint file of `torch.save` or safetensors -> its weights by name, without executing anything."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from ger_datasets.support.errors import UserError, listing
 from .old_pickles import NOTHING_RAN, Storage, StoredModule, StoredTensor, flattened, read_pickle
 
 MAX_BYTES = 4 << 30  # of a file; EfficientNet-B6 has 0.17 GB
-MAX_PICKLE_BYTES = 64 << 20  # of the part without the numbers; the source code of modules stood there before torch 1.6
+MAX_PICKLE_BYTES = 64 << 20  # of the part without the weights; before torch 1.6 with the source code of modules
 MAX_NAME = 300  # characters
 
 # torch.save before 1.6: a pickled magic number, a pickled version, the machine, the content, the storages' keys
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
+_BIG_ENDIAN = "it was saved on a big-endian machine: load and save it on a little-endian one"
 _STATE_DICTS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
 
 
@@ -31,9 +32,9 @@ class OldCheckpoint:
     """The weights of a file.
 
     Attributes:
-        form: how they were stored, in words.
-        tensors: weights by name, as `state_dict()` names them.
-        others: names of what lies beside the weights, such as `epoch`; left alone.
+        form: how they were stored, such as "a whole DataParallel".
+        tensors: name -> weight, as in `state_dict()`.
+        others: names of what the file holds besides weights, such as `epoch`.
     """
 
     form: str
@@ -42,47 +43,45 @@ class OldCheckpoint:
 
 
 def read_checkpoint(path: str | Path) -> OldCheckpoint:
-    """The weights in `path`: safetensors, or what `torch.save` writes: a state dict, alone or in a dict, or a whole
-    model, in today's zip format or in that of before torch 1.6.
+    """The weights in `path`: safetensors, or a file of `torch.save`, in its zip format or the one before torch 1.6.
 
-    Pickles are not unpickled but interpreted by `old_pickles`: a file that names anything else than the layers and
-    tensors on its list is refused whole.
+    A file of `torch.save` may hold a state dict, alone or in a dict, or a whole model. It is not unpickled but
+    interpreted by `old_pickles`, which refuses a file that names anything but known layers and tensors.
 
     Raises:
-        UserError: no file, not such a file, damaged, too large, or naming what is not on the list.
+        UserError: no file, another format, damaged, too large, or with names that are not on the list.
     """
     path = Path(path)
     try:
         if not path.is_file():
-            raise UserError(f"no checkpoint {path}: there is no such file")
-        size = path.stat().st_size
-        if not 0 < size <= MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes: checkpoints from 1 to {MAX_BYTES:,} bytes are read")
+            raise UserError("there is no such file")
         with open(path, "rb") as file:
-            start = file.read(16)
-            file.seek(0)
-            if path.suffix == ".safetensors":
-                return _guarded(_read_safetensors, file, size, path)
-            if start.startswith(b"PK"):
-                return _guarded(_read_zip, file, size, path)
-            if start.startswith(b"\x80"):
-                return _guarded(_read_legacy, file, size, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    raise UserError(
-        f"{path} is neither a .safetensors file nor what torch.save writes (but for the tar files of torch's first "
-        "versions)"
-    )
-
-
-def _guarded(read: Callable[[BinaryIO, int], OldCheckpoint], file: BinaryIO, size: int, path: Path) -> OldCheckpoint:
-    try:
-        return read(file, size)
+            return _reader(file, path)(file, path.stat().st_size)
     except UserError as error:
         raise UserError(f"{path} cannot be converted: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # zipfile and safetensors raise a dozen kinds on damaged bytes
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{path} cannot be read: damaged or cut short ({reason})") from error
+
+
+def _reader(file: BinaryIO, path: Path) -> Callable[[BinaryIO, int], OldCheckpoint]:
+    """The function that reads this format; the file stays at its beginning."""
+    size = path.stat().st_size
+    if not 0 < size <= MAX_BYTES:
+        raise UserError(f"it has {size:,} bytes; checkpoints of 1 to {MAX_BYTES:,} bytes are read")
+    start = file.read(2)
+    file.seek(0)
+    if path.suffix == ".safetensors":
+        return _read_safetensors
+    if start == b"PK":
+        return _read_zip
+    if start[:1] == b"\x80":
+        return _read_legacy
+    raise UserError(
+        "it is neither a .safetensors file nor one of torch.save (tar files of torch's first versions are not read)"
+    )
 
 
 def _read_safetensors(file: BinaryIO, size: int) -> OldCheckpoint:
@@ -100,18 +99,18 @@ def _read_zip(file: BinaryIO, size: int) -> OldCheckpoint:
                 f"it is a zip file with {listing(map(_shown, archive.namelist()), 3)}; torch.save writes a data.pkl"
             )
         folder = found[0].removesuffix("data.pkl")
-        left = size  # members may not hold more than the file does: none is compressed, and none is read twice
+        left = size  # no member is compressed or read twice, so together they cannot be larger than the file
 
         def member(name: str) -> bytes:
             nonlocal left
             info = archive.getinfo(folder + name)
             left -= info.file_size
             if info.compress_type != zipfile.ZIP_STORED or left < 0:
-                raise UserError(f"the part '{_shown(name)}' of it is compressed or larger than the file: damaged")
+                raise UserError(f"its member '{_shown(name)}' is compressed or larger than the file: damaged")
             return archive.read(info)
 
         if f"{folder}byteorder" in archive.namelist() and member("byteorder") != b"little":
-            raise UserError("it was saved on a big-endian machine: load and save it on one that is little-endian")
+            raise UserError(_BIG_ENDIAN)
         if archive.getinfo(found[0]).file_size > MAX_PICKLE_BYTES:
             raise UserError(f"its pickle has more than {MAX_PICKLE_BYTES:,} bytes: not a model")
         content = read_pickle(io.BytesIO(member("data.pkl")))
@@ -124,14 +123,14 @@ def _read_legacy(file: BinaryIO, size: int) -> OldCheckpoint:
         raise UserError(f"it is a pickle, but not one of torch.save's, and {NOTHING_RAN}")
     machine = read_pickle(head)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise UserError("it was saved on a big-endian machine: load and save it on one that is little-endian")
+        raise UserError(_BIG_ENDIAN)
     storages: dict[str, Storage] = {}
     content, keys = read_pickle(head, storages), read_pickle(head)
     sizes = {key: storage.dtype.itemsize for key, storage in storages.items()}
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in sizes for key in keys):
         raise UserError("it lists storages that its tensors do not use: damaged")
     position, places = head.tell(), {}
-    for key in keys:  # each is its number of numbers, then these
+    for key in keys:  # of each storage the count of its elements, then the elements
         file.seek(position)
         length = int.from_bytes(file.read(8), "little") * sizes[key]
         places[key] = (position + 8, length)
@@ -139,24 +138,24 @@ def _read_legacy(file: BinaryIO, size: int) -> OldCheckpoint:
         if position > size:
             raise UserError("it is cut short: its storages reach beyond its end")
 
-    def numbers(storage: Storage) -> bytes:
+    def content_of(storage: Storage) -> bytes:
         start, length = places[storage.key]
         file.seek(start)
         return file.read(length)
 
-    return _weights(content, numbers)
+    return _weights(content, content_of)
 
 
 def _found(content: Any) -> tuple[str, Mapping[Any, Any], list[str]]:
-    """How the weights are stored, they by name, and the names of what lies beside them."""
+    """How the weights are stored, name -> weight, and the names of what the file holds besides."""
     if isinstance(content, StoredModule):
         return f"a whole {content.name.rpartition('.')[2]}", flattened(content), []
     if isinstance(content, dict):
         for key in _STATE_DICTS:
             if isinstance(content.get(key), (dict, StoredModule)):
                 form, tensors, others = _found(content[key])
-                beside = [_shown(name) for name in content if name != key]
-                return f"{form} under {key!r}", tensors, [*others, *beside]
+                others = [*others, *(_shown(name) for name in content if name != key)]
+                return f"{form} under {key!r}", tensors, others
         tensors = {name: value for name, value in content.items() if isinstance(value, StoredTensor)}
         if tensors and all(isinstance(name, str) for name in tensors):
             return "a state dict", tensors, [_shown(name) for name in content if name not in tensors]
@@ -166,7 +165,7 @@ def _found(content: Any) -> tuple[str, Mapping[Any, Any], list[str]]:
 
 def _check_name(name: str) -> None:
     if len(name) > MAX_NAME or not name.isprintable():
-        raise UserError(f"a weight of it is called '{_shown(name)}': damaged")
+        raise UserError(f"a weight in it is called '{_shown(name)}': damaged")
 
 
 def _shown(name: object) -> str:
@@ -174,22 +173,22 @@ def _shown(name: object) -> str:
 
 
 def _weights(content: Any, read: Callable[[Storage], bytes]) -> OldCheckpoint:
-    """The tensors that `content` describes, their numbers from `read`, which gives the whole storage's bytes."""
+    """The tensors that `content` describes; `read` gives the bytes of a whole storage."""
     form, stored, others = _found(content)
-    numbers: dict[str, torch.Tensor] = {}
+    contents: dict[str, torch.Tensor] = {}  # key of a storage -> its bytes
     tensors: dict[str, torch.Tensor] = {}
     for name, tensor in stored.items():
         _check_name(name)
         storage = tensor.storage
-        if storage.key not in numbers:
-            numbers[storage.key] = torch.frombuffer(bytearray(read(storage)) or bytearray(1), dtype=torch.uint8)
+        if storage.key not in contents:
+            contents[storage.key] = torch.frombuffer(bytearray(read(storage)) or bytearray(1), dtype=torch.uint8)
         start, length = storage.start * storage.dtype.itemsize, storage.numel * storage.dtype.itemsize
-        raw = numbers[storage.key][start : start + length]
+        raw = contents[storage.key][start : start + length]
         if storage.numel == 0:
             tensors[name] = torch.empty(tensor.size, dtype=storage.dtype)
             continue
         if len(raw) != length:
             raise UserError(f"{name!r} has {len(raw):,} bytes instead of {length:,}: damaged")
-        offset = storage.start + tensor.offset  # as_strided counts from the whole storage's beginning, not the view's
+        offset = storage.start + tensor.offset  # as_strided counts from the beginning of the storage, not of the slice
         tensors[name] = raw.view(storage.dtype).as_strided(tensor.size, tensor.stride, offset)
     return OldCheckpoint(form, tensors, others)

@@ -1,4 +1,4 @@
-"""What the weights of others' checkpoints are called in this package's models."""
+"""The names of weights in checkpoints of other code -> their names in this package's models."""
 
 from __future__ import annotations
 
@@ -80,3 +80,57 @@ def face_name(name: str) -> str | None:
     ('net.conv1_1.weight', 'head.weight')
     """
     return f"head.{name.removeprefix('fc6.')}" if name.startswith("fc6.") else f"net.{name}"
+
+
+# The original's fusion models -> GerFusionForImageClassification as published, in this order. `crossvit:` marks the
+# second file of its model 5, whose small branch has the faces and whose large branch has the scene.
+TRANSFORMER = "crossvit:"
+_BLOCK = r"^crossvit:multi_scale_encoder\.layers\.(\d+)\."
+_FUSION = (
+    (r"^global_model\.", "scene_backbone.features."),
+    (r"^align_model\.fc6\.", "face_projection."),
+    (r"^align_model\.", "face_net."),
+    (r"^global_fc_main\.", "scene_projection."),
+    (r"^global_fc\.", "pooling.query."),
+    (r"^attentionfc1\.", "pooling.score.0."),
+    (r"^attentionfc2\.", "pooling.score.1."),
+    (r"^(bn_debug_face|bn_face_features)\.", "pooled_standardize."),
+    (r"^(bn_debug_global|bn_global)\.", "scene_standardize."),
+    (r"^global_fc3_debug\.", "head."),
+    (r"^crossvit:sm_", "pooling.face_"),
+    (r"^crossvit:lg_", "pooling.scene_"),
+    (r"_image_embedder\.pos_embedding$", "_positions"),
+    (r"_image_embedder\.cls_token$", "_class_token"),
+    (r"_mlp_head\.", "_head."),
+    (_BLOCK + r"0\.", r"pooling.face_branches.\1."),
+    (_BLOCK + r"1\.", r"pooling.scene_branches.\1."),
+    (_BLOCK + r"2\.layers\.(\d+)\.0\.fn\.", r"pooling.face_to_scene.\1.\2."),
+    (_BLOCK + r"2\.layers\.(\d+)\.1\.fn\.", r"pooling.scene_to_face.\1.\2."),
+    (r"\.layers\.(\d+)\.0\.", r".layers.\1.attention."),
+    (r"\.layers\.(\d+)\.1\.norm\.", r".layers.\1.mlp.0."),
+    (r"\.layers\.(\d+)\.1\.fn\.net\.0\.", r".layers.\1.mlp.1."),
+    (r"\.layers\.(\d+)\.1\.fn\.net\.3\.", r".layers.\1.mlp.4."),
+    (r"\.fn\.to_q\.", ".query."),
+    (r"\.fn\.to_kv\.", ".key_value."),
+    (r"\.fn\.to_out\.", ".out."),
+)
+# layers that the original's forward pass does not use -> why they are dropped
+UNUSED = {
+    "crossvit:sm_image_embedder.to_patch_embedding.1": "not used by the original: tokens come from the face network",
+    "crossvit:lg_image_embedder.to_patch_embedding.1": "not used by the original: tokens come from the scene network",
+    "crossvit:linear": "not used by the original: the classifier of the transformer's pretraining",
+}
+
+
+def fusion_name(name: str) -> str:
+    """As the weights of the original's fusion models are called; other names stay as they are.
+
+    >>> fusion_name("align_model.fc6.bias"), fusion_name("crossvit:lg_mlp_head.0.weight")
+    ('face_projection.bias', 'pooling.scene_head.0.weight')
+    >>> fusion_name("crossvit:multi_scale_encoder.layers.1.2.layers.0.1.fn.fn.to_q.weight")
+    'pooling.scene_to_face.1.0.query.weight'
+    """
+    name = _OLD_DENSE_LAYER.sub(r"\1\2.", name)
+    for pattern, replacement in _FUSION:
+        name = re.sub(pattern, replacement, name)
+    return name

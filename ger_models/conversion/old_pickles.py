@@ -25,7 +25,7 @@ NOTHING_RAN = "nothing in it was executed"
 
 @dataclass
 class Storage:
-    """Consecutive numbers in the file: `numel` of `dtype`, starting at number `start` of the storage `key`."""
+    """`numel` consecutive elements of `dtype` in the file, starting at element `start` of the storage `key`."""
 
     key: str
     dtype: torch.dtype
@@ -35,7 +35,7 @@ class Storage:
 
 @dataclass
 class StoredTensor:
-    """A view of a storage. `offset` and `stride` count numbers, not bytes, and stay inside it."""
+    """A view of a storage. `offset` and `stride` count elements, not bytes, and stay inside it."""
 
     storage: Storage
     offset: int
@@ -167,7 +167,7 @@ def _refused(instruction: str) -> UserError:
 
 
 def _kind(value: Any, kind: type) -> Any:
-    """`value`, which must be of exactly this kind."""
+    """`value`; TypeError if its type is another one, be it a subclass."""
     if type(value) is not kind:
         raise TypeError(f"no {kind.__name__}")
     return value
@@ -258,14 +258,14 @@ def _made(function: Any, arguments: Any, new: bool) -> Any:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any) -> StoredTensor:
-    """A view; checked to be inside its storage and to hold no number twice."""
+    """A view, which must lie inside its storage and have no more elements than it."""
     storage, size, stride = _kind(storage, Storage), _kind(size, tuple), _kind(stride, tuple)
     counts = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > MAX_AXES or any(not _is_count(n) for n in counts):
         raise ValueError("an invalid shape")
     last = offset + sum((side - 1) * step for side, step in zip(size, stride, strict=True))
     if math.prod(size) > storage.numel or (math.prod(size) and last >= storage.numel):
-        raise UserError(f"a tensor of {size} reaches beyond its {storage.numel:,} numbers: the file is damaged")
+        raise UserError(f"a tensor of {size} reaches beyond its {storage.numel:,} elements: the file is damaged")
     return StoredTensor(storage, offset, size, stride)
 
 
@@ -313,10 +313,10 @@ def flattened(module: StoredModule) -> dict[str, StoredTensor]:
                     f"it has more than {MAX_NAMES:,} modules and weights, or a module that contains itself: damaged"
                 )
             state = _kind(stored, StoredModule).state
-            passing = state.get("_non_persistent_buffers_set") or ()
+            non_persistent = state.get("_non_persistent_buffers_set") or ()
             for kind in ("_parameters", "_buffers"):
                 for name, tensor in (state.get(kind) or {}).items():
-                    if tensor is not None and not (kind == "_buffers" and name in passing[:MAX_PREFIX]):
+                    if tensor is not None and not (kind == "_buffers" and name in non_persistent[:MAX_PREFIX]):
                         tensors[prefix + _kind(name, str)] = _kind(tensor, StoredTensor)
             children = (state.get("_modules") or {}).items()
             waiting += [(f"{prefix}{_kind(name, str)}.", child) for name, child in children if child is not None]

@@ -8,12 +8,13 @@ import multiprocessing
 import os
 import pickle
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from PIL import Image
 
 from ger_datasets.faces import Faces, align_faces, crop_faces
@@ -229,7 +230,7 @@ def test_aligned_faces_with_a_gap(world: World, numbers: tuple[int, ...]) -> Non
     world.write()
     for number in numbers:
         Image.new("RGB", (96, 112)).save(world.file("AlignedCroppedImages", f"{NAME}_{number}", ".jpg"))
-    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*: faces numbered"):
+    with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*: images numbered"):
         world.columns()
 
 
@@ -238,6 +239,66 @@ def test_a_damaged_aligned_face(world: World) -> None:
     world.write_aligned((96, 112))
     world.file("AlignedCroppedImages", f"{NAME}_1", ".jpg").write_bytes(b"")
     with pytest.raises(BadPhoto, match=r"legacy: AlignedCroppedImages.*_1.jpg: the file is empty"):
+        world.columns()
+
+
+# Sampled patches
+
+
+PATCHES = "FaceFeatures_Crop_sampling"
+
+
+def write_patches(world: World, numbers: Sequence[int] = range(4), size: tuple[int, int] = (112, 96)) -> None:
+    for number in numbers:
+        Image.new("RGB", size, (40 * number + 20, 0, 0)).save(world.file(PATCHES, f"{NAME}_{number}", ".jpg"))
+
+
+def reds(columns: dict[str, Any]) -> list[int]:
+    return [round(patch.getpixel((9, 9))[0] / 40 - 0.5) for patch in columns["sampled_patches"]]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_patches_of_a_photo_without_faces_come_from_the_files(world: World, first: int) -> None:
+    world.save("FaceCoordinates", a=np.zeros((0, 5)), b=np.zeros((0, 10)))
+    world.save("FaceFeatures", a=np.zeros((0, 256)))
+    write_patches(world, range(first, first + 4))
+    columns = world.columns()
+    assert reds(columns) == list(range(first, first + 4))
+    assert [patch.size for patch in columns["sampled_patches"]] == [(112, 96)] * 4
+    assert PATCHES in world.source.settings["legacy"]
+
+
+def test_patches_of_a_photo_with_faces_are_not_read(world: World) -> None:
+    world.write()
+    write_patches(world, [0])
+    assert world.columns()["sampled_patches"] == []
+
+
+def test_patches_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    write_patches(world)
+    columns = world.columns()
+    assert columns.keys() == {"sampled_patches"}, "the faces are computed"
+    assert reds(columns) == [0, 1, 2, 3]
+    assert caplog.records == []
+    world.photo("train/Negative/neg_2")
+    other = Record("neg_2", world.raw / "train/Negative/neg_2.png", "train")
+    assert world.source.columns(other, world.image) == {}
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2), (0, 1, 3, 4), (2, 3, 4, 5), (0, 1, 2, 3, 4)])
+def test_missing_and_surplus_patches(world: World, numbers: tuple[int, ...]) -> None:
+    write_patches(world, numbers)
+    with pytest.raises(BadPhoto, match=r"Crop_sampling.*: images numbered .*; expected 4, numbered from 0 or from 1"):
+        world.columns()
+
+
+def test_patches_of_another_size_are_sampled_from_the_photo(world: World) -> None:
+    write_patches(world)
+    write_patches(world, [2], size=(96, 112))
+    assert world.columns() == {}
+    write_patches(world, [2])
+    world.file(PATCHES, f"{NAME}_1", ".jpg").write_bytes(b"\xff\xd8\xff no photo")
+    with pytest.raises(BadPhoto, match=r"legacy: FaceFeatures_Crop_sampling.*_1.jpg"):
         world.columns()
 
 
@@ -562,3 +623,26 @@ def test_pickled_lists_of_pixels_are_read_quickly() -> None:
     buffer = io.BytesIO()
     pickle.dump(np.zeros((1, 700, 700, 3), np.uint8).astype(object), buffer, 4)  # 1.5 million Python numbers
     assert read_pickled_array(buffer.getvalue()).shape == (1, 700, 700, 3)
+
+
+def test_patches_by_command_line(run_script: Callable, drawn_raw: Path, tmp_path: Path) -> None:
+    raw, patches = tmp_path / "raw", tmp_path / "legacy" / PATCHES / "train" / "Positive"
+    for folder in (raw / "train" / "Positive", patches):
+        folder.mkdir(parents=True)
+    drawn = sorted((drawn_raw / "train" / "Positive").iterdir())[0]
+    shutil.copy(drawn, raw / "train" / "Positive" / "pos_1.jpg")
+    Image.new("RGB", (300, 200), "grey").save(raw / "train" / "Positive" / "pos_2.jpg")
+    Image.new("RGB", (300, 200), "grey").save(raw / "train" / "Positive" / "pos_3.jpg")
+    for stem, count in (("pos_1", 4), ("pos_2", 4), ("pos_3", 3)):
+        for i in range(count):
+            Image.new("RGB", (112, 96), "red").save(patches / f"{stem}_{i}.jpg")
+    output = tmp_path / "gaf3"
+    arguments = ("--dataset", "gaf3", "--source", raw, "--output", output, "--legacy", tmp_path / "legacy")
+    code, _, log = run_script("prepare", *arguments)
+    assert code == 0, log
+    assert "expected 4, numbered from 0 or from 1" in (output / "quarantine.jsonl").read_text()
+    rows = {row["image_id"][-1]: row for row in load_dataset(str(output), split="train")}
+    assert rows.keys() == {"1", "2"}
+    assert len(rows["1"]["face_boxes"]) > 0
+    assert rows["1"]["sampled_patches"] == [], "faces come first"
+    assert [patch.getpixel((50, 50))[0] > 240 for patch in rows["2"]["sampled_patches"]] == [True] * 4

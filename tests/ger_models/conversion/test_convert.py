@@ -278,22 +278,25 @@ def test_weights_without_a_place_or_of_another_shape(
     weights = resnet18.state_dict()
     cases = {
         "extra": ({**weights, "attention.weight": torch.ones(3)}, ["1 weights, of 123", "attention.weight"]),
-        "short": ({n: w for n, w in weights.items() if "layer4" not in n}, ["lacks 25 of", "backbone.layer4.0.conv1"]),
+        "short": (
+            {n: w for n, w in weights.items() if "layer4" not in n},
+            ["lacks 25 weights", "layer4.0.conv1"],
+        ),
         "shape": ({**weights, "conv1.weight": torch.ones(64, 1, 7, 7)}, ["conv1.weight", "64 x 1 x 7 x 7", "64 x 3"]),
         "dtype": ({**weights, "bn1.bias": torch.ones(64, dtype=torch.int64)}, ["bn1.bias int64 64", "float32 64"]),
         "width": ({**weights, "fc.weight": torch.ones(3, 100)}, ["fc.weight float32 3 x 100", "3 x 512"]),
         "twice": ({**weights, "classifier.bias": torch.ones(3)}, ["classifier.bias"]),
-        "nan": ({**weights, "bn1.weight": torch.full((64,), torch.nan)}, ["not finite in backbone.bn1.weight"]),
+        "nan": ({**weights, "bn1.weight": torch.full((64,), torch.nan)}, ["NaN or infinity in backbone.bn1.weight"]),
         "empty": ({}, ["holds no weights"]),
         "words": ({"epoch": 3, "notes": ["x"]}, ["holds no weights", "epoch, notes"]),
     }
-    cases["bare"] = nn.Sequential(nn.ReLU()), ["lacks 100 of"]
+    cases["bare"] = nn.Sequential(nn.ReLU()), ["lacks 100 weights"]
     for name, (content, words) in cases.items():
         torch.save(content, tmp_path / f"{name}.pth")
         refused(run_script, tmp_path / f"{name}.pth", f"{name}.pth", *words)
     torch.save(weights, tmp_path / "good.pth")
-    refused(run_script, tmp_path / "good.pth", "that SphereFace-20 has no place for", preset="face_aligned")
-    refused(run_script, tmp_path / "good.pth", "cannot be converted to", preset="fusion_crossvit")
+    refused(run_script, tmp_path / "good.pth", "that SphereFace-20 does not have", preset="face_aligned")
+    refused(run_script, tmp_path / "good.pth", "no conversion to features_crossvit", preset="features_crossvit")
     refused(run_script, tmp_path / "good.pth", "unknown model 'x'", preset="x")
     code, _, log = run_script(
         "convert_checkpoint", "--checkpoint", tmp_path / "good.pth", "--preset", "model2", "--class_names", "A,A",
@@ -409,9 +412,9 @@ def test_tensors_and_storages_that_lie(run_script: Callable, tmp_path: Path) -> 
     good = packed(tmp_path / "good.pt", tensor_pickle(), {"data/0": six})
     assert read_checkpoint(good).tensors["fc.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     cases = [
-        (tensor_pickle(offset=1), {"data/0": six}, "beyond its 6 numbers"),
-        (tensor_pickle(stride=(2**39, 1)), {"data/0": six}, "beyond its 6 numbers"),
-        (tensor_pickle(size=(2**20, 2**20), stride=(0, 0)), {"data/0": six}, "beyond its 6 numbers"),
+        (tensor_pickle(offset=1), {"data/0": six}, "beyond its 6 elements"),
+        (tensor_pickle(stride=(2**39, 1)), {"data/0": six}, "beyond its 6 elements"),
+        (tensor_pickle(size=(2**20, 2**20), stride=(0, 0)), {"data/0": six}, "beyond its 6 elements"),
         (tensor_pickle(size=(-1, 3)), {"data/0": six}, "damaged"),
         (tensor_pickle(size=(2**70, 3)), {"data/0": six}, "damaged"),
         (tensor_pickle(size=(6,)), {"data/0": six}, "damaged"),
@@ -450,7 +453,7 @@ def test_files_that_are_no_checkpoints(run_script: Callable, resnet18: nn.Module
     save_file({"two\nlines": torch.ones(1)}, tmp_path / "names.safetensors")
     refused(run_script, tmp_path / "names.safetensors", r"called 'two\nlines'")
     save_file({}, tmp_path / "none.safetensors")
-    refused(run_script, tmp_path / "none.safetensors", "lacks 100 of")
+    refused(run_script, tmp_path / "none.safetensors", "lacks 100 weights")
     refused(run_script, tmp_path / "nowhere.pth", "there is no such file")
     refused(run_script, tmp_path, "there is no such file")
 

@@ -107,7 +107,7 @@ def test_what_is_not_exported(run_script: Callable, tmp_path: Path, monkeypatch:
         (GerFusionForImageClassification(GerFusionConfig(**small, **LABELS)), GerProcessor(columns=["face_features"])),
         tmp_path / "fusion",
     )
-    refused("a GerFusionForImageClassification is not exported", model=fusion)
+    refused("a GerFusionForImageClassification cannot be exported", model=fusion)
     with monkeypatch.context() as patch:
         patch.setattr(exporting, "ONNX_PACKAGES", ("onnx_of_nobody",))
         refused("ONNX needs onnx_of_nobody: pip install group-emotion[export]", output="x.onnx")
