@@ -166,7 +166,8 @@ class GroupEmotionPipeline(Pipeline):
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         if getattr(inputs, "ndim", None) in (1, 4):  # a series of paths, or a batch of photos
             inputs = list(inputs)
-        if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping, *BYTES)) or _is_array(inputs) or _is_file(inputs):
+        alone = isinstance(inputs, (str, os.PathLike, Image.Image, Mapping, *BYTES))
+        if alone or _is_array(inputs) or _is_file(inputs):
             return super().__call__(inputs, **kwargs)
         if isinstance(inputs, (list, tuple)):
             return super().__call__(list(inputs), **kwargs) if inputs else []
@@ -400,7 +401,7 @@ def _from_array(values: Any, channels: str) -> Image.Image:
         array = array[..., 0]
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise BadPhoto(f"an array of shape {shape}: expected height x width x 3")
-    if array.dtype.kind == "f" and 0 <= array.min() and array.max() <= 1:
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = (array * 255).round().astype(np.uint8)
     if array.dtype != np.uint8:
         raise BadPhoto(f"an array of {array.dtype}: expected uint8 from 0 to 255, or floating point from 0 to 1")

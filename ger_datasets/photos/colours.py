@@ -66,7 +66,7 @@ class ColourConversion:
             image = image.convert("RGB")
         if self.profile is None:
             return image.convert("RGB")
-        return ImageCms.applyTransform(image.convert(self.source_mode), self.profile)
+        return self.profile.apply(image.convert(self.source_mode))
 
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
@@ -97,8 +97,8 @@ def _hides_a_picture(image: Image.Image) -> bool:
         return alpha[1] == 0 and any(low != high for low, high in colours)
     alphas = image.info.get("transparency")
     if image.mode == "P" and isinstance(alphas, bytes):
-        used = [index for _, index in image.getcolors() or []]
-        return len(used) > 1 and all(index < len(alphas) and alphas[index] == 0 for index in used)  # type: ignore[operator]
+        used = [index for index, count in enumerate(image.histogram()) if count]
+        return len(used) > 1 and all(index < len(alphas) and alphas[index] == 0 for index in used)
     return False
 
 

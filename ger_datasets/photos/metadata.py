@@ -23,6 +23,7 @@ STORED_CHUNKS = CRITICAL | {b"tRNS", b"iCCP"}
 # Also orientation and animation, which are applied before the photo is stored
 DECODED_CHUNKS = STORED_CHUNKS | {b"eXIf", b"acTL", b"fcTL", b"fdAT"}
 MAX_PROFILE_BYTES = 2**20  # Pillow refuses PNG files with larger ones
+TRANSPARENT_COLOUR_BYTES = {0: 2, 2: 6}  # grey, RGB
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -64,9 +65,8 @@ def with_end_marker(jpeg: bytes) -> bytes | None:
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(ended)
         # strict: libjpeg's warnings, such as that of missing pixels, are errors. At 1/8 of the size it is fast
-        simplejpeg.decode_jpeg(
-            ended, "CMYK" if colours in ("CMYK", "YCCK") else "RGB", min_height=1, min_width=1, min_factor=8, strict=True
-        )
+        colours = "CMYK" if colours in ("CMYK", "YCCK") else "RGB"
+        simplejpeg.decode_jpeg(ended, colours, min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError:
         return None
     return ended
@@ -113,7 +113,7 @@ def _png(content: bytes, wanted: set[bytes]) -> bytes | None:
         end = place + 12 + length
         if end > len(content):
             return None
-        if kind in wanted and (kind in CRITICAL or _is_sound(kind, content[place + 4 : end])):
+        if kind in wanted and (kind in CRITICAL or _is_sound(kind, content[place + 4 : end], colour_type=content[25])):
             kept.append(content[place:end])
         if kind == b"IEND":
             return b"".join(kept)
@@ -121,10 +121,12 @@ def _png(content: bytes, wanted: set[bytes]) -> bytes | None:
     return None
 
 
-def _is_sound(kind: bytes, chunk: bytes) -> bool:
-    """Whether a PNG chunk (type, data, checksum) has the right checksum and, if it is a profile, can be decoded."""
+def _is_sound(kind: bytes, chunk: bytes, colour_type: int) -> bool:
+    """Whether an ancillary PNG chunk (type, data, checksum) can be decoded."""
     if zlib.crc32(chunk[:-4]) != int.from_bytes(chunk[-4:], "big"):
         return False
+    if kind == b"tRNS":
+        return len(chunk) - 8 == TRANSPARENT_COLOUR_BYTES.get(colour_type, len(chunk) - 8)
     if kind != b"iCCP":
         return True
     compressed = chunk[4:-4].partition(b"\0")[2]

@@ -18,7 +18,7 @@ from pillow_heif import register_heif_opener
 from ..support.errors import BadPhoto
 from .colours import ColourConversion
 from .file_kinds import describe_content
-from .metadata import with_end_marker, without_faulty_chunks, without_metadata
+from .metadata import SIGNATURE, with_end_marker, without_faulty_chunks, without_metadata
 
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # Pillow has no reader of HEIC
 
@@ -139,6 +139,21 @@ def convert_image(image: Image.Image) -> Image.Image:
         return upright if unchanged else _stored(encode_jpeg(upright)).image
 
 
+@contextlib.contextmanager
+def open_photo(path: Path) -> Iterator[Image.Image]:
+    """The photo file `path`, opened but not decoded, for its size and `orientation`.
+
+    Raises:
+        BadPhoto: the file cannot be read, or is not an image. The message contains no path.
+    """
+    with _raises_bad_photo(), open(path, "rb") as file:
+        is_png = file.read(len(SIGNATURE)) == SIGNATURE
+        file.seek(0)
+        source = io.BytesIO(without_faulty_chunks(file.read(MAX_BYTES))) if is_png else file
+        with Image.open(source, formats=FORMATS) as image:
+            yield image
+
+
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation of an opened image, 1 to 8; 1 where there is none, or EXIF is damaged."""
     try:
@@ -186,6 +201,8 @@ def _raises_bad_photo(content: bytes = b"") -> Iterator[None]:
             f"not an image in one of the formats {', '.join(FORMATS)}" + (f"; the file is {kind}" if kind else "")
         ) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise BadPhoto(f"the file cannot be read: {error.strerror}") from error
         raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 

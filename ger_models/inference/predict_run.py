@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class Source:
         identity: what its rows depend on, beside their number: the dataset's revision, or a hash of which files.
         revision: the dataset's revision; empty for files.
         note: what must be known before believing figures on it.
+        left_out: folder -> suffix -> number of its files that were not read.
     """
 
     parts: Sequence[Part]
     identity: str
     revision: str = ""
     note: str = ""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -152,9 +154,9 @@ class Run:
         for each in figures[1:]:
             for name in shared:
                 del each[name]
-        if len(figures) == 1:
-            return {"photos": shared["photos"], **figures[0], "quarantined": shared["quarantined"]}
-        return {"photos": shared["photos"], "models": figures, "quarantined": shared["quarantined"]}
+        members = figures[0] if len(figures) == 1 else {"models": figures}
+        left_out = {"left_out": self.source.left_out} if self.source.left_out else {}
+        return {"photos": shared["photos"], **members, "quarantined": shared["quarantined"], **left_out}
 
     def _open_members(self, number: int) -> list[int]:
         return [member for member, partial in enumerate(self.partial) if not partial.has(number)]
