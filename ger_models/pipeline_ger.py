@@ -164,7 +164,7 @@ class GroupEmotionPipeline(Pipeline):
         return given[0], given[1], {}
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        if getattr(inputs, "ndim", None) in (1, 4):  # a series of paths, or a batch of photos
+        if _is_array(inputs) and inputs.ndim in (1, 4):  # a series of paths, or a batch of photos
             inputs = list(inputs)
         alone = isinstance(inputs, (str, os.PathLike, Image.Image, Mapping, *BYTES))
         if alone or _is_array(inputs) or _is_file(inputs):
@@ -381,7 +381,7 @@ def read_input(photo: Any, timeout: float, channels: str = "rgb") -> Image.Image
 
 
 def _is_array(photo: Any) -> bool:
-    return hasattr(photo, "ndim") and hasattr(photo, "shape") and not isinstance(photo, np.generic)
+    return hasattr(photo, "ndim") and not isinstance(photo, (np.generic, memoryview))
 
 
 def _is_file(photo: Any) -> bool:
