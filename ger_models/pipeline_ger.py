@@ -21,7 +21,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from ger_datasets.photos.reading import STORED_PIXELS, convert_image, decode_photo, in_groups, read_photo
+from ger_datasets.photos.reading import MAX_PIXELS, STORED_PIXELS, convert_image, decode_photo, in_groups, read_photo
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
@@ -401,6 +401,8 @@ def _from_array(values: Any, channels: str) -> Image.Image:
         array = array[..., 0]
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise BadPhoto(f"an array of shape {shape}: expected height x width x 3")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:  # before anything is copied
+        raise BadPhoto(f"an array of shape {shape}: more than {MAX_PIXELS:,} pixels")
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = (array * 255).round().astype(np.uint8)
     if array.dtype != np.uint8:

@@ -39,7 +39,7 @@ MAX_BYTES = 256 * 2**20
 MAX_SCAN_PIXELS = 4_000_000_000  # pixels times scans of a JPEG, each of which passes over all; cameras write ten
 MAX_DECODING_BYTES = 480_000_000  # of memory: 120 million pixels of a PNG, or of a JPEG before it is reduced
 # Bytes per pixel that Pillow and the format's library hold while they decode, as measured, if more than MODE_BYTES
-DECODING_BYTES = {"WEBP": 16, "TIFF": 8, "AVIF": 13, "HEIF": 9}
+DECODING_BYTES = {"WEBP": 16, "TIFF": 8, "AVIF": 10, "HEIF": 9}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # of the other modes: 4
 STRIP_ROWS = 32  # rows that a large photo is converted and reduced by, so that it is in memory only once
 # How far a sequence whose first frame is blank is searched for one that is not

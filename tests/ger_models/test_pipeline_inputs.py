@@ -160,10 +160,10 @@ def test_batches_of_arrays_and_columns_of_paths(
 
 def test_errors_name_what_was_given_in_a_few_words(pipe: GroupEmotionPipeline) -> None:
     for photo in ("data:image/png;base64," + "%" * 5000, base64.b64encode(b"no photo" * 500).decode()):
-        with pytest.raises(UserError, match="^a text in base64: not ") as error:
+        with pytest.raises(UserError, match=r"^a text in base64: not ") as error:
             pipe(photo)
         assert len(str(error.value)) < 300
-    with pytest.raises(UserError, match="^8 bytes: not an image"):
+    with pytest.raises(UserError, match=r"^8 bytes: not an image"):
         pipe(b"no photo")
-    with pytest.raises(UserError, match="^a ndarray: an array of shape"):
+    with pytest.raises(UserError, match=r"^a ndarray: an array of shape"):
         pipe(np.zeros((40, 40, 2), np.uint8))
