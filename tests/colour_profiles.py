@@ -26,14 +26,15 @@ def xyz(values: tuple[float, ...]) -> bytes:
     return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(value * 65536) for value in values))
 
 
-def assembled(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+def assembled(space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", connection: bytes = b"XYZ ") -> bytes:
+    """A profile of version 2.2 with these tags; `kind` is its device class."""
     tags = {b"wtpt": xyz((0.9642, 1.0, 0.8249)), **tags}
     place, table, data = 128 + 4 + 12 * len(tags), b"", b""
     for name, content in tags.items():
         table += struct.pack(">4sII", name, place + len(data), len(content))
         data += content + bytes(-len(content) % 4)
     body = struct.pack(">I", len(tags)) + table + data
-    header = struct.pack(">I4sI4s4s4s12x4s", 128 + len(body), b"test", 0x02200000, b"mntr", space, b"XYZ ", b"acsp")
+    header = struct.pack(">I4sI4s4s4s12x4s", 128 + len(body), b"test", 0x02200000, kind, space, connection, b"acsp")
     return (header + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)).ljust(128, b"\0") + body
 
 

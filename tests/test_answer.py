@@ -163,7 +163,7 @@ def test_no_photo_that_can_be_used(answer: Callable, tmp_path: Path) -> None:
     assert code == 2
     assert [line.partition("  ")[0] for line in lines] == ["broken.jpg", "empty"]
     assert log.splitlines()[-1].startswith("error: no photo can be used, of 2: broken.jpg: not an image")
-    assert "empty: no photo in it: expected .bmp" in log
+    assert "empty: no photo in it: expected .avif" in log
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 

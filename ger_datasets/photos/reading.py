@@ -24,7 +24,7 @@ register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)  # 
 
 SUFFIXES = frozenset(
     {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"),
         *(".heic", ".heif", ".hif", ".avif"),
     }
 )

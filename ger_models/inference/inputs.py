@@ -199,22 +199,24 @@ def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], C
         Those with one of the `suffixes`, and how many others there are by suffix. `hidden` are those whose name, or
         whose folder's name, begins with a dot; links to folders are not followed, and counted as such.
     """
+    paths: list[Path] = []
     inside: list[Path] = []
     others: Counter[str] = Counter()
     unreadable: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=unreadable.append):
         others["links to folders"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
-        for path in (Path(place, name) for name in names):
-            if any(part[0] == "." for part in path.relative_to(folder).parts):
-                others["hidden"] += 1
-            elif not path.is_file():
-                others["broken links or no files"] += 1
-            elif path.suffix.lower() in suffixes:
-                inside.append(path)
-            else:
-                others[printable(path.suffix.lower()) or "without suffix"] += 1
+        paths += (Path(place, name) for name in names)
+    for path in sorted(paths):
+        if any(part[0] == "." for part in path.relative_to(folder).parts):
+            others["hidden"] += 1
+        elif not path.is_file():
+            others["broken links or no files"] += 1
+        elif path.suffix.lower() in suffixes:
+            inside.append(path)
+        else:
+            others[printable(path.suffix.lower()) or "without suffix"] += 1
     others["unreadable folders"] += len(unreadable)
-    return sorted(inside), +others
+    return inside, +others
 
 
 def describe_kinds(counts: Mapping[str, int]) -> str:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
-from colour_profiles import grey_profile, in_srgb, rgb_profile
+from colour_profiles import assembled, grey_profile, in_srgb, rgb_profile
 from PIL import Image, ImageCms, TiffImagePlugin
 
+from ger_datasets.emotic.boxes import read_frame
+from ger_datasets.legacy.source import _has_pixels_of
 from ger_datasets.photos.reading import STORED_PIXELS, SUFFIXES, convert_image, decode_photo, open_photo, read_photo
 from ger_datasets.photos.reading import orientation as orientation_of
 from ger_datasets.support.errors import BadPhoto
+from ger_models.inference.inputs import files_inside
+from ger_models.processing_pixels import pixels_of
 
 
 def saved(image: Image.Image, format: str, **options: object) -> bytes:
@@ -204,6 +209,25 @@ def test_grey_profiles() -> None:
     assert_close(decode_photo(saved(sixteen, "PNG", icc_profile=grey_profile(1.0))).image, np.asarray(dark), 4)
 
 
+def cmyk_profile(lightness: int) -> bytes:
+    """White paper, on which any ink gives a grey of this CIE lightness."""
+    colours = bytes([255, 128, 128]) + bytes([lightness * 255 // 100, 128, 128]) * 15
+    table = struct.pack(">4s4x4B", b"mft1", 4, 3, 2, 0) + struct.pack(">9i", *(65536, 0, 0, 0) * 2, 65536)
+    table += bytes(range(256)) * 4 + colours + bytes(range(256)) * 3
+    return assembled(b"CMYK", {b"A2B0": table, b"A2B1": table}, b"prtr", b"Lab ")
+
+
+def test_cmyk_profiles() -> None:
+    """Printers' colours: without the profile pure cyan is (0, 255, 255)."""
+    cyan = Image.new("CMYK", (64, 48), (255, 0, 0, 0))
+    for format in ("JPEG", "TIFF"):
+        plain, profiled = (saved(cyan, format, **each) for each in ({}, {"icc_profile": cmyk_profile(50)}))
+        assert decode_photo(plain).image.getpixel((9, 9)) == pytest.approx((0, 255, 255), abs=3)
+        red, green, blue = decode_photo(profiled).image.getpixel((9, 9))
+        assert (red, green, blue) == pytest.approx((red, red, red), abs=3)
+        assert 90 < red < 140
+
+
 def test_a_reduced_photo_is_converted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ger_datasets.photos.reading.STORED_PIXELS", 1200)
     profile = rgb_profile("red and blue exchanged")
@@ -370,3 +394,67 @@ def test_opening_a_header_says_why_it_fails(tmp_path: Path) -> None:
             pass
         assert str(tmp_path) not in str(error.value)
     assert STORED_PIXELS == 25_000_000
+
+
+# Other readers of photo files
+
+
+def test_builders_look_at_headers_as_photos_are_read(tmp_path: Path) -> None:
+    """A faulty chunk or garbage in EXIF costs an EMOTIC photo no boxes, and legacy features no photo."""
+    garbage = b"Exif\0\0II*\0" + b"\xff" * 30
+    files = {
+        "a.png": png_with(BIG_TEXT),
+        "b.png": png_with(chunk(b"eXIf", b"garbage")),
+        "c.webp": saved(blocks(), "WEBP", exif=garbage),
+        "d.heic": saved(blocks(), "HEIF"),
+        "e.avif": saved(blocks(), "AVIF"),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        photo = read_photo(tmp_path / name)
+        assert read_frame(tmp_path / name).fits((64, 48)), name
+        assert _has_pixels_of(tmp_path / name, photo.image), name
+
+
+def test_every_reader_of_a_prepared_dataset_sees_srgb(run_script: Callable, raw_folder: Path, tmp_path: Path) -> None:
+    folder = raw_folder / "train" / "Neutral"
+    name = "red and blue exchanged"
+    plain = saved(blocks(), "JPEG", quality=95)
+    (folder / "phone.jpg").write_bytes(saved(blocks(), "JPEG", quality=95, icc_profile=rgb_profile(name)))
+    (folder / "phone.heic").write_bytes(saved(blocks(), "HEIF", quality=95))
+    (folder / "plain.jpg").write_bytes(plain)
+    (folder / "pointer.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n")
+    out = tmp_path / "out"
+    code, figures, log = run_script(
+        "prepare", "--dataset", "gaf3", "--source", raw_folder, "--output", out, "--num_proc", 1
+    )
+    assert (code, figures["quarantined"]) == (0, 1), log
+    assert "Git LFS pointer" in (out / "quarantine.jsonl").read_text()
+    rows = pq.read_table(out / "data", columns=["image_id", "image"]).to_pylist()
+    stored = {row["image_id"]: row["image"]["bytes"] for row in rows}
+    assert stored["train/Neutral/plain"] == plain
+    files = sorted(key for key in stored if "/phone" in key)
+    assert len(files) == 2
+    expected = [in_srgb(np.asarray(blocks()), name), np.asarray(blocks())]
+    for pixels in expected:  # simplejpeg, which ignores profiles, and Pillow
+        assert any(
+            np.abs(pixels_of({"bytes": stored[key], "path": None}).permute(1, 2, 0).numpy().astype(int) - pixels)[
+                8::16, 8::16
+            ].max()
+            < 8
+            for key in files
+        )
+
+
+def test_predict_reports_what_a_folder_of_photos_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "in" / "day 2").mkdir(parents=True)
+    for name in ("a.jpg", "day 2/b.HEIC", "c.avif", "notes.txt", "day 2/raw.CR2", "d.cr2", ".hidden", "no suffix"):
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "in" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    inside, others = files_inside(tmp_path / "in", SUFFIXES)
+    assert [path.name for path in inside] == ["a.jpg", "c.avif", "b.HEIC"]
+    assert others == {
+        ".txt": 1, ".cr2": 2, "hidden": 1, "without suffix": 1, "broken links or no files": 1, "links to folders": 1
+    }  # fmt: skip
