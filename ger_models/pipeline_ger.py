@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import base64
+import binascii
 import logging
 import os
 import time
@@ -12,25 +13,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image
-from PIL.ExifTags import Base
 from torch.utils.data import DataLoader, Dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
-from ger_datasets.photos.reading import (
-    MAX_PIXELS,
-    STORED_PIXELS,
-    check_decoding,
-    decode_photo,
-    in_groups,
-    large_photo,
-    read_photo,
-)
+from ger_datasets.photos.reading import MAX_PIXELS, STORED_PIXELS, convert_image, decode_photo, in_groups, read_photo
 from ger_datasets.preparation.column_sources import ADDED_BY
-from ger_datasets.support.errors import BadPhoto, UserError, one_line, printable
+from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
 from .starter import STARTER
@@ -43,7 +36,11 @@ logger = logging.getLogger(__name__)
 TASK = "group-emotion"
 BATCH_PIXELS = STORED_PIXELS  # of the photos of a forward; of larger ones fewer are taken, so that memory has a bound
 MAX_URL_BYTES = 64 * 2**20
-PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+CHANNELS = ("rgb", "bgr")
+ADDRESSES = ("http://", "https://")
+BYTES = (bytes, bytearray, memoryview)
+MOST_PATH = 1000  # characters; what is longer is no path
+MIN_BASE64 = 64  # characters; shorter texts are paths, as no image of 16 x 16 pixels is that small
 FACES = ("face_boxes", "face_scores")
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
@@ -90,9 +87,17 @@ class GroupEmotionPipeline(Pipeline):
         answer("party.jpg")
         answer(["a.jpg", "https://example.org/b.jpg", image], batch_size=8)
 
-    A photo is a path, an http or https address, a PIL image, or a row of a prepared dataset (a mapping with `image`);
-    several are a list, a generator or a dataset. Lists give lists, the others give answers one by one. A photo's
-    answer never depends on its batch.
+    A photo is one of
+
+    - a path, or an http or https address;
+    - a PIL image;
+    - an array or tensor, height x width x 3 (or 4, with alpha; or height x width, grey), or with the channels first:
+      uint8, or floating point from 0 to 1. OpenCV's arrays need `channels="bgr"`;
+    - an image file's content as bytes, base64 text, a `data:` URL, or a file that is open for reading bytes;
+    - a row of a prepared dataset (a mapping with `image`).
+
+    Several are a list, a generator, a dataset, or an array or tensor of four dimensions, the first of which counts
+    photos. Generators give answers one by one, the others a list. A photo's answer never depends on its batch.
 
     Each answer holds `label`, its probability `score`, `scores` (class -> probability), `faces`, `face_count`, and
     `note`: what to know before believing the answer, or "". Each face has its `box` x1 y1 x2 y2 in pixels of the
@@ -109,6 +114,8 @@ class GroupEmotionPipeline(Pipeline):
         whole_face: take each picture as one face, from edge to edge, without looking for any.
         on_error: `raise` stops at a photo that cannot be used (UserError); `return` answers {"error": the photo's name
             and the reason} and goes on. Default: `raise` for a photo alone, `return` for several.
+        channels: the order of the colours in arrays and tensors, `rgb` or `bgr`; images and files know their own.
+            Default: `rgb`.
         timeout: seconds that the download of a photo may take. Default: 20.
         batch_size: photos per forward, fewer where they are large. Default: 1.
         num_workers: processes that read photos.
@@ -142,24 +149,25 @@ class GroupEmotionPipeline(Pipeline):
         whole_face: bool | None = None,
         on_error: str | None = None,
         timeout: float | None = None,
+        channels: str | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if on_error not in (None, "raise", "return"):
             raise UserError(f"on_error must be 'raise' or 'return', not {on_error!r}")
         if timeout is not None and not timeout > 0:
             raise UserError(f"timeout must be above 0 seconds, not {timeout}")
-        reading = {"on_error": on_error, "timeout": timeout}
+        if channels not in (None, *CHANNELS):
+            raise UserError(f"channels must be 'rgb' or 'bgr', not {channels!r}")
+        reading = {"on_error": on_error, "timeout": timeout, "channels": channels}
         looking = {"faces": faces, "expressions": expressions, "whole_face": whole_face}
         given = [{name: value for name, value in some.items() if value is not None} for some in (reading, looking)]
         return given[0], given[1], {}
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        if isinstance(inputs, (str, os.PathLike, Image.Image, Mapping)):
+        if _is_array(inputs) and inputs.ndim in (1, 4):  # a series of paths, or a batch of photos
+            inputs = list(inputs)
+        alone = isinstance(inputs, (str, os.PathLike, Image.Image, Mapping, *BYTES))
+        if alone or _is_array(inputs) or _is_file(inputs):
             return super().__call__(inputs, **kwargs)
-        if isinstance(inputs, (bytes, bytearray)) or hasattr(inputs, "ndim"):
-            raise UserError(
-                f"a photo must be a path, an address, a PIL image or a row, not a {type(inputs).__name__}: "
-                "PIL.Image.fromarray(array) and PIL.Image.open(io.BytesIO(data)) make images"
-            )
         if isinstance(inputs, (list, tuple)):
             return super().__call__(list(inputs), **kwargs) if inputs else []
         if isinstance(inputs, Iterable) and not isinstance(inputs, Dataset):
@@ -201,7 +209,9 @@ class GroupEmotionPipeline(Pipeline):
             for answered in self.forward(batch, **forward_params)
         )
 
-    def preprocess(self, photo: Any, on_error: str = "raise", timeout: float = 20) -> dict[str, Any]:
+    def preprocess(
+        self, photo: Any, on_error: str = "raise", timeout: float = 20, channels: str = "rgb"
+    ) -> dict[str, Any]:
         """A photo -> {"row": the columns there are}, or {"error": its name and why it cannot be used}.
 
         Raises:
@@ -210,10 +220,12 @@ class GroupEmotionPipeline(Pipeline):
         try:
             if isinstance(photo, Mapping):
                 row = dict(photo)
+                if isinstance(row.get("image"), BYTES) or _is_array(row.get("image")):
+                    row["image"] = read_input(row["image"], timeout, channels)
                 if "image" in row and not isinstance(row["image"], Image.Image):
                     raise BadPhoto(f"its image is a {type(row['image']).__name__}, not a PIL image")
                 return {"row": row}
-            return {"row": {"image": read_input(photo, timeout)}}
+            return {"row": {"image": read_input(photo, timeout, channels)}}
         except BadPhoto as reason:
             error = f"{_name(photo)}: {reason}"
             if on_error == "raise":
@@ -340,41 +352,81 @@ def pixels_of_row(row: Mapping[str, Any]) -> int:
     return image.width * image.height if isinstance(image, Image.Image) else 0
 
 
-def read_input(photo: Any, timeout: float) -> Image.Image:
-    """The upright RGB photo in a file, behind an http or https address, or in a PIL image.
+def read_input(photo: Any, timeout: float, channels: str = "rgb") -> Image.Image:
+    """The upright RGB photo in whatever a `GroupEmotionPipeline` takes for a photo, except rows.
+
+    Args:
+        timeout: seconds for downloading it.
+        channels: the order of the colours in arrays and tensors, `rgb` or `bgr`.
 
     Raises:
         BadPhoto: it cannot be used.
     """
     if isinstance(photo, Image.Image):
-        return _from_pil(photo)
-    if isinstance(photo, str) and photo.startswith(("http://", "https://")):
+        return convert_image(photo)
+    if isinstance(photo, str) and photo.startswith(ADDRESSES):
         return decode_photo(_download(photo, timeout)).image
+    if isinstance(photo, str) and (content := _from_base64(photo)) is not None:
+        return decode_photo(content).image
     if isinstance(photo, (str, os.PathLike)):
         return read_photo(Path(photo)).image
-    raise BadPhoto("not a path, an address, a PIL image or a row with an image")
+    if _is_file(photo):
+        photo = photo.read()
+    if isinstance(photo, BYTES):
+        return decode_photo(bytes(photo)).image
+    if _is_array(photo):
+        return convert_image(_from_array(photo, channels))
+    raise BadPhoto("not a path, an address, a PIL image, an array, bytes or a row with an image")
 
 
-def _from_pil(image: Image.Image) -> Image.Image:
-    """The same photo as from a file with these pixels: upright, transparency on white, 16 bits brought to 8."""
-    if image.width * image.height > MAX_PIXELS:
-        raise BadPhoto(f"{image.width} x {image.height} pixels: more than {MAX_PIXELS:,} are not decoded")
-    if image.mode == "F":
-        raise BadPhoto("32-bit floating-point pixels have no defined range")
-    buffer = io.BytesIO()
+def _is_array(photo: Any) -> bool:
+    return hasattr(photo, "ndim") and not isinstance(photo, (np.generic, memoryview))
+
+
+def _is_file(photo: Any) -> bool:
+    return hasattr(photo, "read") and not isinstance(photo, os.PathLike)
+
+
+def _from_array(values: Any, channels: str) -> Image.Image:
+    """An array or tensor as a PIL image; BadPhoto if it has another shape or type than a photo."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values  # numpy has no bfloat16
+    array = np.asarray(values)
+    shape = array.shape
+    if array.ndim == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise BadPhoto(f"an array of shape {shape}: expected height x width x 3")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:  # before anything is copied
+        raise BadPhoto(f"an array of shape {shape}: more than {MAX_PIXELS:,} pixels")
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        array = (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise BadPhoto(f"an array of {array.dtype}: expected uint8 from 0 to 255, or floating point from 0 to 1")
+    if channels == "bgr" and array.ndim == 3:
+        array = array[..., [2, 1, 0, 3][: array.shape[2]]]
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _from_base64(text: str) -> bytes | None:
+    """The content of a `data:` URL or of base64 text; None if the text is a path."""
+    head, _, data = text.partition(",")
+    if not head.startswith("data:"):
+        if len(text) < MIN_BASE64 or os.path.exists(text):
+            return None
+        head, data = "", text
+    elif not head.endswith(";base64"):
+        raise BadPhoto("a data: URL without base64")
     try:
-        if image.width * image.height > STORED_PIXELS:
-            return large_photo(image).image
-        check_decoding(image, image.size)
-        exif = Image.Exif()  # of what the file says no more than how it is turned: the rest may be damaged
-        exif[Base.Orientation] = image.getexif().get(Base.Orientation, 1)
-        image = image if image.mode in PNG_MODES else image.convert("RGB")
-        image.save(buffer, "PNG", compress_level=0, exif=exif)
-    except BadPhoto:
-        raise
-    except Exception as error:  # Pillow raises a dozen kinds on files that it opened and cannot read
-        raise BadPhoto(f"damaged: {one_line(error)}") from error
-    return decode_photo(buffer.getvalue()).image
+        data = "".join(data.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
+        return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        if head:
+            raise BadPhoto(f"not base64: {error}") from error
+        return None
 
 
 def _download(address: str, timeout: float) -> bytes:
@@ -399,14 +451,18 @@ def _download(address: str, timeout: float) -> bytes:
 
 def _name(photo: Any) -> str:
     """What a photo is called in an error: its path, its address without what follows `?`, or what it is."""
-    if isinstance(photo, str) and photo.startswith(("http://", "https://")):
+    if isinstance(photo, str) and photo.startswith(ADDRESSES):
         return photo.partition("?")[0]
+    if isinstance(photo, str) and (photo.startswith("data:") or len(photo) > MOST_PATH):
+        return "a text in base64"
     if isinstance(photo, (str, os.PathLike)):
         return printable(os.fspath(photo))
     if isinstance(photo, Mapping) and "image_id" in photo:
         return str(photo["image_id"])
     if isinstance(photo, (Image.Image, Mapping)):
         return getattr(photo, "filename", "") or "a photo without a name"
+    if isinstance(photo, BYTES):
+        return f"{len(photo):,} bytes"
     return f"a {type(photo).__name__}"
 
 

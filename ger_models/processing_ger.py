@@ -116,8 +116,19 @@ class GerProcessor(BaseImageProcessor):
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
-    """The concatenated images of all rows: (images, 3, height, width) uint8; `published`: PUBLISHED_FACE_BOX of aligned
-    faces."""
+        self.renamed = dict(renamed or {})
+        self.preprocessing = None if preprocessing is None else dict(preprocessing)
+        if preprocessing is not None:
+            own = Preprocessing.from_dict(preprocessing)
+            if own.height != own.width:
+                raise ValueError(f"GerProcessor takes square photos, not {own.height} x {own.width}")
+            self.crop_size, self.resize_shorter = own.height, max(own.shorter, own.height)
+            self.image_mean, self.image_std = list(own.mean), list(own.std)
+            # for training's random crops, which torch resizes; lanczos is close to bicubic
+            interpolation = "bilinear" if own.interpolation == "bilinear" else "bicubic"
+        self.interpolation = interpolation
+        self.patch_side = patch_side
+        self.published_faces = published_faces
         unknown = [column for column in self.columns if column not in self._makers()]
         if unknown or not self.columns:
             raise ValueError(f"GerProcessor.columns must name some of {', '.join(self._makers())}, not {self.columns}")
@@ -353,9 +364,8 @@ def _packed(
     mirrored: Sequence[bool] | None = None,
     published: bool = False,
 ) -> torch.Tensor:
-    """The concatenated images of all rows: (images, 3, height, width) uint8."""
-    """The images of all rows, one after the other: (images, 3, height, width) uint8; `published`: PUBLISHED_FACE_BOX
-    of those that are aligned faces."""
+    """The concatenated images of all rows: (images, 3, height, width) uint8; if `published`, PUBLISHED_FACE_BOX of
+    aligned faces."""
     count = sum(map(len, per_row))
     pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
     for i, image in enumerate(image for images in per_row for image in images):

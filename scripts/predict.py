@@ -147,13 +147,13 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
     if arguments.photos is not None:
         faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
-        parts, identity = photo_parts(arguments.photos, arguments.batch_size, faces)
+        parts, identity, left_out = photo_parts(arguments.photos, arguments.batch_size, faces)
         identity += " whole_face" if arguments.whole_face else ""
-        return Source(parts, identity + other_detector)
+        return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
         faces = FaceColumns(device, wanted, detector=arguments.detector)
-        parts, identity = video_parts(arguments.videos, arguments.every, faces)
-        return Source(parts, f"{identity} every {arguments.every}{other_detector}")
+        parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces)
+        return Source(parts, f"{identity} every {arguments.every}{other_detector}", left_out=left_out)
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)

@@ -209,6 +209,8 @@ def test_a_folder_of_photos_whose_faces_are_looked_for_once(
     assert len(looked) == 3
     assert figures["photos"] == 3
     assert [photo["file"] for photo in figures["quarantined"]] == ["day 2/cut.jpg"]
+    assert figures["left_out"] == {str(photos): {".txt": 1, "hidden": 1}}
+    assert "photos: left out 2 files: 1 hidden, 1 .txt" in log
     for each in figures["models"]:
         assert set(each["labels"]) == {"a.jpg", "day 2/a.JPG", "a.jpg-2"}
         folder = out / each["model"]

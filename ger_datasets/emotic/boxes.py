@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from ..photos.reading import FORMATS, STORED_PIXELS, TURNS
-
-ORIENTATION = 0x0112  # the EXIF tag
+from ..photos.reading import STORED_PIXELS, TURNS, open_photo, orientation
+from ..support.errors import BadPhoto
 
 
 @dataclass(frozen=True)
@@ -35,14 +30,12 @@ class PhotoFrame:
 def read_frame(path: Path) -> PhotoFrame:
     """The frame of the photo in the file `path`, which is not decoded; 0 x 0 and not `stored_so` if it cannot be."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's size warning: such a photo is not `stored_so` anyhow
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > STORED_PIXELS:  # of a PNG, asking for EXIF decodes the pixels
-                    return PhotoFrame(width, height, False)
-                return PhotoFrame(width, height, image.getexif().get(ORIENTATION) not in TURNS)
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error, Image.DecompressionBombError):
+        with open_photo(path) as image:
+            width, height = image.size
+            if width * height > STORED_PIXELS:  # of a PNG, asking for EXIF decodes the pixels
+                return PhotoFrame(width, height, False)
+            return PhotoFrame(width, height, orientation(image) not in TURNS)
+    except BadPhoto:
         return PhotoFrame(0, 0, False)
 
 

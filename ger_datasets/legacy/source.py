@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,7 @@ from ..faces import Faces
 from ..faces.alignment import SPHEREFACE_TEMPLATE, similarity_transform
 from ..faces.columns import photo_columns
 from ..photos.patches import PATCH_HEIGHT, PATCH_WIDTH
-from ..photos.reading import FORMATS, STORED_PIXELS, SUFFIXES, TURNS, read_photo
+from ..photos.reading import STORED_PIXELS, SUFFIXES, TURNS, open_photo, orientation, read_photo
 from ..records import Record
 from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
 from ..support.errors import BadPhoto, UserError, listing, printable
@@ -280,13 +279,8 @@ class LegacySource:
 
 def _has_pixels_of(path: Path, image: Image.Image) -> bool:
     """Whether the photo in the file `path` has the pixels of `image`: neither turned nor reduced when it was read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as read_photo does
-            with Image.open(path, formats=FORMATS) as raw:
-                return raw.size == image.size and raw.getexif().get(0x0112) not in TURNS
-    except OSError as error:
-        raise BadPhoto(f"the file cannot be read: {error.strerror or type(error).__name__}") from error
+    with open_photo(path) as raw:
+        return raw.size == image.size and orientation(raw) not in TURNS
 
 
 def _rows(array: np.ndarray, width: int, name: str) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..photos.reading import FORMATS, STORED_PIXELS, SUFFIXES, read_photo
+from ..photos.reading import STORED_PIXELS, SUFFIXES, open_photo, read_photo
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, listing, printable
 from .drawing import draw_skeletons
@@ -174,9 +173,7 @@ def _reduction(photo: Path, size: tuple[int, int]) -> float:
     if pixels < 0.9 * STORED_PIXELS:  # smaller photos are never reduced, and their files need not be opened
         return 1.0
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warning about large pictures: only the header is read
-            with Image.open(photo, formats=FORMATS) as original:
-                return min(1.0, (pixels / (original.width * original.height)) ** 0.5)  # whichever way it is turned
-    except (OSError, Image.DecompressionBombError):
+        with open_photo(photo) as original:
+            return min(1.0, (pixels / (original.width * original.height)) ** 0.5)  # whichever way it is turned
+    except BadPhoto:
         return 1.0

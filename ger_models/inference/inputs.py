@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ TOGETHER = 16  # photos per detector batch, if they have at most STORED_PIXELS i
 
 Row = Mapping[str, Any]
 Quarantine = list[dict[str, str]]
+LeftOut = dict[str, Counter[str]]
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,24 @@ def dataset_parts(splits: Mapping[str, Dataset], batch_size: int) -> list[Part]:
     ]
 
 
-def photo_parts(places: Sequence[Path], batch_size: int, faces: FaceColumns) -> tuple[list[Part], str]:
-    """Photo files and folders, unlabelled, with their faces; and a hash that identifies the files.
+def photo_parts(places: Sequence[Path], batch_size: int, faces: FaceColumns) -> tuple[list[Part], str, LeftOut]:
+    """Photo files and folders, unlabelled, with their faces; a hash that identifies the files; and what else the
+    folders contain: folder -> suffix -> number of files.
 
     A file's image_id is its name, or its path relative to the given folder; duplicate names get a suffix (`-2`).
 
     Raises:
         UserError: a folder has no photo in it.
     """
-    files = _files(places, PHOTO_SUFFIXES, "photos")
+    files, left_out = _files(places, PHOTO_SUFFIXES, "photos")
     parts = [
         Part("photos", partial(_photo_rows, some, faces), len(some)) for some in _cut(list(files.items()), batch_size)
     ]
-    return parts, _identity(files)
+    return parts, _identity(files), left_out
 
 
-def video_parts(places: Sequence[Path], every: int | None, faces: FaceColumns) -> tuple[list[Part], str]:
-    """The frames of video files and folders, one part per video; and a hash that identifies the files.
+def video_parts(places: Sequence[Path], every: int | None, faces: FaceColumns) -> tuple[list[Part], str, LeftOut]:
+    """The frames of video files and folders, one part per video; otherwise as `photo_parts`.
 
     A frame's image_id is `VIDEO/frame_000123`, its group the video.
 
@@ -93,9 +96,9 @@ def video_parts(places: Sequence[Path], every: int | None, faces: FaceColumns) -
     Raises:
         UserError: a folder has no video in it.
     """
-    files = _files(places, VIDEO_SUFFIXES, "videos")
+    files, left_out = _files(places, VIDEO_SUFFIXES, "videos")
     parts = [Part("videos", partial(_video_rows, name, path, every, faces), None) for name, path in files.items()]
-    return parts, _identity(files)
+    return parts, _identity(files), left_out
 
 
 def _cut(things: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:
@@ -163,22 +166,27 @@ def _set_aside(quarantined: Quarantine, name: str, reason: str) -> None:
     logger.warning("%s cannot be used: %s", name, reason)
 
 
-def _files(places: Sequence[Path], suffixes: Collection[str], kind: str) -> dict[str, Path]:
-    """Unique names -> files: the given files, and those with the `suffixes` in the given folders."""
+def _files(places: Sequence[Path], suffixes: Collection[str], kind: str) -> tuple[dict[str, Path], LeftOut]:
+    """Unique names -> files: the given files, and those with the `suffixes` in the given folders; and what else the
+    folders contain.
+    """
     files: dict[str, Path] = {}
+    left_out: LeftOut = {}
     for place in places:
         if place.is_dir():
             inside, others = files_inside(place, suffixes)
-            if others:
-                logger.info("%s: left out %s", place, describe_kinds(others))
+            rest = f"; found {describe_kinds(others)}" if others else ""
             if not inside:
-                raise UserError(f"no {kind} in {place}: expected files with {listing(sorted(suffixes), 20)}")
+                raise UserError(f"no {kind} in {place}: expected files with {listing(sorted(suffixes), 20)}{rest}")
+            if others:
+                logger.warning("%s: left out %s", place, describe_kinds(others))
+                left_out[printable(place)] = others
             found = [(printable(path.relative_to(place).as_posix()), path) for path in inside]
         else:
             found = [(printable(place.name), place)]
         for name, path in found:
             files[free_name(name, files)] = path
-    return files
+    return files, left_out
 
 
 def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], Counter[str]]:
@@ -189,20 +197,26 @@ def files_inside(folder: Path, suffixes: Collection[str]) -> tuple[list[Path], C
 
     Returns:
         The files with one of the `suffixes`, and the number of others by suffix; `hidden` are files whose name or
-        folder begins with a dot.
+        folder begins with a dot. Links to folders are not followed, and counted as such.
     """
+    paths: list[Path] = []
     inside: list[Path] = []
     others: Counter[str] = Counter()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file():
-            continue
+    unreadable: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=unreadable.append):
+        others["links to folders"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        paths += (Path(place, name) for name in names)
+    for path in sorted(paths):
         if any(part[0] == "." for part in path.relative_to(folder).parts):
             others["hidden"] += 1
+        elif not path.is_file():
+            others["broken links or no files"] += 1
         elif path.suffix.lower() in suffixes:
             inside.append(path)
         else:
             others[printable(path.suffix.lower()) or "without suffix"] += 1
-    return inside, others
+    others["unreadable folders"] += len(unreadable)
+    return inside, +others
 
 
 def describe_kinds(counts: Mapping[str, int]) -> str:

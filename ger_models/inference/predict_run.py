@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Source:
         revision: the dataset's revision; empty for files.
         note: a caveat about figures on it.
         only: the route whose photos it is limited to; empty: all photos.
+        left_out: folder -> suffix -> number of its files that were not read.
     """
 
     parts: Sequence[Part]
@@ -48,6 +49,7 @@ class Source:
     revision: str = ""
     note: str = ""
     only: str = ""
+    left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -157,9 +159,9 @@ class Run:
         for each in figures[1:]:
             for name in shared:
                 del each[name]
-        if len(figures) == 1:
-            return {"photos": shared["photos"], **figures[0], "quarantined": shared["quarantined"]}
-        return {"photos": shared["photos"], "models": figures, "quarantined": shared["quarantined"]}
+        members = figures[0] if len(figures) == 1 else {"models": figures}
+        left_out = {"left_out": self.source.left_out} if self.source.left_out else {}
+        return {"photos": shared["photos"], **members, "quarantined": shared["quarantined"], **left_out}
 
     def _open_members(self, number: int) -> list[int]:
         return [member for member, partial in enumerate(self.partial) if not partial.has(number)]

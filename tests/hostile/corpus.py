@@ -1,5 +1,6 @@
 """Files that mean harm, or are broken, made by code: the same bytes on every machine.
 
+    phone_photos()  HEIC, AVIF and colour profiles, and whether they are read; part of photos()
     photos()      names and bytes of pictures: bombs, cut and flipped ones, polyglots, odd EXIF
     names()       file names that are hard to print, sort or store
     mutated(...)  copies of a file with bits flipped, parts cut, doubled or swapped
@@ -16,7 +17,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
+from colour_profiles import rgb_profile
 from PIL import Image
+from pillow_heif import register_heif_opener
+
+register_heif_opener()
 
 MARKER = "hostile_code_ran"
 SIDES = (64, 48)
@@ -188,6 +193,54 @@ def jpeg_with(segment: bytes, marker: int = 0xE1, times: int = 1) -> bytes:
     )
 
 
+def sized(content: bytes, width: int, height: int) -> bytes:
+    """A HEIC or AVIF file that says it is so large."""
+    place = content.index(b"ispe") + 8
+    return content[:place] + struct.pack(">II", width, height) + content[place + 8 :]
+
+
+def phone_photos() -> dict[str, tuple[bytes, bool]]:
+    """Name -> content, and whether it is read: HEIC and AVIF, good, cut and lying, and colour profiles."""
+    made = {}
+    for format, suffix in (("HEIF", "heic"), ("AVIF", "avif")):
+        good, garbage = saved(picture(), format), b"x" * 500
+        p3 = rgb_profile("Display P3")
+        made |= {
+            f"good.{suffix}": (good, True),
+            f"{suffix}_called.jpg": (good, True),
+            f"behind.{suffix}": (good + b"<?php system('mkdir " + MARKER.encode() + b"'); ?>", True),
+            f"exif_garbage.{suffix}": (saved(picture(), format, exif=b"Exif\0\0II*\0" + b"\xff" * 30), True),
+            f"p3.{suffix}": (saved(picture(), format, icc_profile=p3), True),
+            f"profile_garbage.{suffix}": (saved(picture(), format, icc_profile=garbage), True),
+            f"huge.{suffix}": (sized(good, 60_000, 60_000), False),
+            f"many_megabytes.{suffix}": (sized(good, 9_000, 9_000), False),
+            f"dot.{suffix}": (sized(good, 1, 1), False),
+            f"strip.{suffix}": (sized(good, 4_000, 20), False),
+            f"no_pixels.{suffix}": (good[: good.index(b"mdat") + 4], False),
+            f"no_index.{suffix}": (good.replace(b"iloc", b"free"), False),
+            f"only_brand.{suffix}": (good[:28], False),
+            f"other_codec.{suffix}": (good.replace(b"hvc1", b"vvc1").replace(b"av01", b"vvc1"), False),
+        }
+        made |= {f"cut_{share}_tenths.{suffix}": (good[: len(good) * share // 10], False) for share in (1, 3, 5, 7, 9)}
+    bomb = zeros(1 << 26)
+    made |= {
+        "p3.jpg": (jpeg_with(b"ICC_PROFILE\0\1\1" + p3, 0xE2), True),
+        "profile_cut.jpg": (jpeg_with(b"ICC_PROFILE\0\1\1" + p3[:200], 0xE2), True),
+        "profile_many_tags.jpg": (jpeg_with(b"ICC_PROFILE\0\1\1" + lying_profile(p3), 0xE2), True),
+        "profile_of_64_mb.png": (png(*SIDES, extra=chunk(b"iCCP", b"x\0\0" + bomb)), True),
+        "text_of_64_mb.png": (png(*SIDES, extra=chunk(b"iTXt", b"x\0\1\0\0\0" + bomb)), True),
+        "wrong_checksum.png": (png(*SIDES, extra=chunk(b"tEXt", b"x\0y")[:-1] + b"?"), True),
+        "12_bits.tif": (saved(Image.new("I;16", SIDES, 4095), "TIFF"), True),
+        "blank_frames.gif": (frames(300), True),
+    }  # fmt: skip
+    return made
+
+
+def lying_profile(profile: bytes) -> bytes:
+    """A colour profile whose first tags say that they are elsewhere, and larger than the file."""
+    return profile[:136] + b"\xff" * 8 + profile[144:]
+
+
 def photos() -> dict[str, bytes]:
     """Every picture but the `bombs`: names with the suffix that a folder would show, and bytes."""
     jpeg, whole = saved(picture(), "JPEG", quality=90), {}
@@ -245,7 +298,7 @@ def photos() -> dict[str, bytes]:
         suffix = {"jpeg": "jpg", "tiff": "tif"}.get(format, format)
         for share in (1, 3, 5, 7, 9):
             made[f"cut_{share}_tenths.{suffix}"] = content[: len(content) * share // 10]
-    return made
+    return made | {name: content for name, (content, _) in phone_photos().items()}
 
 
 def names() -> list[bytes]:

@@ -23,7 +23,8 @@ from ger_models.processing_pixels import pixels_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DECODED = ("rgba_117_megapixels.png", "16bit_178_megapixels.png", "frames.gif")  # all others are refused
+# all others are refused
+DECODED = ("rgba_117_megapixels.png", "16bit_178_megapixels.png", "frames.gif", "text_bomb.png", "profile_bomb.png")
 # are to the others what they are to the test; those that are refused by their size alone need not all be everywhere
 LEFT_OUT = ("grey_alpha_178_megapixels.png", "1bit_178_megapixels.png")
 SECONDS = 30  # for one photo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import os
 import shutil
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from checks import Meeting, reasons_in
+import torch
+from checks import Meeting, reasons_in, within
 from PIL import Image
 from transformers import pipeline
 
@@ -33,6 +36,9 @@ def pictures() -> Iterator[tuple[str, bytes]]:
         yield os.fsdecode(stem + b".jpg"), good
     for number, content in enumerate(corpus.mutated(good, 80)):
         yield f"damaged_{number}.jpg", content
+    for format, suffix in (("HEIF", "heic"), ("AVIF", "avif")):
+        for number, content in enumerate(corpus.mutated(corpus.saved(corpus.picture(), format), 15)):
+            yield f"damaged_{number}.{suffix}", content
 
 
 def laid_out(folder: Path) -> list[str]:
@@ -54,6 +60,50 @@ def usable(path: Path) -> bool:
     except BadPhoto:
         return False
     return True
+
+
+def test_photos_of_phones_are_accepted_or_refused_as_stated() -> None:
+    stated = corpus.phone_photos()
+    read = {}
+    for name, (content, _) in stated.items():
+        with within():
+            try:
+                read[name] = decode_photo(content).image.size > (0, 0)
+            except BadPhoto:
+                read[name] = False
+    assert read == {name: accepted for name, (_, accepted) in stated.items()}
+
+
+def arrays() -> dict[str, tuple[Any, bool]]:
+    """Arrays, tensors and texts that are given for photos, and whether they are read."""
+    good = np.asarray(corpus.picture())
+    encoded = base64.b64encode(corpus.saved(corpus.picture(), "PNG")).decode()
+    return {
+        "good": (good, True), "channels first": (good.transpose(2, 0, 1), True), "grey": (good[..., 0], True),
+        "float": (good / 255, True), "half": (torch.from_numpy(good / 255).half(), True),
+        "not a number": (np.full((48, 64, 3), np.nan), False), "infinite": (np.full((48, 64, 3), np.inf), False),
+        "negative": (np.full((48, 64, 3), -1.0), False), "int64": (good.astype(np.int64), False),
+        "object": (np.full((48, 64, 3), None), False), "text": (np.full((48, 64, 3), "a"), False),
+        "nothing": (np.zeros((0, 0, 3), np.uint8), False), "no dimension": (np.array(5, np.uint8), False),
+        "many dimensions": (np.zeros((1,) * 30, np.uint8), False), "two channels": (good[..., :2], False),
+        "strip": (np.zeros((16, 4000, 3), np.uint8), False), "dot": (good[:1, :1], False),
+        "200 megapixels of nothing": (np.broadcast_to(np.uint8(0), (20_000, 10_000, 3)), False),
+        "50 megapixels of nothing": (np.broadcast_to(np.uint8(0), (5_000, 10_000, 3)), True),
+        "complex": (good.astype(complex), False), "record": (np.zeros((48, 64), "u1,u1,u1"), False),
+        "base64": (encoded, True), "data URL": (f"data:;base64,{encoded}", True), "base64, cut": (encoded[:90], False),
+        "data URL of text": ("data:text/html;base64,PGh0bWw+", False), "data URL without data": ("data:,", False),
+        "NUL": ("a\0.jpg", False), "one long name": ("a" * 100_000, False), "surrogates": ("\udcff.jpg", False),
+    }  # fmt: skip
+
+
+def test_arrays_and_texts(model: Path, here: Path, ended: Callable) -> None:
+    ask = pipeline("group-emotion", model=str(model), device="cpu")
+    meeting = Meeting("pipeline, arrays and texts", UserError)
+    stated = arrays()
+    for name, (given, _) in stated.items():
+        meeting.meet(name, lambda given=given: ask(given))
+    assert sorted(meeting.accepted) == sorted(name for name, (_, accepted) in stated.items() if accepted)
+    ended(meeting)
 
 
 def test_gaf3_and_prepare(run_script: Callable, raw_folder: Path, here: Path, ended: Callable) -> None:
@@ -240,4 +290,4 @@ def test_layouts_of_gaf3(raw_folder: Path, number: int, ended: Callable) -> None
 
 
 def test_there_were_enough(enough: Callable) -> None:
-    enough(9)
+    enough(10)
