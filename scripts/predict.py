@@ -122,7 +122,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
     """What is predicted on, in parts; faces are detected once for all models."""
     from ger_datasets.loading.revision import dataset_revision
-    from ger_datasets.loading.splits import load_splits
+    from ger_datasets.loading.splits import check_image_ids, load_splits
     from ger_datasets.preparation.card import read_notice
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source
@@ -142,6 +142,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)
+    check_image_ids(dataset, data)
     for member in range(len(members.names)):
         check_classes(dataset, next(iter(data.values())), members.class_names(member))
     revision = dataset_revision(dataset)
