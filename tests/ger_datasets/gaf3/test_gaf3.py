@@ -40,6 +40,14 @@ def test_lists_cut_val(raw_folder: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "1 listed names without a photo: pos_99.jpg" in caplog.text
 
 
+def test_lists_of_paths_in_any_case_and_spelling(raw_folder: Path) -> None:
+    (raw_folder / "val_list.txt").write_bytes(b'\xef\xbb\xbf"D:\\GAF\\Val\\NEGATIVE\\neg_1.JPG"\r')
+    test_list = pickle.dumps(["/home/me/gaf/val/Positive/POS_1.Jpg"], 0).replace(b"\n", b"\r\n")
+    (raw_folder / "test_list").write_bytes(test_list)
+    ids = {record.image_id for record in Gaf3Builder(raw_folder).records() if record.split != "train"}
+    assert ids == {"validation/Negative/neg_1", "test/Positive/pos_1"}
+
+
 def test_folders_of_any_case_and_stray_files(raw_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (raw_folder / "train").rename(raw_folder / "Train")
     (raw_folder / "Train" / "Positive").rename(raw_folder / "Train" / "POSITIVE")
