@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .layouts.label_files import SUFFIXES as LABEL_SUFFIXES
+from .layouts.label_files import label_of, labels_by_name, read_label_file
 from .legacy.name_lists import read_name_list
 from .photos.reading import SUFFIXES
 from .records import Record
@@ -29,6 +32,8 @@ SPLIT_FOLDERS = {
 MOST_WRAPPING = 3  # folders around the split folders that are looked into
 # Photos of `val` that the lists name go where the lists say; `eval_list` is another name of `test_list`.
 LIST_SPLITS = {"val_list": "validation", "test_list": "test", "eval_list": "test"}
+# train_labels.txt, labels_val.csv; labels.txt within the split folder
+LABEL_FILE = re.compile(r"(?:([a-z]+)[ _-]*)??(?:labels?|annotations?)(?:[ _-]*([a-z]+))?")
 LIST_SUFFIXES = ("", ".pkl", ".pickle", ".txt", ".csv")
 
 
@@ -42,12 +47,14 @@ class SplitFolder:
         left_out: names of files and folders in it that were not read; hidden ones outside the class folders are not
             counted.
         places: the folder, and the one in it that holds the photos where there is one; name lists may lie there.
+        remarks: what is odd about the labels, and names as examples.
     """
 
     path: Path
     photos: list[tuple[str | None, Path]] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     places: list[Path] = field(default_factory=list)
+    remarks: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ class ClassFolderBuilder:
 
     The folders' names may be in any case and a few spellings (`SPLIT_FOLDERS`), and one may wrap another.
 
-    - `train/CLASS/*` -> train.
+    - `train/CLASS/*` -> train; or `train/*` with a label file of two columns, such as `train_labels.txt`, beside or in
+      it. The other splits may be flat folders too.
     - `val/CLASS/*` -> validation; or, where lists of names lie beside the split folders or in `val`, `val_list` ->
       validation and `test_list` (or `eval_list`) -> test. Photos that no list names are left out, unless there is no
       `val_list`: then they are validation.
@@ -93,11 +101,13 @@ class ClassFolderBuilder:
         """
         self._remarks = []
         paths, places = find_splits(self.source)
-        folders = {key: read_split(key, path, self.source, self.class_names) for key, path in paths.items()}
+        folders = {key: read_split(key, path, self.source, self.class_names, places) for key, path in paths.items()}
         lists = []
         if "val" in folders:
             lists = self._read_lists([*places, *folders["val"].places])
         for key, folder in folders.items():
+            for sentence, examples in folder.remarks:
+                self.remark(f"{key}: {sentence}", examples)
             self._remark_left_out(key, folder)
         self.compare(folders, lists)
 
@@ -232,14 +242,24 @@ def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
     return {key: inside(path, root) for key, path in splits.items()}, places
 
 
-def read_split(key: str, path: Path, source: Path, class_names: Sequence[str]) -> SplitFolder:
+def read_split(
+    key: str, path: Path, source: Path, class_names: Sequence[str], places: Sequence[Path] = ()
+) -> SplitFolder:
     """The photos of one split folder.
 
-    They lie in class folders, those of `test` perhaps in none. One superfluous folder is looked through in either:
-    `Train/Train/Positive`, `test/test_shared`, `Train/Positive/Positive`.
+    They lie in class folders, or in none where a label file names their classes; those of `test` perhaps without
+    labels. One superfluous folder is looked through in either: `Train/Train/Positive`, `test/test_shared`,
+    `Train/Positive/Positive`.
+
+    Args:
+        key: the split's key in `SPLIT_FOLDERS`.
+        path: its folder.
+        source: the raw folder.
+        class_names: the classes.
+        places: the folders around it, where its label file may lie.
 
     Raises:
-        UserError: an unknown class folder, no photos, a folder that is a link out of `source`.
+        UserError: an unknown class folder, no photos, a folder that is a link out of `source`, a wrong label file.
     """
     root = Path(os.path.realpath(source))
     known = {name.lower(): name for name in class_names}
@@ -257,7 +277,12 @@ def read_split(key: str, path: Path, source: Path, class_names: Sequence[str]) -
         entries = _scan(split.path)
 
     classes = _class_folders(entries, known)
-    if classes or key != "test":
+    label_file = None if classes else _label_file(key, split.places, places, source)
+    if label_file is not None:
+        _take_labelled(
+            split, label_file, [entry for entry in entries if entry.name != label_file.name], root, class_names
+        )
+    elif classes or key != "test":
         unknown = [printable(e.name) for e in entries if _is_folder(e) and e.name.lower() not in known]
         if unknown:
             raise UserError(
@@ -270,7 +295,8 @@ def read_split(key: str, path: Path, source: Path, class_names: Sequence[str]) -
     else:
         _take(split, None, entries, root)
     if not split.photos:
-        wanted = "photos" if key == "test" else f"{', '.join(class_names)} with photos in them"
+        wanted = f"{', '.join(class_names)} with photos in them, or photos and {key}_labels.txt"
+        wanted = "photos" if key == "test" and label_file is None else wanted
         found = listing(printable(entry.name) for entry in entries)
         raise UserError(f"no photos in {printable(split.path)}: expected {wanted}, found {found}")
     return split
@@ -330,6 +356,40 @@ def _take(split: SplitFolder, class_name: str | None, entries: list[os.DirEntry[
             split.photos.append((class_name, Path(entry.path)))
         else:
             split.left_out.append(entry.name)
+
+
+def _label_file(key: str, inner: Sequence[Path], outer: Sequence[Path], source: Path) -> Path | None:
+    """The label file of a split; those in its own folders, `inner`, need not name the split."""
+    found = []
+    for path in files_in([*inner, *outer], source):
+        match = LABEL_FILE.fullmatch(path.stem.lower())
+        if match is None or path.suffix.lower() not in LABEL_SUFFIXES:
+            continue
+        named = [name for name in match.groups() if name]
+        if all(name in SPLIT_FOLDERS[key] for name in named) and (named or path.parent in inner):
+            found.append(path)
+    if len(found) > 1:
+        raise UserError(
+            f"{listing(printable(path.name) for path in found)} all hold labels of {key}: keep one of them"
+        )
+    return found[0] if found else None
+
+
+def _take_labelled(
+    split: SplitFolder, label_file: Path, entries: list[os.DirEntry[str]], root: Path, class_names: Sequence[str]
+) -> None:
+    """Take the photos that `label_file` names."""
+    labels = labels_by_name(read_label_file(label_file), class_names, label_file.name)
+    _take(split, None, entries, root)
+    found = [(label_of(path.name, labels), path) for _, path in split.photos]
+    split.photos = [(class_names[label], path) for label, path in found if label is not None]
+    unlabelled = [path.name for label, path in found if label is None]
+    names = {name for _, path in found for name in (path.name.lower(), path.stem.lower())}
+    missing = sorted(labels.keys() - names)
+    if unlabelled:
+        split.remarks.append((f"{len(unlabelled)} photos without a label in {label_file.name}, left out", unlabelled))
+    if missing:
+        split.remarks.append((f"{len(missing)} labels in {label_file.name} without a photo", missing))
 
 
 def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:

@@ -132,7 +132,7 @@ def test_text_in_another_encoding_names_the_files_it_names(tmp_path: Path) -> No
         (b"", "empty: write one file name per line"),
         (b"\n\n", "empty: write one file name per line"),
         (b"neg_1.jpg\nimport os\n", "line 2 is 'import os'"),
-        (b"\"\"\n',\n", "list of file names"),
+        (b'""\n\',\n', "list of file names"),
         (b"neg_1.jpg 0\n", "line 1 is 'neg_1.jpg 0'; write one name per line"),
         (b"PK\x03\x04\x00\xff", "list of file names"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}\n", "list of file names"),
