@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from ger_datasets.emotic.arrays import array_png, read_array_csv
 from ger_datasets.emotic.mat_integrity import check_mat
 from ger_datasets.emotic.matlab import read_matlab
 from ger_datasets.emotic.tables import read_csv
 from ger_datasets.emotic.tables import read_npz as read_valences
+from ger_datasets.layouts.label_files import labels_by_name, read_label_file
 from ger_datasets.legacy.index import Index, path_key
 from ger_datasets.legacy.name_lists import read_name_list
 from ger_datasets.legacy.npz import read_npz
@@ -248,6 +250,40 @@ def _index(path: Path) -> object:
             place.unlink(missing_ok=True)
 
 
+def _read_labels(path: Path) -> object:
+    return labels_by_name(read_label_file(path), ("Negative", "Neutral", "Positive"), path.name, {"1": 2, "3": 0})
+
+
+def _label_seeds() -> dict[str, bytes]:
+    good = b"Vid_name Label\n1_1 1\n1_2\t3\n\"1_3\",Neutral\n"
+    odd = {"null": b"a\0 1\n", "ansi": b"\x1b[31ma 1\n", "utf16_cut": b"\xff\xfea", "long": b"x" * 100_000 + b" 1"}
+    odd |= {"quote": b'"a,1\n', "four": b"a 4\n", "twice": b"a 1\nA 3\n", "many": b"a 1\n" * 50_000}
+    return {**tables.lists(), **odd, "good": good}
+
+
+def _array_csv_seeds() -> dict[str, bytes]:
+    header = b"Folder,Filename,Width,Height,Peace,X_min,Y_min,X_max,Y_max,Valence,Arousal,Dominance,Arr_name\n"
+    good = [b"f", b"a.jpg", b"64", b"48", b"1", b"1", b"2", b"30", b"40", b"5", b"5", b"5", b"a.npy"]
+    seeds = {"good": header + b",".join(good) + b"\n"}
+    for kind, cell in {"nan": b"nan", "infinite": b"1e999", "text": b"x", "empty": b"", "long": b"9" * 5000,
+                       "null": b"a\0b", "traversal": b"../../x.npy", "quote": b'"never'}.items():  # fmt: skip
+        for column in range(len(good)):
+            seeds[f"{kind}_{column}"] = header + b",".join([*good[:column], cell, *good[column + 1 :]]) + b"\n"
+    return seeds
+
+
+def _npy_seeds() -> dict[str, bytes]:
+    photos = {"good": np.zeros((20, 30, 3), np.uint8), "grey": np.zeros((20, 30), np.uint8)}
+    photos |= {"four": np.zeros((9, 9, 4), np.uint8), "float": np.zeros((9, 9, 3))}
+    return {**{name: _npy(array) for name, array in photos.items()}, **arrays.npys(), "npz": _npz_seeds()["good"]}
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def _old_pickle(path: Path) -> object:
     return read_pickle(io.BytesIO(path.read_bytes()))
 
@@ -274,6 +310,11 @@ PARSERS: dict[str, Parser] = {
     "mat_integrity": Parser(check_mat, "hostile.mat", (UserError,), tables.mats, True),
     "matlab": Parser(read_matlab, "hostile.mat", (UserError,), tables.mats, True),
     "csv": Parser(lambda path: read_csv(path, "train"), "hostile.csv", (UserError,), _csv_seeds, True),
+    "array_csv": Parser(
+        lambda path: read_array_csv(path, "train"), "hostile.csv", (UserError,), _array_csv_seeds, True
+    ),
+    "arrays": Parser(array_png, "hostile.npy", (BadPhoto,), _npy_seeds),
+    "label_files": Parser(_read_labels, "hostile.txt", (UserError,), _label_seeds, True),
     "valences": Parser(lambda path: read_valences(path, "train"), "hostile.npz", (UserError,), _valence_seeds, True),
     "openpose": Parser(read_poses, "hostile.json", (BadPhoto,), tables.poses),
     "legacy_index": Parser(_index, "hostile.txt", (), _names),

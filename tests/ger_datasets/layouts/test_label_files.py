@@ -41,7 +41,7 @@ def test_separators(tmp_path: Path, content: bytes) -> None:
 )
 def test_what_is_no_label_file(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "labels.txt").write_bytes(content)
-    with pytest.raises(UserError, match="labels.txt") as error:
+    with pytest.raises(UserError, match=r"labels\.txt") as error:
         labels_by_name(read_label_file(tmp_path / "labels.txt"), CLASS_NAMES, "labels.txt")
     assert words in str(error.value)
 
@@ -59,7 +59,7 @@ def test_the_files_names_tell_what_numbers_mean() -> None:
     rows = [("pos_1.jpg", "1"), ("neg_1.jpg", "3"), ("pos_2.jpg", "1"), ("neu_1.jpg", "2")]
     assert labels_by_name(rows, CLASS_NAMES, "f") == {"pos_1.jpg": 2, "neg_1.jpg": 0, "pos_2.jpg": 2, "neu_1.jpg": 1}
     for unclear in ([*rows, ("neg_2.jpg", "1")], [("a.jpg", "0")], [("pos_1.jpg", "1"), ("pos_2.jpg", "2")]):
-        with pytest.raises(UserError, match="numbers .* whose classes the files' names do not tell"):
+        with pytest.raises(UserError, match=r"numbers .* whose classes the files' names do not tell"):
             labels_by_name(unclear, CLASS_NAMES, "f")
 
 
