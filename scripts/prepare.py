@@ -33,8 +33,8 @@ class CommonArguments:
     skeletons: str = field(
         default="none",
         metadata={
-            "help": "Source of the column skeleton: a folder of OpenPose JSON or rendered skeletons, "
-            "POSE_MODEL[,PERSON_DETECTOR], or none. Can be added to a prepared dataset."
+            "help": "Source of the column skeleton: a folder of OpenPose's files or rendered skeletons, a JSON file "
+            "of MS COCO's keypoints, POSE_MODEL[,PERSON_DETECTOR], or none. Can be added to a prepared dataset."
         },
     )
     scene_model: str | None = field(
