@@ -142,7 +142,7 @@ def _video_rows(
 ) -> Iterator[Row]:
     def photos() -> Iterator[tuple[str, str, Image.Image]]:
         try:
-            for number, image in video_frames(path, every):
+            for number, _, image in video_frames(path, every):
                 yield f"{name}/frame_{number:06d}", name, image
         except BadVideo as reason:
             _set_aside(quarantined, name, str(reason))
