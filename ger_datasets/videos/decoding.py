@@ -93,11 +93,11 @@ def decoded_frames(
             raise BadVideo(str(reason)) from reason
         raise
     except av.error.FFmpegError as error:
-        raise _damaged(path, count - lost, error.strerror) from error
+        raise _damaged(path, count - lost, error.strerror or type(error).__name__) from error
     except OSError as error:
         empty = path.is_file() and path.stat().st_size == 0
-        reason = "the file is empty (0 bytes)" if empty else f"the file cannot be read: {error.strerror or error}"
-        raise BadVideo(reason) from error
+        unread = f"the file cannot be read: {error.strerror or error}"
+        raise BadVideo("the file is empty (0 bytes)" if empty else unread) from error
     except Exception as error:
         raise _damaged(path, count - lost, " ".join(str(error).split())) from error
     if count == lost:
@@ -132,8 +132,9 @@ def _animation(file: BinaryIO) -> Source:
         warnings.simplefilter("ignore")  # Pillow's own size warning comes earlier than our limit
         try:
             image = Image.open(file, formats=FORMATS)
-        except Image.UnidentifiedImageError as error:
-            raise BadVideo("damaged from its start" + (": its end is missing" if incomplete else "")) from error
+        except OSError as error:  # Pillow's, of the content
+            reason = "its end is missing" if incomplete else " ".join(str(error).split())
+            raise BadVideo(f"damaged from its start ({reason})") from error
         _check_size(*image.size)
         if not getattr(image, "is_animated", False):
             raise BadVideo("a still picture, not a video: give it as a photo")
@@ -192,7 +193,7 @@ def _intact(
                 continue
             clock.see(packet)
             try:
-                yield from packet.decode()
+                yield from packet.decode()  # type: ignore[misc]
             except av.error.InvalidDataError:
                 if not packet.is_corrupt:
                     raise

@@ -45,7 +45,7 @@ class Clock:
         if self._by_packets:
             seconds = heapq.heappop(self._packets) if self._packets else None
         else:
-            seconds = None if frame.pts is None else float(frame.pts * frame.time_base) - self._origin
+            seconds = None if frame.pts is None else float(frame.pts * (frame.time_base or 0)) - self._origin
         if self._last is not None:
             if seconds is None or seconds <= self._last:
                 seconds = self._last + self._step
