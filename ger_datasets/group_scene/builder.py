@@ -21,7 +21,7 @@ from ..photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ..records import Record
 from ..support.errors import UserError, listing, printable
 from ..support.symlinks import inside, leads_inside
-from ..videos.frames import KEY_FRAME_RULES, BadVideo, write_key_frames
+from ..videos.frames import KEY_FRAME_RULES, BadVideo, IncompleteVideo, write_key_frames
 from ..videos.frames import SUFFIXES as VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ class GroupSceneBuilder:
 
     The raw folder holds either of two things, in folders of any case:
 
-    - `Negative/PARTY.mp4`, `Positive/...`: videos (also avi, mov, mkv, webm, m4v). Their key frames are written once,
-      as `work_folder/RULE/CLASS/VIDEO/frame_000123.jpg`; a video whose frames are there is not read again. The
+    - `Negative/PARTY.mp4`, `Positive/...`: videos (`videos.frames.SUFFIXES`). Their key frames are written once, as
+      `work_folder/RULE/CLASS/VIDEO/frame_000123.jpg`; a video whose frames are there is not read again. The
       videos of each class are cut 70/20/10 into train, validation and test, as `split_names` says. A video that
       cannot be read is left out, with a remark.
     - `train|val|test/{Negative,Positive}/PARTY_frame_12.jpg`: frames that are cut already. Their group is the name
@@ -190,6 +190,13 @@ class GroupSceneBuilder:
                 broken[name] = str(reason)
                 logger.warning("%s cannot be used: %s", f"{name.split('/')[0]}/{printable(videos[name].name)}", reason)
         frames = {name: sorted((place / name).glob("frame_*.jpg")) for name in videos if name not in broken}
+        reasons = {name: (_written_for(place / name) or {}).get("incomplete") for name in frames}
+        incomplete = [f"{printable(videos[name].name)} ({reason})" for name, reason in reasons.items() if reason]
+        if incomplete:
+            self._warn(
+                f"{len(incomplete)} of {len(videos)} videos are incomplete; the key frames of their intact parts "
+                f"were taken: {listing(incomplete)}."
+            )
         return frames, broken
 
     def _from_frames(self, folders: Sequence[Path]) -> list[Record]:
@@ -305,26 +312,46 @@ def _video_of(stem: str) -> str:
     return match["video"] if match and match["video"].lower() not in NO_VIDEOS else ""
 
 
-def _is_of(folder: Path, video: Path) -> bool:
-    """Whether `folder` holds the key frames of this very `video`: written whole, from a file of its size."""
+def _written_for(folder: Path) -> dict[str, Any] | None:
+    """The video whose key frames `folder` holds, all of them: its `bytes` and why it is `incomplete`, if it is."""
     try:
-        return json.loads((folder / "video.json").read_text()) == {"bytes": video.stat().st_size}
+        written = json.loads((folder / "video.json").read_text())
     except (OSError, ValueError):
+        return None
+    return written if isinstance(written, dict) and written.keys() == {"bytes", "incomplete"} else None
+
+
+def _is_of(folder: Path, video: Path) -> bool:
+    """Whether `folder` holds the key frames of this very `video`: all of them, from a file of its size."""
+    try:
+        written = _written_for(folder)
+        return written is not None and written["bytes"] == video.stat().st_size
+    except OSError:
         return False
 
 
 def _write_whole(video: Path, folder: Path, rule: str) -> None:
-    """Write the key frames of `video` as `folder`, whole or not at all; raises as `write_key_frames`."""
+    """Write the key frames of `video` as `folder`, whole or not at all; of an incomplete video those there are.
+
+    Raises:
+        BadVideo, UserError: as `write_key_frames`.
+    """
     temporary = folder.with_name(f".{uuid.uuid4().hex}.tmp")
+    incomplete = None
     try:
-        write_key_frames(video, temporary, rule)
-        (temporary / "video.json").write_text(json.dumps({"bytes": video.stat().st_size}))
+        try:
+            write_key_frames(video, temporary, rule)
+        except IncompleteVideo as reason:
+            incomplete = str(reason)
+        written = {"bytes": video.stat().st_size, "incomplete": incomplete}
+        (temporary / "video.json").write_text(json.dumps(written))
         if folder.exists() and not _is_of(folder, video):
             shutil.rmtree(folder)  # of an earlier video of this name
         os.rename(temporary, folder)
     except OSError as error:
         if not _is_of(folder, video):  # else another process was faster, with the same frames
-            reason = error.strerror or error
-            raise UserError(f"cannot write {folder}: {reason}; choose another place or free it") from error
+            raise UserError(
+                f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
+            ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

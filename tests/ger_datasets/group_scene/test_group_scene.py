@@ -211,6 +211,16 @@ def test_two_processes_at_once(raw: Path, tmp_path: Path, fast: list[str], monke
     assert not list((tmp_path / "work").rglob("*.tmp"))
 
 
+def test_the_intact_part_of_a_video_is_used_and_reported_each_time(raw: Path, tmp_path: Path) -> None:
+    path = write_cuts(raw / "Negative" / "cut.mp4", [40, 80], 120, options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    for _ in range(2):  # the second time its key frames are there
+        builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
+        assert "Negative/cut" in {record.group for record in builder.records()}
+        remark = next(remark for remark in builder.remarks() if "incomplete" in remark)
+        assert remark.startswith("1 of 15 videos are incomplete; the key frames of their intact parts were taken: cut")
+
+
 def test_a_broken_video_is_left_out_and_named(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (raw / "Negative" / "party_0.mp4").write_bytes(b"x" * 100)
     (raw / "Positive" / "quiet.mp4").write_bytes(b"")
@@ -309,7 +319,7 @@ def test_what_a_file_name_tells_of_its_video(stem: str, name: str) -> None:
     [
         (lambda raw: shutil.rmtree(raw), ["no folder", "Negative and Positive with videos"]),
         (lambda raw: [shutil.rmtree(p) for p in raw.iterdir()], ["no videos or frames in", "found nothing"]),
-        (lambda raw: [p.unlink() for p in raw.glob("*/*")], ["no videos in Negative, Positive", ".mp4, .webm"]),
+        (lambda raw: [p.unlink() for p in raw.glob("*/*")], ["no videos in Negative, Positive", ".mpg, .mts"]),
         (lambda raw: [p.write_bytes(b"x") for p in raw.glob("*/*")], ["none of the 14 videos", "party_0.mp4 (no vid"]),
         (lambda raw: (raw / "Negative").rename(raw / "Sad"), ["unknown class folder", "Sad", "Negative and Positive"]),
         (lambda raw: (raw / "val").mkdir(), ["both Negative, Positive and val", "apart"]),
