@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from .layouts.label_files import SUFFIXES as LABEL_SUFFIXES
 from .layouts.label_files import label_of, labels_by_name, read_label_file
+from .layouts.remarks import Remarks
 from .legacy.name_lists import read_name_list
 from .photos.reading import SUFFIXES
 from .records import Record
@@ -66,7 +67,7 @@ class NameList:
     names: frozenset[tuple[str | None, str]]
 
 
-class ClassFolderBuilder:
+class ClassFolderBuilder(Remarks):
     """A dataset of photos in class folders; a subclass names its classes and licence.
 
     The folders' names may be in any case and a few spellings (`SPLIT_FOLDERS`), and one may wrap another.
@@ -89,8 +90,8 @@ class ClassFolderBuilder:
     license = "other"  # the terms stand in card.md
 
     def __init__(self, source: Path) -> None:
+        super().__init__()
         self.source = source
-        self._remarks: list[str] = []
 
     def records(self) -> list[Record]:
         """Every photo of the download, sorted by image_id.
@@ -130,16 +131,6 @@ class ClassFolderBuilder:
             folders: the split folders, by their key in `SPLIT_FOLDERS`.
             lists: the lists of names.
         """
-
-    def remarks(self) -> list[str]:
-        """What differs from the published dataset, and what was left out, one sentence each; after `records`."""
-        return list(self._remarks)
-
-    def remark(self, sentence: str, examples: Iterable[str] = ()) -> None:
-        """Keep `sentence` for the card, and warn with it; the log also names `examples`."""
-        self._remarks.append(f"{sentence}.")
-        names = [printable(name) for name in examples]
-        logger.warning("%s%s", sentence, f": {listing(names)}" if names else "")
 
     def _read_lists(self, places: Iterable[Path]) -> list[NameList]:
         """The lists in the folders `places`; one per split."""

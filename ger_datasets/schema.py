@@ -17,6 +17,8 @@
 | skeleton | Image or None | limbs on black |
 | scene_feature | List(float32) or None | global CNN feature (2208-d for DenseNet-161) |
 
+Datasets of videos also have `seconds` (float64): the time of the frame in its video.
+
 All the `face_*` columns and `aligned_faces` of one row have the same length and the same order.
 Images are stored as bytes inside the Parquet files, never as paths.
 """
@@ -37,6 +39,13 @@ FACE_FEATURE_DIM = 256
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
 LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
+
+
+def frame_features() -> dict[str, Any]:
+    """The column `seconds` of datasets whose rows are frames: float64, from the start of the video; None if unknown."""
+    from datasets import Value
+
+    return {"seconds": Value("float64")}
 
 
 def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] | None = None) -> Features:
