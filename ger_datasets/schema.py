@@ -42,7 +42,7 @@ ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 
 
 def frame_features() -> dict[str, Any]:
-    """The column `seconds` of datasets whose rows are frames: float64, from the start of the video; None if unknown."""
+    """The column `seconds` of datasets whose rows are frames: float64, from the video's start; None if unknown."""
     from datasets import Value
 
     return {"seconds": Value("float64")}

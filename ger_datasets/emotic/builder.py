@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..layouts.photo_finder import PhotoFinder
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL, SPLITS
 from ..support.errors import UserError, listing, printable
 from .annotations import ARRAY_SPLITS, CATEGORIES, AnnotatedPhoto, Person, merged
 from .arrays import array_frame, array_png, read_array_csv, with_boxes_of
 from .boxes import PhotoFrame, clip_box, read_frame
-from .layout import ARRAY_FOLDER, PHOTO_FOLDER, PhotoFinder, find_annotations
+from .layout import ARRAY_FOLDER, PHOTO_FOLDER, find_annotations, photo_root
 from .matlab import read_matlab
 from .tables import read_csv, read_npz
 
@@ -144,7 +145,7 @@ class EmoticBuilder:
 
     def _located(self, photos: Sequence[AnnotatedPhoto], files: str) -> list[tuple[AnnotatedPhoto, Path]]:
         """The photos that are in the download, with their paths; a remark on the others."""
-        finder = PhotoFinder(self.source, ARRAY_FOLDER if photos[0].arrays else PHOTO_FOLDER)
+        finder = PhotoFinder(photo_root(self.source, ARRAY_FOLDER if photos[0].arrays else PHOTO_FOLDER))
         located = []
         for photo in photos:
             paths = (finder.find(place) for place in photo.arrays or (photo.place,))

@@ -59,38 +59,7 @@ def _entries(folder: Path) -> dict[str, Path]:
         raise UserError(f"{folder} cannot be listed ({reason}): give the folder that holds emotic") from error
 
 
-class PhotoFinder:
-    """Finds photos below the folder that holds `mscoco/images` and the others.
-
-    Folders are listed once, and a name must be among those listed: a `..` in an annotation file leads nowhere.
-
-    Args:
-        source: the download; its folder `folder` is searched, or itself where it has none.
-        folder: what holds the photos.
-    """
-
-    def __init__(self, source: Path, folder: str = PHOTO_FOLDER) -> None:
-        homes = [source, *_folders([source], WRAPPERS)]
-        self.root = next(iter(_folders(homes, (folder,))), source)
-        self._listed: dict[Path, tuple[dict[str, Path], dict[str, Path]]] = {}
-
-    def find(self, place: str) -> Path | None:
-        """The file `place` (`mscoco/images/NAME`), in any case if none has the very name; None if there is none."""
-        path = self.root
-        for name in place.split("/"):
-            exact, lower = self._list(path)
-            found = exact.get(name) or lower.get(name.lower())
-            if found is None:
-                return None
-            path = found
-        return path if path.is_file() else None
-
-    def names(self) -> list[str]:
-        """What lies in the root."""
-        return sorted(self._list(self.root)[0])
-
-    def _list(self, folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-        if folder not in self._listed:
-            exact = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-            self._listed[folder] = exact, {name.lower(): path for name, path in sorted(exact.items())}
-        return self._listed[folder]
+def photo_root(source: Path, folder: str = PHOTO_FOLDER) -> Path:
+    """The folder named `folder` in the download, or the download itself where it has none."""
+    homes = [source, *_folders([source], WRAPPERS)]
+    return next(iter(_folders(homes, (folder,))), source)

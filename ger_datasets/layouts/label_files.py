@@ -6,10 +6,14 @@ import codecs
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ..support.errors import UserError, listing, printable
+
+Label = TypeVar("Label", int, float)
 
 MAX_BYTES = 64 * 2**20
 SUFFIXES = ("", ".txt", ".csv", ".tsv")
@@ -88,10 +92,11 @@ def labels_by_name(
         meanings |= _numbers_by_name(rows, short, file)
     else:
         meanings |= numbers or {}
-    unknown = sorted(labels - meanings.keys())
+    unknown = Counter(label for _, label in rows if label.lower() not in meanings)
     if unknown:
+        counted = (f"{printable(label[:40])} ({count} lines)" for label, count in sorted(unknown.items()))
         raise UserError(
-            f"{file}: unknown label {listing(map(printable, unknown), 3)}; the labels are "
+            f"{file}: unknown label {listing(counted, 3)}; the labels are "
             f"{listing([*class_names, *(numbers or ())], 20)}"
         )
     found: dict[str, int] = {}
@@ -107,7 +112,7 @@ def base_name(name: str) -> str:
     return name.replace("\\", "/").rsplit("/", 1)[-1].lower()
 
 
-def label_of(file_name: str, labels: Mapping[str, int]) -> int | None:
+def label_of(file_name: str, labels: Mapping[str, Label]) -> Label | None:
     """The label of a file by its name, or by its name without suffix; None if it has none."""
     name = file_name.lower()
     return labels.get(name, labels.get(os.path.splitext(name)[0]))
