@@ -14,12 +14,18 @@ from typing import Any, Protocol
 
 from .emotic.builder import EmoticBuilder
 from .expressions.builder import ExpressionsBuilder
+from .findingemo.builder import FindingEmoBuilder
+from .folders.builder import FoldersBuilder
 from .gaf3.builder import Gaf3Builder
 from .group_scene.builder import GroupSceneBuilder
+from .groupemow.builder import GroupEmowBuilder
+from .happei.builder import HappeiBuilder
+from .multiemova.builder import MultiEmovaBuilder
 from .records import Record
 from .sample.builder import SampleBuilder
 from .support.errors import UserError, listing
 from .support.registry import Registry
+from .vgaf.builder import VgafBuilder
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +80,12 @@ BUILDERS: Registry[type[Builder]] = Registry(
         "emotic": EmoticBuilder,
         "group_scene": GroupSceneBuilder,
         "expressions": ExpressionsBuilder,
+        "vgaf": VgafBuilder,
+        "groupemow": GroupEmowBuilder,
+        "multiemova": MultiEmovaBuilder,
+        "findingemo": FindingEmoBuilder,
+        "happei": HappeiBuilder,
+        "folders": FoldersBuilder,
     },
     "group_emotion.datasets",
 )

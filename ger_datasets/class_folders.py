@@ -6,48 +6,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .layouts.random_splits import split_groups
+from .layouts.remarks import Remarks
+from .layouts.split_folders import SplitFolder, files_in, find_splits, no_splits, read_split
 from .legacy.name_lists import read_name_list
-from .photos.reading import SUFFIXES
 from .records import Record
 from .schema import CLASS_NAMES, NO_LABEL
-from .support.errors import UserError, listing, one_line, printable
-from .support.symlinks import inside, leads_inside
+from .support.errors import UserError, listing, printable
 
 logger = logging.getLogger(__name__)
 
-# What the split folders are called in the copies there are, in lower case. `test_shared` is `test` in its own archive.
-SPLIT_FOLDERS = {
-    "train": ("train",),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "test_images", "test_shared"),
-}
-MOST_WRAPPING = 3  # folders around the split folders that are looked into
 # Photos of `val` that the lists name go where the lists say; `eval_list` is another name of `test_list`.
 LIST_SPLITS = {"val_list": "validation", "test_list": "test", "eval_list": "test"}
 LIST_SUFFIXES = ("", ".pkl", ".pickle", ".txt", ".csv")
-
-
-@dataclass
-class SplitFolder:
-    """What one split folder holds.
-
-    Attributes:
-        path: the folder.
-        photos: class name (None where the photos lie in no class folder) and path of each photo, sorted.
-        left_out: names of files and folders in it that were not read; hidden ones outside the class folders are not
-            counted.
-        places: the folder, and the one in it that holds the photos where there is one; name lists may lie there.
-    """
-
-    path: Path
-    photos: list[tuple[str | None, Path]] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    places: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -59,12 +35,13 @@ class NameList:
     names: frozenset[tuple[str | None, str]]
 
 
-class ClassFolderBuilder:
+class ClassFolderBuilder(Remarks):
     """A dataset of photos in class folders; a subclass names its classes and licence.
 
     The folders' names may be in any case and a few spellings (`SPLIT_FOLDERS`), and one may wrap another.
 
-    - `train/CLASS/*` -> train.
+    - `train/CLASS/*` -> train; or `train/*` with a label file of two columns, such as `train_labels.txt`, beside or in
+      it. The other splits may be flat folders too.
     - `val/CLASS/*` -> validation; or, where lists of names lie beside the split folders or in `val`, `val_list` ->
       validation and `test_list` (or `eval_list`) -> test. Photos that no list names are left out, unless there is no
       `val_list`: then they are validation.
@@ -79,10 +56,13 @@ class ClassFolderBuilder:
     extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
     license = "other"  # the terms stand in card.md
+    published: ClassVar[Mapping[str, int]] = {}  # photos by key in `SPLIT_FOLDERS`, or `all` without splits
+    draws_splits = False  # whether class folders without split folders are taken, and cut with `split_seed`
+    split_seed = 0
 
     def __init__(self, source: Path) -> None:
+        super().__init__()
         self.source = source
-        self._remarks: list[str] = []
 
     def records(self) -> list[Record]:
         """Every photo of the download, sorted by image_id.
@@ -93,11 +73,17 @@ class ClassFolderBuilder:
         """
         self._remarks = []
         paths, places = find_splits(self.source)
-        folders = {key: read_split(key, path, self.source, self.class_names) for key, path in paths.items()}
+        if not paths:
+            if self.draws_splits:
+                return self._drawn(places)
+            raise no_splits(places[-1])
+        folders = {key: read_split(key, path, self.source, self.folder_classes, places) for key, path in paths.items()}
         lists = []
         if "val" in folders:
             lists = self._read_lists([*places, *folders["val"].places])
         for key, folder in folders.items():
+            for sentence, examples in folder.remarks:
+                self.remark(f"{key}: {sentence}", examples)
             self._remark_left_out(key, folder)
         self.compare(folders, lists)
 
@@ -111,7 +97,7 @@ class ClassFolderBuilder:
             if labelled_test and not any(names.split == "test" for names in lists):
                 split = "test"
             records += [self._record(split, name, path) for name, path in folder.photos]
-        return _with_unique_ids(records)
+        return with_unique_ids(records)
 
     def compare(self, folders: Mapping[str, SplitFolder], lists: Sequence[NameList]) -> None:
         """Called once by `records`: a subclass may add remarks on how this copy differs from the published dataset.
@@ -120,21 +106,31 @@ class ClassFolderBuilder:
             folders: the split folders, by their key in `SPLIT_FOLDERS`.
             lists: the lists of names.
         """
+        self.compare_counts("photos", {key: len(folder.photos) for key, folder in folders.items()}, self.published)
 
-    def remarks(self) -> list[str]:
-        """What differs from the published dataset, and what was left out, one sentence each; after `records`."""
-        return list(self._remarks)
+    @property
+    def folder_classes(self) -> Sequence[str]:
+        """What class folders are called, in any letter case, with or without `-`, `_` and spaces."""
+        return self.class_names
 
-    def remark(self, sentence: str, examples: Iterable[str] = ()) -> None:
-        """Keep `sentence` for the card, and warn with it; the log also names `examples`."""
-        self._remarks.append(f"{sentence}.")
-        names = [printable(name) for name in examples]
-        logger.warning("%s%s", sentence, f": {listing(names)}" if names else "")
+    def label(self, folder_class: str) -> int:
+        """The label of the photos in a class folder: index into `class_names`."""
+        return self.class_names.index(folder_class)
+
+    def _drawn(self, places: Sequence[Path]) -> list[Record]:
+        """The photos of class folders without split folders, in splits that are drawn."""
+        folder = read_split("train", places[-1], self.source, self.folder_classes)
+        self._remark_left_out("the download", folder)
+        names = {path: f"{name}/{path.name}" for name, path in folder.photos}
+        drawn = split_groups({names[path]: self.label(str(name)) for name, path in folder.photos}, self.split_seed)
+        self._remarks.append(f"The splits were drawn 70/20/10 within each class with seed {self.split_seed}.")
+        self.compare_counts("photos", {"all": len(folder.photos)}, self.published)
+        return with_unique_ids([self._record(drawn[names[path]], name, path) for name, path in folder.photos])
 
     def _read_lists(self, places: Iterable[Path]) -> list[NameList]:
         """The lists in the folders `places`; one per split."""
         by_split: dict[str, NameList] = {}
-        classes = {name.lower() for name in self.class_names}
+        classes = {name.lower() for name in self.folder_classes}
         for path in files_in(places, self.source):
             kind, suffix = _list_kind(path.name)
             if kind is None:
@@ -205,154 +201,7 @@ class ClassFolderBuilder:
         stem = printable(os.path.splitext(path.name)[0])
         if class_name is None:
             return Record(f"{split}/{stem}", path, split, NO_LABEL)
-        return Record(f"{split}/{class_name}/{stem}", path, split, self.class_names.index(class_name))
-
-
-def find_splits(source: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The split folders in `source`, by their key in `SPLIT_FOLDERS`, and where name lists may lie beside them.
-
-    Folders that wrap them (`GAF_3.0/train`) are looked into when nothing else lies beside; letter case is ignored.
-
-    Raises:
-        UserError: no such folder, no split folders in it, or two for one split.
-    """
-    if not source.is_dir():
-        raise UserError(f"no folder {printable(source)}: give the folder that holds train and val")
-    root, folder, places = Path(os.path.realpath(source)), source, [source]
-    for _ in range(MOST_WRAPPING):
-        splits = _split_folders(folder)
-        inner = _only_folder(folder)
-        if splits or inner is None:
-            break
-        folder = inside(inner, root)
-        places.append(folder)
-    if not splits:
-        found = listing(printable(entry.name) for entry in _scan(folder))
-        raise UserError(f"no photos in {printable(folder)}: expected the folders train and val, found {found}")
-    return {key: inside(path, root) for key, path in splits.items()}, places
-
-
-def read_split(key: str, path: Path, source: Path, class_names: Sequence[str]) -> SplitFolder:
-    """The photos of one split folder.
-
-    They lie in class folders, those of `test` perhaps in none. One superfluous folder is looked through in either:
-    `Train/Train/Positive`, `test/test_shared`, `Train/Positive/Positive`.
-
-    Raises:
-        UserError: an unknown class folder, no photos, a folder that is a link out of `source`.
-    """
-    root = Path(os.path.realpath(source))
-    known = {name.lower(): name for name in class_names}
-    split = SplitFolder(path, places=[path])
-    entries = _scan(path)
-    inner = _only_folder(path)
-    if (
-        inner is not None
-        and inner.name.lower() not in known
-        and not any(_is_photo(entry) for entry in entries)
-        and (key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner), known))
-    ):
-        split.path = inside(inner, root)
-        split.places.append(split.path)
-        entries = _scan(split.path)
-
-    classes = _class_folders(entries, known)
-    if classes or key != "test":
-        unknown = [printable(e.name) for e in entries if _is_folder(e) and e.name.lower() not in known]
-        if unknown:
-            raise UserError(
-                f"unknown class folder {listing(unknown)} in {printable(split.path)}: "
-                f"the classes are {', '.join(class_names)}"
-            )
-        split.left_out += [entry.name for entry in entries if not _is_folder(entry)]
-        for folder in classes:
-            _take(split, known[folder.name.lower()], _class_entries(inside(Path(folder.path), root), root), root)
-    else:
-        _take(split, None, entries, root)
-    if not split.photos:
-        wanted = "photos" if key == "test" else f"{', '.join(class_names)} with photos in them"
-        found = listing(printable(entry.name) for entry in entries)
-        raise UserError(f"no photos in {printable(split.path)}: expected {wanted}, found {found}")
-    return split
-
-
-def files_in(places: Iterable[Path], source: Path) -> list[Path]:
-    """The files in the folders `places`, sorted within each; links that lead out of `source` are passed over."""
-    root = Path(os.path.realpath(source))
-    entries = (entry for place in dict.fromkeys(places) for entry in _scan(place))
-    return [
-        Path(entry.path)
-        for entry in entries
-        if not _is_folder(entry) and (not entry.is_symlink() or leads_inside(entry.path, root))
-    ]
-
-
-def _split_folders(folder: Path) -> dict[str, Path]:
-    found = {}
-    for key, names in SPLIT_FOLDERS.items():
-        paths = [Path(entry.path) for entry in _scan(folder) if _is_folder(entry) and entry.name.lower() in names]
-        if len(paths) > 1:
-            raise UserError(
-                f"{listing(path.name for path in paths)} in {printable(folder)} are all {key}: keep one of them there"
-            )
-        if paths:
-            found[key] = paths[0]
-    return found
-
-
-def _only_folder(folder: Path) -> Path | None:
-    """The folder in `folder` if there is but one; files do not count."""
-    folders = [Path(entry.path) for entry in _scan(folder) if _is_folder(entry)]
-    return folders[0] if len(folders) == 1 else None
-
-
-def _class_folders(entries: list[os.DirEntry[str]], known: Collection[str]) -> list[os.DirEntry[str]]:
-    return [entry for entry in entries if _is_folder(entry) and entry.name.lower() in known]
-
-
-def _class_entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
-    """What a class folder holds, hidden files too; or, if it holds just itself once more, what that one holds."""
-    entries = _scan(folder, hidden=True)
-    nested = [entry for entry in entries if _is_folder(entry) and entry.name.lower() == folder.name.lower()]
-    if not nested:
-        return entries
-    if any(_is_photo(entry) for entry in entries):
-        raise UserError(
-            f"photos lie in {printable(folder)} and in {printable(nested[0].name)} within it: "
-            "keep them in one of the two"
-        )
-    return [entry for entry in entries if entry not in nested] + _scan(inside(Path(nested[0].path), root), True)
-
-
-def _take(split: SplitFolder, class_name: str | None, entries: list[os.DirEntry[str]], root: Path) -> None:
-    for entry in entries:
-        if _is_photo(entry) and (not entry.is_symlink() or leads_inside(entry.path, root)):
-            split.photos.append((class_name, Path(entry.path)))
-        else:
-            split.left_out.append(entry.name)
-
-
-def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
-    """What lies in `folder`, sorted by name. One call for all: no file is looked at."""
-    try:
-        with os.scandir(folder) as entries:
-            kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
-    except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {one_line(error)}") from error
-    return sorted(kept, key=lambda entry: entry.name)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
-
-
-def _is_photo(entry: os.DirEntry[str]) -> bool:
-    # not Path.suffix: the name may be ".jpg"
-    name = entry.name
-    return name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES and not _is_folder(entry)
+        return Record(f"{split}/{class_name}/{stem}", path, split, self.label(class_name))
 
 
 def _list_kind(file_name: str) -> tuple[str | None, str]:
@@ -368,13 +217,13 @@ def _listed(name: str, classes: Collection[str]) -> tuple[str | None, str]:
     return (parts[-2] if known else None), parts[-1]
 
 
-def _with_unique_ids(records: list[Record]) -> list[Record]:
+def with_unique_ids(records: list[Record]) -> list[Record]:
     """The records sorted by image_id; where two share one (a.jpg and a.png), they keep their suffixes."""
     counts = Counter(record.image_id for record in records)
     unique = [
         record
         if counts[record.image_id] == 1
-        else Record(record.image_id + record.path.suffix, record.path, record.split, record.label)
+        else replace(record, image_id=record.image_id + record.path.suffix, group=_own_group(record))
         for record in records
     ]
     unique.sort(key=lambda record: record.image_id)
@@ -382,3 +231,8 @@ def _with_unique_ids(records: list[Record]) -> list[Record]:
         if one.image_id == other.image_id:
             raise UserError(f"two photos would both be called {one.image_id}: rename one of them")
     return unique
+
+
+def _own_group(record: Record) -> str:
+    """The group that the record was given; empty if it has none but itself."""
+    return record.group if record.group != record.image_id else ""

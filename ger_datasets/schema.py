@@ -17,6 +17,8 @@
 | skeleton | Image or None | limbs on black |
 | scene_feature | List(float32) or None | global CNN feature (2208-d for DenseNet-161) |
 
+Datasets of videos also have `seconds` (float64): the time of the frame in its video.
+
 All the `face_*` columns and `aligned_faces` of one row have the same length and the same order.
 Images are stored as bytes inside the Parquet files, never as paths.
 """
@@ -47,6 +49,13 @@ FACE_COLUMNS = (  # those that come from one face detector, and its substitute w
 LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112  # pixels
 FACE_COUNT_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # photos by number of faces; both ends inclusive
+
+
+def frame_features() -> dict[str, Any]:
+    """The column `seconds` of datasets whose rows are frames: float64, from the video's start; None if unknown."""
+    from datasets import Value
+
+    return {"seconds": Value("float64")}
 
 
 def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] | None = None) -> Features:

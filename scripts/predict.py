@@ -57,7 +57,8 @@ class Arguments:
         default=None, metadata={"help": "Videos instead of a dataset: files or folders. Predicts on their key frames."}
     )
     every: int | None = field(
-        default=None, metadata={"help": "Videos: predict on every N-th frame instead of the key frames."}
+        default=None,
+        metadata={"help": "Videos: predict on frames 0, N, 2N, ... as they are shown instead of the key frames."},
     )
     output: list[Path] | None = field(
         default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
@@ -136,7 +137,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
 def make_source(arguments: Arguments, members: Members, device: str, state: PartialState) -> Source:
     """What is predicted on, in parts; faces are detected once for all models."""
     from ger_datasets.loading.revision import dataset_revision
-    from ger_datasets.loading.splits import load_splits
+    from ger_datasets.loading.splits import check_image_ids, load_splits
     from ger_datasets.preparation.card import read_notice
     from ger_models.inference.chosen_photos import choose_photos
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
@@ -157,6 +158,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)
+    check_image_ids(dataset, data)
     for member in range(len(members.names)):
         check_classes(dataset, next(iter(data.values())), members.class_names(member))
     revision, only = dataset_revision(dataset), arguments.only

@@ -25,6 +25,7 @@ ORDER = (
     "ger_datasets/skeletons",
     "ger_datasets/legacy",
     "ger_datasets/prepared.py",
+    "ger_datasets/layouts",
     "ger_datasets/class_folders.py",
     DATASETS,
     "ger_datasets/builders.py",

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from drawn_videos import write_cuts
@@ -284,6 +286,19 @@ def test_a_damaged_photo_of_a_dataset_is_set_aside(
     assert code == 0, log
     assert figures["photos"] == 5
     assert [photo["file"] for photo in figures["quarantined"]] == [data[2]["image_id"]]
+
+
+def test_a_dataset_with_repeated_image_ids_is_refused_by_name(
+    run_script: Callable, models: dict[str, Path], drawn_dataset: Path, tmp_path: Path
+) -> None:
+    (shard,) = (drawn_dataset / "data").glob("test-*")
+    rows = pq.read_table(shard)
+    (tmp_path / "repeated").mkdir()
+    pq.write_table(pa.concat_tables([rows, rows[:1]]), tmp_path / "repeated" / "test-00000-of-00001.parquet")
+    call = ("predict", "--model", models["scene"], "--dataset", tmp_path / "repeated", "--output", tmp_path / "t")
+    code, _, log = run_script(*call)
+    assert code == 2
+    assert f"repeated: 1 image_ids occur in more than one row of test, for example {rows['image_id'][0]}" in log
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from ..support.errors import UserError
 
 # The split's name in the files -> ours.
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
+ARRAY_SPLITS = {**SPLITS, "extra_train": "train"}  # people of train photos that were annotated later
 
 # In the alphabetical order of Kosti et al. 2019, table 1.
 CATEGORIES = (
@@ -78,6 +79,7 @@ class AnnotatedPhoto:
         filename: name of the file in it.
         people: the annotated people, in the file's order.
         sides: height and width in pixels, in either order; None where unknown.
+        arrays: names of the .npy files that hold the photo, where it was published so.
     """
 
     split: str
@@ -85,6 +87,7 @@ class AnnotatedPhoto:
     filename: str
     people: tuple[Person, ...]
     sides: tuple[int, int] | None = None
+    arrays: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -105,7 +108,8 @@ def merged(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
         before = entries.setdefault((photo.split, photo.place), photo)
         if before is not photo:
             people, sides = before.people + photo.people, before.sides or photo.sides
-            entries[photo.split, photo.place] = replace(before, people=people, sides=sides)
+            arrays = before.arrays + photo.arrays
+            entries[photo.split, photo.place] = replace(before, people=people, sides=sides, arrays=arrays)
     return list(entries.values())
 
 

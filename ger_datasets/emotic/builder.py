@@ -7,16 +7,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..layouts.photo_finder import PhotoFinder
 from ..records import Record
 from ..schema import CLASS_NAMES, NO_LABEL, SPLITS
 from ..support.errors import UserError, listing, printable
-from .annotations import CATEGORIES, AnnotatedPhoto, Person, merged
-from .annotations import SPLITS as FILE_SPLITS
+from .annotations import ARRAY_SPLITS, CATEGORIES, AnnotatedPhoto, Person, merged
+from .arrays import array_frame, array_png, read_array_csv, with_boxes_of
 from .boxes import PhotoFrame, clip_box, read_frame
-from .layout import PhotoFinder, find_annotations
+from .layout import ARRAY_FOLDER, PHOTO_FOLDER, find_annotations, photo_root
 from .matlab import read_matlab
 from .tables import read_csv, read_npz
 
@@ -42,8 +44,9 @@ class EmoticBuilder:
     One record is one photo; its `people` column holds all its annotated people. The label is that of `valence_label`.
 
     The annotations are, in this order: `Annotations.mat`; the `train.csv`, `val.csv` and `test.csv` that people make
-    of it; the `train_annotations.npz`, ... with valences only. They are searched for in `source`, in its folders
-    `emotic`, `Annotations` and `emotic_pre`, and, when `source` is `emotic` itself, beside it.
+    of it; `annot_arrs_train.csv`, ... with one .npy file per photo in `img_arrs`; the `train_annotations.npz`, ...
+    with valences only. They are searched for in `source`, in its folders `emotic`, `archive`, `Annotations`,
+    `annots_arrs` and `emotic_pre`, and, when `source` is `emotic` itself, beside it.
 
     Args:
         source: the folder that holds `emotic` and `Annotations`, or `emotic`, which holds `mscoco/images`, ...
@@ -84,11 +87,11 @@ class EmoticBuilder:
         """
         self._remarks = []
         kind, files = find_annotations(self.source)
-        readers = {"csv": read_csv, "npz": read_npz}
+        readers = {"csv": read_csv, "npz": read_npz, "arrays": read_array_csv}
         if kind == "mat":
             entries = read_matlab(files["mat"])
         else:
-            entries = [photo for name, path in files.items() for photo in readers[kind](path, FILE_SPLITS[name])]
+            entries = [photo for name, path in files.items() for photo in readers[kind](path, ARRAY_SPLITS[name])]
         photos = merged(entries)
         if not photos:
             raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it again")
@@ -100,7 +103,11 @@ class EmoticBuilder:
         unknown: Counter[str] = Counter()
         records = []
         for photo, path in located:
-            frame = read_frame(path) if any(person.box is not None for person in photo.people) else None
+            read = partial(array_png, path) if photo.arrays else None
+            frame = None
+            if any(person.box is not None for person in photo.people):
+                frame = array_frame(path) if photo.arrays else read_frame(path)
+                photo = with_boxes_of(photo, frame) if photo.arrays else photo
             if frame and not frame.fits(photo.sides):
                 counts["frames"] += 1
                 frame = None
@@ -108,7 +115,7 @@ class EmoticBuilder:
             label = valence_label([person["valence"] for person in people if person["valence"] is not None])
             counts["unlabelled"] += label == NO_LABEL
             image_id = ids[photo.split, photo.place]
-            records.append(Record(image_id, path, photo.split, label, extras={"people": people}))
+            records.append(Record(image_id, path, photo.split, label, extras={"people": people}, read=read))
         self._report(counts, unknown)
         return sorted(records, key=lambda record: record.image_id)
 
@@ -138,11 +145,16 @@ class EmoticBuilder:
 
     def _located(self, photos: Sequence[AnnotatedPhoto], files: str) -> list[tuple[AnnotatedPhoto, Path]]:
         """The photos that are in the download, with their paths; a remark on the others."""
-        finder = PhotoFinder(self.source)
-        located = [(photo, path) for photo in photos if (path := finder.find(photo.place)) is not None]
+        finder = PhotoFinder(photo_root(self.source, ARRAY_FOLDER if photos[0].arrays else PHOTO_FOLDER))
+        located = []
+        for photo in photos:
+            paths = (finder.find(place) for place in photo.arrays or (photo.place,))
+            if (path := next(filter(None, paths), None)) is not None:
+                located.append((photo, path))
         if not located:
+            wanted = (photos[0].arrays or (photos[0].place,))[0]
             raise UserError(
-                f"none of the {len(photos):,} photos in {files} is in {finder.root}: looked for {photos[0].place}, "
+                f"none of the {len(photos):,} photos in {files} is in {finder.root}: looked for {wanted}, "
                 f"found {listing(finder.names())}"
             )
         present = {(photo.split, photo.place) for photo, _ in located}

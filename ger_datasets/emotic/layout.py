@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..support.errors import UserError, listing
-from .annotations import SPLITS
+from .annotations import ARRAY_SPLITS, SPLITS
 
 PHOTO_FOLDER = "emotic"
-ANNOTATION_FOLDERS = ("annotations", "emotic_pre")
+ARRAY_FOLDER = "img_arrs"
+WRAPPERS = (PHOTO_FOLDER, "archive")  # folders around photos and annotations
+ANNOTATION_FOLDERS = ("annotations", "emotic_pre", "annots_arrs")
 
 # The forms of annotations, best first: name of the split or of the form -> file name.
 FORMS = {
     "mat": {"mat": "annotations.mat"},
     "csv": {name: f"{name}.csv" for name in SPLITS},
+    "arrays": {name: f"annot_arrs_{name}.csv" for name in ARRAY_SPLITS},
     "npz": {name: f"{name}_annotations.npz" for name in SPLITS},
 }
 
@@ -24,7 +27,7 @@ def find_annotations(source: Path) -> tuple[str, dict[str, Path]]:
     Raises:
         UserError: no such folder, or no annotations.
     """
-    homes = [source, *_folders([source], (PHOTO_FOLDER,))]
+    homes = [source, *_folders([source], WRAPPERS)]
     folders = [*homes, *_folders(homes, ANNOTATION_FOLDERS)]
     if source.absolute().name.lower() == PHOTO_FOLDER:
         folders += _folders([source.absolute().parent], ANNOTATION_FOLDERS)
@@ -36,7 +39,8 @@ def find_annotations(source: Path) -> tuple[str, dict[str, Path]]:
             if files:
                 return form, files
     raise UserError(
-        f"no annotations in {source}: expected Annotations/Annotations.mat, train.csv or train_annotations.npz, "
+        f"no annotations in {source}: expected Annotations/Annotations.mat, train.csv, "
+        "annots_arrs/annot_arrs_train.csv or train_annotations.npz, "
         f"found {listing(sorted(path.name for path in listed[0].values()))}"
     )
 
@@ -55,36 +59,7 @@ def _entries(folder: Path) -> dict[str, Path]:
         raise UserError(f"{folder} cannot be listed ({reason}): give the folder that holds emotic") from error
 
 
-class PhotoFinder:
-    """Finds photos below the folder that holds `mscoco/images` and the others.
-
-    Folders are listed once, and a name must be among those listed: a `..` in an annotation file leads nowhere.
-
-    Args:
-        source: the download; its folder `emotic` is searched, or itself where it has none.
-    """
-
-    def __init__(self, source: Path) -> None:
-        self.root = next(iter(_folders([source], (PHOTO_FOLDER,))), source)
-        self._listed: dict[Path, tuple[dict[str, Path], dict[str, Path]]] = {}
-
-    def find(self, place: str) -> Path | None:
-        """The file `place` (`mscoco/images/NAME`), in any case if none has the very name; None if there is none."""
-        path = self.root
-        for name in place.split("/"):
-            exact, lower = self._list(path)
-            found = exact.get(name) or lower.get(name.lower())
-            if found is None:
-                return None
-            path = found
-        return path if path.is_file() else None
-
-    def names(self) -> list[str]:
-        """What lies in the root."""
-        return sorted(self._list(self.root)[0])
-
-    def _list(self, folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-        if folder not in self._listed:
-            exact = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-            self._listed[folder] = exact, {name.lower(): path for name, path in sorted(exact.items())}
-        return self._listed[folder]
+def photo_root(source: Path, folder: str = PHOTO_FOLDER) -> Path:
+    """The folder named `folder` in the download, or the download itself where it has none."""
+    homes = [source, *_folders([source], WRAPPERS)]
+    return next(iter(_folders(homes, (folder,))), source)

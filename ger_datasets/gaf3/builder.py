@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ..class_folders import ClassFolderBuilder, NameList, SplitFolder
+from ..class_folders import ClassFolderBuilder, NameList
+from ..layouts.split_folders import SplitFolder
 
 # How many photos the whole of GAF 3.0 has, by folder and class (Dhall et al. 2018; as counted in the
 # distributed archives), and how many names the distributed lists have. The two lists leave five photos of `val` out.

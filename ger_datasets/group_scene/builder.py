@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from tqdm import tqdm
-
+from ..layouts.clips import Clip, write_clips
+from ..layouts.random_splits import split_names
 from ..photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ..records import Record
-from ..support.errors import UserError, listing, one_line, printable
+from ..schema import frame_features
+from ..support.errors import UserError, listing, printable
 from ..support.symlinks import inside, leads_inside
-from ..videos.frames import KEY_FRAME_RULES, BadVideo, write_key_frames
+from ..videos.frames import KEY_FRAME_RULES, video_frames
 from ..videos.frames import SUFFIXES as VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -29,7 +26,6 @@ logger = logging.getLogger(__name__)
 CLASS_NAMES = ("Negative", "Positive")
 SPLIT_FOLDERS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 SPLITS_BY = ("video", "frame")
-VALIDATION_SHARE, TEST_SHARE = 0.2, 0.1  # the rest is train
 
 # PARTY_frame_12, PARTY_12, PARTY-keyframe-12 -> PARTY
 FRAME_NAME = re.compile(r"(?P<video>.+?)[ _-]+(?:key[ _-]?)?(?:frame)?[ _-]*\d+", re.IGNORECASE)
@@ -44,8 +40,8 @@ class GroupSceneBuilder:
 
     The raw folder holds either of two things, in folders of any case:
 
-    - `Negative/PARTY.mp4`, `Positive/...`: videos (also avi, mov, mkv, webm, m4v). Their key frames are written once,
-      as `work_folder/RULE/CLASS/VIDEO/frame_000123.jpg`; a video whose frames are there is not read again. The
+    - `Negative/PARTY.mp4`, `Positive/...`: videos (`videos.frames.SUFFIXES`). Their key frames are written once, as
+      `work_folder/RULE/CLASS/VIDEO/frame_000123.jpg`; a video whose frames are there is not read again. The
       videos of each class are cut 70/20/10 into train, validation and test, as `split_names` says. A video that
       cannot be read is left out, with a remark.
     - `train|val|test/{Negative,Positive}/PARTY_frame_12.jpg`: frames that are cut already. Their group is the name
@@ -90,7 +86,6 @@ class GroupSceneBuilder:
                     raise UserError(f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(known)}")
 
     class_names = CLASS_NAMES
-    extra_features: ClassVar[dict[str, Any]] = {}
     notice = ""
     license = "other"  # the terms stand in card.md
 
@@ -99,6 +94,11 @@ class GroupSceneBuilder:
         self.options = options or self.Options()
         self._remarks: list[str] = []
         self._root = source
+
+    @property
+    def extra_features(self) -> dict[str, Any]:
+        """`seconds` of each frame; None of ready frames."""
+        return frame_features()
 
     def records(self) -> list[Record]:
         """Every frame, sorted by image_id: `split/class/video/frame_000123`, or `split/class/stem` of ready frames.
@@ -140,19 +140,19 @@ class GroupSceneBuilder:
             )
         if self.work_folder is None:
             raise UserError(f"{self.source} holds videos: give a work_folder for their key frames")
-        frames, broken = self._key_frames(videos, self.work_folder)
+        clips, broken = self._key_frames(videos, self.work_folder)
         if broken:
             named = listing(f"{printable(videos[name].name)} ({reason})" for name, reason in broken.items())
-            if not frames:
+            if not clips:
                 raise UserError(f"none of the {len(videos)} videos in {self.source} can be used: {named}")
             self._warn(f"{len(broken)} of {len(videos)} videos cannot be used and were left out: {named}.")
 
-        total = sum(len(members) for members in frames.values())
+        total = sum(len(clip.frames) for clip in clips.values())
         per_class = ", ".join(
-            f"{sum(name.startswith(class_name + '/') for name in frames)} {class_name}" for class_name in CLASS_NAMES
+            f"{sum(name.startswith(class_name + '/') for name in clips)} {class_name}" for class_name in CLASS_NAMES
         )
         self._remarks.append(
-            f"{total} key frames of {len(frames)} videos ({per_class}) by the rule {self.options.key_frames}; "
+            f"{total} key frames of {len(clips)} videos ({per_class}) by the rule {self.options.key_frames}; "
             f"split by {self.options.split_by} with seed {self.options.split_seed}."
         )
         if self.options.split_by == "frame":
@@ -160,8 +160,12 @@ class GroupSceneBuilder:
                 "The frames were split at random, whatever their video: frames of one video are in several splits, "
                 "and scores on validation and test are too high."
             )
-        members = {f"{name}/{path.stem}": (name, path) for name, paths in frames.items() for path in paths}
-        drawn = frames if self.options.split_by == "video" else members
+        members = {
+            f"{name}/{path.stem}": (name, path, seconds)
+            for name, clip in clips.items()
+            for path, seconds in clip.frames
+        }
+        drawn = clips if self.options.split_by == "video" else members
         splits: dict[str, str] = {}
         for class_name in CLASS_NAMES:
             names = [name for name in drawn if name.startswith(class_name + "/")]
@@ -171,26 +175,24 @@ class GroupSceneBuilder:
                 )
             splits |= split_names(names, self.options.split_seed)
         records = []
-        for name, (video, path) in members.items():
+        for name, (video, path, seconds) in members.items():
             split = splits[video if self.options.split_by == "video" else name]
-            records.append(Record(f"{split}/{name}", path, split, CLASS_NAMES.index(name.split("/")[0]), video))
+            label, extras = CLASS_NAMES.index(name.split("/")[0]), {"seconds": seconds}
+            records.append(Record(f"{split}/{name}", path, split, label, video, extras))
         return records
 
-    def _key_frames(
-        self, videos: Mapping[str, Path], work_folder: Path
-    ) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    def _key_frames(self, videos: Mapping[str, Path], work_folder: Path) -> tuple[dict[str, Clip], dict[str, str]]:
         """`CLASS/VIDEO` -> its key frames, and -> why there are none. Frames of earlier runs are taken as they are."""
-        place = Path(work_folder) / self.options.key_frames
-        pending = [name for name, path in videos.items() if not _is_of(place / name, path)]
-        broken: dict[str, str] = {}
-        for name in tqdm(pending, unit="video", desc="key frames", disable=not pending):
-            try:
-                _write_whole(videos[name], place / name, self.options.key_frames)
-            except BadVideo as reason:
-                broken[name] = str(reason)
-                logger.warning("%s cannot be used: %s", f"{name.split('/')[0]}/{printable(videos[name].name)}", reason)
-        frames = {name: sorted((place / name).glob("frame_*.jpg")) for name in videos if name not in broken}
-        return frames, broken
+        rule = self.options.key_frames
+        clips, broken = write_clips(videos, Path(work_folder) / rule, lambda path: video_frames(path, rule=rule))
+        incomplete = [f"{printable(videos[name].name)} ({clip.incomplete})" for name, clip in clips.items()
+                      if clip.incomplete]  # fmt: skip
+        if incomplete:
+            self._warn(
+                f"{len(incomplete)} of {len(videos)} videos are incomplete; the key frames of their intact parts "
+                f"were taken: {listing(incomplete)}."
+            )
+        return clips, broken
 
     def _from_frames(self, folders: Sequence[Path]) -> list[Record]:
         if self.options != self.Options():
@@ -217,7 +219,7 @@ class GroupSceneBuilder:
                 image_id += path.suffix
             video = _video_of(printable(path.stem))
             group = f"{name}/{video}" if video else image_id
-            records.append(Record(image_id, path, split, CLASS_NAMES.index(name), group))
+            records.append(Record(image_id, path, split, CLASS_NAMES.index(name), group, {"seconds": None}))
 
         splits_of: dict[str, set[str]] = {}
         for record in records:
@@ -234,20 +236,6 @@ class GroupSceneBuilder:
     def _warn(self, remark: str) -> None:
         self._remarks.append(remark)
         logger.warning("%s", remark)
-
-
-def split_names(names: Iterable[str], seed: int) -> dict[str, str]:
-    """Each of `names` -> `train`, `validation` or `test`: 70/20/10, at least one in each from three names on.
-
-    Two names are one to train and one to validate; one is to train. The order is that of a hash of seed and name: the
-    same everywhere, whatever the order of `names`.
-    """
-    order = sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
-    count = len(order)
-    validation = max(1, round(VALIDATION_SHARE * count)) if count >= 2 else 0
-    test = max(1, round(TEST_SHARE * count)) if count >= 3 else 0
-    splits = ["train"] * (count - validation - test) + ["validation"] * validation + ["test"] * test
-    return dict(zip(order, splits, strict=True))
 
 
 def _expected() -> str:
@@ -303,28 +291,3 @@ def _video_of(stem: str) -> str:
     """The video in a frame's file name; empty if there is none."""
     match = FRAME_NAME.fullmatch(stem)
     return match["video"] if match and match["video"].lower() not in NO_VIDEOS else ""
-
-
-def _is_of(folder: Path, video: Path) -> bool:
-    """Whether `folder` holds the key frames of this very `video`: written whole, from a file of its size."""
-    try:
-        return json.loads((folder / "video.json").read_text()) == {"bytes": video.stat().st_size}
-    except (OSError, ValueError):
-        return False
-
-
-def _write_whole(video: Path, folder: Path, rule: str) -> None:
-    """Write the key frames of `video` as `folder`, whole or not at all; raises as `write_key_frames`."""
-    temporary = folder.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        write_key_frames(video, temporary, rule)
-        (temporary / "video.json").write_text(json.dumps({"bytes": video.stat().st_size}))
-        if folder.exists() and not _is_of(folder, video):
-            shutil.rmtree(folder)  # of an earlier video of this name
-        os.rename(temporary, folder)
-    except OSError as error:
-        if not _is_of(folder, video):  # else another process was faster, with the same frames
-            reason = one_line(error)
-            raise UserError(f"cannot write {folder}: {reason}; choose another place or free it") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

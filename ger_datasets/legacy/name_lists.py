@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ def read_name_list(path: Path) -> list[str]:
     """The names in a list of photos' file names, in order and as they stand there.
 
     The content decides how it is read, not the suffix: as a pickled list of strings, or as text with one name per
-    line. Text is UTF-8 or, with a byte order mark, UTF-16; blank lines are passed over. In a `.csv` the first column
-    counts, and a first row without a photo's name is a heading.
+    line. Text is UTF-8 or, with a byte order mark, UTF-16; lines end in LF, CRLF or CR. Blank lines, quotes around a
+    name and a comma after it are ignored. In a `.csv` the first column counts, and a first row without a photo's name
+    is a heading.
 
     Raises:
         UserError: the file is missing, too large, empty, or holds anything but file names.
@@ -38,6 +40,8 @@ def read_name_list(path: Path) -> list[str]:
     # protocols 2 and up begin with 0x80; 0 and 1 have no mark, but every pickle ends with a full stop, and no photo's
     # name does
     if content[:1] == b"\x80" or content[-1:] == b".":
+        if content[:2] == b"(l":  # protocol 0 is text, in which some transfers turn LF into CRLF
+            content = content.replace(b"\r\n", b"\n")
         return _pickled_names(path, content)
     return _text_names(path, content)
 
@@ -47,14 +51,14 @@ def _text_names(path: Path, content: bytes) -> list[str]:
         text = content.decode("utf-16", "replace")
     else:
         text = content.decode("utf-8-sig", "surrogateescape")  # as file names of other encodings are on Linux
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = re.split(r"\r\n|\n|\r", text)
     is_csv = path.suffix.lower() == ".csv"
     if is_csv:
         try:
             lines = [row[0] if row else "" for row in csv.reader(lines)]
         except csv.Error as error:
             raise UserError(f"{path.name} is no table of file names: {error}; write one name per line") from error
-    names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    names = [(number, name) for number, line in enumerate(lines, 1) if (name := _unquoted(line))]
     if is_csv and names and not _names_photo(names[0][1]):
         names = names[1:]
     for number, name in names:
@@ -66,6 +70,12 @@ def _text_names(path: Path, content: bytes) -> list[str]:
     if not names:
         raise UserError(f"{path.name} is empty: write one file name per line, or remove it")
     return [name for _, name in names]
+
+
+def _unquoted(line: str) -> str:
+    """The name in a line such as `'neg_1.jpg',`."""
+    name = line.strip().removesuffix(",").rstrip()
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"" else name
 
 
 def _names_photo(name: str) -> bool:

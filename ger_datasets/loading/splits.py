@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,25 @@ def load_splits(
         if split in empty:
             raise UserError(f"the split {split!r} of {dataset} is empty")
     return {split: loaded[split] for split in splits}
+
+
+def check_image_ids(dataset: str, data: Mapping[str, datasets.Dataset]) -> None:
+    """Check that every row of the splits `data` has an image_id of its own.
+
+    Raises:
+        UserError: rows without an image_id, or an image_id that two rows have, in one split or in two.
+    """
+    counts: Counter[Any] = Counter()
+    for split in data.values():
+        counts.update(split.select_columns(["image_id"]).with_format("arrow")[:]["image_id"].to_pylist())
+    if missing := counts.pop(None, 0):
+        raise UserError(f"{dataset}: {missing} rows have no image_id; prepare the dataset again")
+    repeated = [image_id for image_id, count in counts.items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"{dataset}: {len(repeated)} image_ids occur in more than one row of {listing(data)}, for example "
+            f"{listing(repeated, 3)}; prepare the dataset again"
+        )
 
 
 def _load(

@@ -109,8 +109,8 @@ SOURCES: Mapping[str, Source] = {
     "skeletons": Source(
         ("skeleton",),
         "skeletons",
-        "Source of the column skeleton: a folder of OpenPose JSON or rendered skeletons, "
-        "POSE_MODEL[,PERSON_DETECTOR], or none.",
+        "Source of the column skeleton: a folder of OpenPose's files or rendered skeletons, a JSON file of MS COCO's "
+        "keypoints, POSE_MODEL[,PERSON_DETECTOR], or none.",
         "Skeletons",
         f"{__name__}:skeleton_source",
     ),
@@ -177,14 +177,15 @@ def skeleton_source(text: str, source_root: Path, device: str = "cpu") -> Column
     """The source that `--skeletons TEXT` names.
 
     Args:
-        text: a folder of OpenPose JSON or rendered images; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on
-            the Hub or the folder of a checkpoint.
+        text: a folder of OpenPose's files or rendered images; a JSON file of MS COCO's keypoints of the whole
+            dataset; or `POSE_MODEL[,PERSON_DETECTOR]`, each a name on the Hub or the folder of a checkpoint.
         source_root: the raw folder that the photos are in.
         device: where models run.
 
     Raises:
         UserError: a folder that does not exist or holds no skeletons, or models that cannot be loaded.
     """
+    from ..skeletons.coco import CocoSkeletons
     from ..skeletons.files import SkeletonFiles
     from ..skeletons.pose_model import DETECTOR, SkeletonModel
 
@@ -193,9 +194,15 @@ def skeleton_source(text: str, source_root: Path, device: str = "cpu") -> Column
         files = SkeletonFiles(folder, source_root)
         files.check()
         return files
+    if text and folder.is_file():
+        coco = CocoSkeletons(folder, source_root)
+        coco.check()
+        return coco
     pose, comma, detector = (part.strip() for part in text.partition(","))
     if not pose or (comma and not detector):
-        raise UserError(f"skeletons: {text!r} is neither a folder, nor POSE_MODEL[,PERSON_DETECTOR], nor none")
+        raise UserError(
+            f"skeletons: {text!r} is neither a folder, nor a file, nor POSE_MODEL[,PERSON_DETECTOR], nor none"
+        )
     for name in (pose, detector):
         if _looks_like_a_path(name) and not Path(name).is_dir():
             raise UserError(f"skeletons: no folder {name}: give a folder of skeletons, the name of a model, or none")

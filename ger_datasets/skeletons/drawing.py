@@ -60,13 +60,24 @@ BODY_25 = Layout(
     (*COCO_18.colours[:8], (255, 0, 0), *COCO_18.colours[8:], *3 * [(0, 0, 255)], *3 * [(0, 255, 255)]),
 )  # fmt: skip
 
+# OpenPose's MPI order: head, neck, right shoulder, elbow, wrist, left ..., right hip, knee, ankle, left ..., chest
+MPI_15 = Layout(
+    "MPI-15",
+    15,
+    ((0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 14), (14, 8), (8, 9), (9, 10), (14, 11), (11, 12),
+     (12, 13)),
+    (*COCO_18.colours[:7], (43, 255, 0), *COCO_18.colours[7:14]),
+)  # fmt: skip
+
 # MS COCO's own order (Lin et al. 2014, arXiv 1405.0312): nose, eyes, ears, shoulders, elbows, wrists, hips, knees,
 # ankles, the left one first, and no neck. It is drawn as COCO-18: these are COCO-17's numbers of COCO-18's joints.
 _COCO_17_OF_18 = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 _NECK, _SHOULDERS = 1, (5, 6)
 COCO_17 = Layout("COCO-17", 17, (), ())
 
-LAYOUTS = {layout.joints: layout for layout in (COCO_17, COCO_18, BODY_25)}
+# Joints of layouts with feet, hands and face after the body, in MS COCO's order: OpenPose's BODY_135, COCO-WholeBody
+WHOLE_BODIES = {135: "BODY_135", 133: "COCO-WholeBody"}
+LAYOUTS = {layout.joints: layout for layout in (MPI_15, COCO_17, COCO_18, BODY_25)}
 
 
 def with_neck(people: np.ndarray) -> np.ndarray:

@@ -1,29 +1,32 @@
-"""SkeletonFiles: a folder of OpenPose JSON or rendered skeletons -> the `skeleton` column."""
+"""SkeletonFiles: a folder of OpenPose's files or rendered skeletons -> the `skeleton` column."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ..photos.reading import STORED_PIXELS, SUFFIXES, open_photo, read_photo
+from ..photos.reading import STORED_PIXELS, open_photo, read_photo
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, listing, printable
 from .drawing import draw_skeletons
 from .openpose import read_poses
+from .photo_names import PhotoNames, walk
 
 logger = logging.getLogger(__name__)
 
 # What a skeleton's file is called after the photo's stem; where a photo has several, the first of these is taken.
-ENDINGS = ("_keypoints.json", ".json", "_rendered.png", "_rendered.jpg", "_rendered.jpeg", ".png", ".jpg", ".jpeg")
-PLAIN_PICTURES = ENDINGS[5:]  # named as a photo is
+JOINTS = ("_keypoints.json", ".json", "_pose.yml", "_pose.yaml", ".yml", ".yaml")
+PLAIN_PICTURES = (".png", ".jpg", ".jpeg")  # named as a photo is
+ENDINGS = (*JOINTS, "_rendered.png", "_rendered.jpg", "_rendered.jpeg", *PLAIN_PICTURES)
+LOOKED_AT = 100  # files, for the remark on missing confidences
 
 
 class SkeletonFiles:
@@ -36,7 +39,7 @@ class SkeletonFiles:
     Joints are taken as pixels of the upright photo: OpenPose reads through OpenCV, which applies EXIF rotation.
 
     Args:
-        folder: holds JSON or rendered images.
+        folder: holds JSON, YAML or rendered images.
         source_root: the raw folder.
     """
 
@@ -44,7 +47,6 @@ class SkeletonFiles:
 
     def __init__(self, folder: Path, source_root: Path) -> None:
         self.folder, self.source_root = Path(folder), Path(source_root)
-        self._warned = False
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -60,12 +62,12 @@ class SkeletonFiles:
                 f"no skeletons in {self.folder}: expected STEM{ENDINGS[0]}, STEM.json, STEM_rendered.png or STEM.png, "
                 f"found {listing(sorted(path.name for path in self.folder.iterdir()))}"
             )
-        stems = {stem for _, stem in self._index}
-        if self._photo_names and not stems & self._photo_names.keys():
+        stems, photos = {stem for _, stem in self._index}, self._photos.photos
+        if photos and not stems & photos.keys():
             raise UserError(
                 f"none of the {len(self._index)} skeletons in {self.folder} has the name of a photo in "
                 f"{self.source_root}: skeletons of {listing(sorted(stems), 3)}; "
-                f"photos {listing(sorted(self._photo_names), 3)}"
+                f"photos {listing(sorted(photos), 3)}"
             )
 
     def columns(self, record: Record, image: Image.Image) -> Mapping[str, Any]:
@@ -75,17 +77,18 @@ class SkeletonFiles:
             BadPhoto: the file is broken.
             UserError: the pictures in the folder are the photos themselves.
         """
-        path = self._find(record.path)
-        if path is None:
+        name = self._photos.find(record.path)
+        if name is None:
             return {"skeleton": None}
-        picture = path.suffix.lower() != ".json"
+        path = self.folder / name
+        picture = path.suffix.lower() in PLAIN_PICTURES
         if picture and record.path.exists() and path.samefile(record.path):
             raise UserError(f"the pictures in {self.folder} are the photos, not skeletons; give another folder")
         try:
             if not picture:
-                people, layout = read_poses(path)
-                people[..., :2] *= _reduction(record.path, image.size)
-                return {"skeleton": draw_skeletons(people, image.size, layout)}
+                poses, scale = read_poses(path), reduction(record.path, image.size)
+                people = poses.in_pixels(image.size, (scale, scale))
+                return {"skeleton": draw_skeletons(people, image.size, poses.layout)}
             skeleton = read_photo(path).image
         except BadPhoto as error:
             name, reason = printable(path.relative_to(self.folder)), str(error).removeprefix("skeleton: ")
@@ -94,22 +97,22 @@ class SkeletonFiles:
             skeleton = skeleton.resize(image.size, Image.Resampling.BILINEAR)
         return {"skeleton": skeleton}
 
-    def _find(self, photo: Path) -> Path | None:
-        """The skeleton's file of the photo at `photo`."""
-        relative = os.path.relpath(photo, self.source_root)
-        name = self._index.get((os.path.dirname(relative).lower(), photo.stem))
-        if name is None and photo.stem in self._names:
-            if self._names[photo.stem] is not None and self._photo_names[photo.stem] <= 1:
-                name = self._names[photo.stem]
-            elif not self._warned:
-                self._warned = True
-                logger.warning(
-                    "%d names in %s stand for several photos or skeletons and are not used by name alone: "
-                    "lay the skeletons out as the photos are, such as train/Negative/neg_1_keypoints.json",
-                    sum(n is None or self._photo_names[stem] > 1 for stem, n in self._names.items()),
-                    self.folder,
-                )
-        return None if name is None else self.folder / name
+    def remarks(self) -> list[str]:
+        """That the files have no confidences, where the first of them have none."""
+        names = [name for name in sorted(self._index.values()) if name.lower().endswith(JOINTS)][:LOOKED_AT]
+        without = 0
+        for name in names:
+            with contextlib.suppress(BadPhoto):
+                without += not read_poses(self.folder / name).confident
+        if not without:
+            return []
+        sentence = f"Joints without confidences count as certain: {without} of the first {len(names)} skeleton files."
+        logger.warning("%s", sentence)
+        return [sentence]
+
+    @cached_property
+    def _photos(self) -> PhotoNames[str]:
+        return PhotoNames(self._index, self.source_root, self.folder)
 
     @cached_property
     def _index(self) -> dict[tuple[str, str], str]:
@@ -118,7 +121,7 @@ class SkeletonFiles:
         photos_inside = self.source_root.resolve().is_relative_to(self.folder.resolve())
         ranks: dict[tuple[str, str], int] = {}
         index: dict[tuple[str, str], str] = {}
-        for place, name in _walk(self.folder):
+        for place, name in walk(self.folder):
             rank, ending = next(
                 ((i, end) for i, end in enumerate(ENDINGS) if name.lower().endswith(end)), (len(ENDINGS), "")
             )
@@ -129,45 +132,8 @@ class SkeletonFiles:
                 ranks[key], index[key] = rank, os.path.join(place, name)
         return index
 
-    @cached_property
-    def _names(self) -> dict[str, str | None]:
-        """Stem -> its file, or None where several folders have one."""
-        names: dict[str, str | None] = {}
-        for (_, stem), name in self._index.items():
-            names[stem] = None if stem in names else name
-        return names
 
-    @cached_property
-    def _photo_names(self) -> Counter[str]:
-        """Stem -> how many photos of the raw folder have it; skeletons kept inside the raw folder do not count."""
-        inside = os.path.join(os.path.relpath(self.folder, self.source_root), "")
-        return Counter(
-            Path(name).stem
-            for place, name in _walk(self.source_root)
-            if Path(name).suffix.lower() in SUFFIXES and not os.path.join(place, "").startswith(inside)
-        )
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, str]]:
-    """(folder relative to `folder`, file name) of every file below it, sorted; links are followed, but not in circles.
-
-    Hidden files and the folder that macOS adds to archives are left out. The relative folder of `folder` is empty.
-    """
-    visited = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(place))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name[0] != "." and name != "__MACOSX" and os.path.realpath(os.path.join(place, name)) not in visited
-        )
-        relative = os.path.relpath(place, folder)
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield "" if relative == "." else relative, name
-
-
-def _reduction(photo: Path, size: tuple[int, int]) -> float:
+def reduction(photo: Path, size: tuple[int, int]) -> float:
     """Pixels of the stored photo per pixel of the file, along a side: below 1 for photos that are stored reduced."""
     pixels = size[0] * size[1]
     if pixels < 0.9 * STORED_PIXELS:  # smaller photos are never reduced, and their files need not be opened

@@ -1,30 +1,35 @@
-"""A video -> the frames that show something new: its key frames.
+"""A video -> every n-th of its frames, or those that show something new: its key frames.
 
-The difference of consecutive frames is a curve over the video; a rule picks frames from that curve. The video is
-decoded twice, once for the curve and once to write the picked frames, and no more than a few frames are in memory.
+The difference of consecutive frames is a curve over the video; a rule picks key frames from that curve. The video is
+decoded twice, once for the curve and once for the picked frames, and no more than a few frames are in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
-from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from ..support.errors import OneLine, UserError
+from ..support.errors import UserError
+from .decoding import SUFFIXES, BadVideo, IncompleteVideo, decoded_frames
+from .display import shown_pixels
 
-SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
-# FFmpeg's demuxers that are tried, whatever the suffix. Playlists (HLS, concat, ...) open other files and addresses.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
-# Before PyAV 19 a tag that is no UTF-8 stops the reading of a video; from 19 on it does not, and this is not known.
-TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-MAX_FRAME_PIXELS = 8192 * 4320  # 8K; a larger frame is no photo of people but a way to fill the memory
+__all__ = [
+    "KEY_FRAME_RULES",
+    "SUFFIXES",
+    "BadVideo",
+    "Frame",
+    "IncompleteVideo",
+    "frame_differences",
+    "key_frames",
+    "rgb_to_luv",
+    "video_frames",
+    "write_key_frames",
+]
 
 DIFFERENCE_SIDE = 256  # pixels; frames are reduced to this longer side before they are compared
 SMOOTHING_FRAMES = 50  # the original's Hann window
@@ -37,8 +42,18 @@ RGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.01
 LUV_TO_LEVELS = np.array([255 / 100, 255 / 354, 255 / 262], np.float32)
 
 
-class BadVideo(OneLine):
-    """One video that cannot be used. The message is the reason, without the file's path; the others go on."""
+class Frame(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        number: counted from 0 as frames are shown.
+        seconds: when it is shown; see `decoding.Decoded`.
+        image: as a player shows it: square pixels, upright, deinterlaced, sRGB.
+    """
+
+    number: int
+    seconds: float
+    image: Image.Image
 
 
 def rgb_to_luv(pixels: np.ndarray) -> np.ndarray:
@@ -78,25 +93,35 @@ def frame_differences(path: str | Path) -> np.ndarray:
         path: the video.
 
     Returns:
-        (frames - 1,) float64; element i compares the frames i and i + 1, counted from 0 as they are shown.
+        (frames - 1,) float64; element i compares the intact frames i and i + 1, counted from 0 as they are shown.
 
     Raises:
-        BadVideo: the file is no video, has no frame, is damaged, or its frames are larger than `MAX_FRAME_PIXELS`.
+        BadVideo: as `decoded_frames`; of an incomplete video the intact part is compared.
     """
-    reformatter, size = VideoReformatter(), None
+    return _compared(path)[1]
 
-    def levels(frame: av.VideoFrame) -> np.ndarray:  # (height, width, 3) float32, reduced
+
+def _compared(path: str | Path) -> tuple[list[int], np.ndarray, IncompleteVideo | None]:
+    """The numbers of the intact frames, their differences, and why these are not all frames."""
+    size: tuple[int, int] | None = None
+
+    def levels(frame: av.VideoFrame, shown: tuple[int, int]) -> np.ndarray:  # (height, width, 3) float32, reduced
         nonlocal size
-        size = size or _reduced(frame.width, frame.height)  # of the first frame, should they change
-        small = reformatter.reformat(frame, *size, format="rgb24", interpolation="AREA")
-        return rgb_to_luv(small.to_ndarray()) * LUV_TO_LEVELS
+        size = size or _reduced(*shown)  # of the first frame, should they change
+        return rgb_to_luv(shown_pixels(frame, size, "AREA")) * LUV_TO_LEVELS
 
-    differences, before = [], None
-    for _, now in _decoded(Path(path), levels):
-        if before is not None:
-            differences.append(float(np.abs(now - before).mean(dtype=np.float64)))
-        before = now
-    return np.array(differences, np.float64)
+    numbers: list[int] = []
+    differences: list[float] = []
+    before, incomplete = None, None
+    try:
+        for number, _, now in decoded_frames(path, levels):
+            if before is not None:
+                differences.append(float(np.abs(now - before).mean(dtype=np.float64)))
+            numbers.append(number)
+            before = now
+    except IncompleteVideo as reason:
+        incomplete = reason
+    return numbers, np.array(differences, np.float64), incomplete
 
 
 def _reduced(width: int, height: int) -> tuple[int, int]:
@@ -159,44 +184,59 @@ def key_frames(path: str | Path, rule: str = "local_maxima") -> list[int]:
     """The numbers of a video's key frames, counted from 0, in order; the middle frame where the rule finds none.
 
     Args:
-        path: the video.
+        path: the video; of an incomplete one the intact part is used.
         rule: a name in `KEY_FRAME_RULES`.
 
     Raises:
         BadVideo: as `frame_differences`.
         UserError: there is no such rule.
     """
+    return _key_frames(path, rule)[0]
+
+
+def _key_frames(path: str | Path, rule: str) -> tuple[list[int], IncompleteVideo | None]:
     if rule not in KEY_FRAME_RULES:
         raise UserError(f"unknown key_frames {rule!r}: there are {', '.join(KEY_FRAME_RULES)}")
-    differences = frame_differences(path)
-    return KEY_FRAME_RULES[rule](differences).tolist() or [len(differences) // 2]
+    numbers, differences, incomplete = _compared(path)
+    picked = KEY_FRAME_RULES[rule](differences).tolist() or [len(differences) // 2]
+    return [numbers[place] for place in picked], incomplete
 
 
-def video_frames(
-    path: str | Path, every: int | None = None, rule: str = "local_maxima"
-) -> Iterator[tuple[int, Image.Image]]:
-    """Frames of a video, upright, RGB, in their full size, with their numbers from 0, one at a time.
+def video_frames(path: str | Path, every: int | None = None, rule: str = "local_maxima") -> Iterator[Frame]:
+    """Frames of a video as a player shows them, in their full size, one at a time.
 
     Args:
         path: the video.
-        every: take the first frame and every so many-th after it; None: the key frames.
+        every: take the frames 0, `every`, 2 `every`, ... as they are shown; None: the key frames.
         rule: how key frames are found: a name in `KEY_FRAME_RULES`.
 
     Raises:
-        BadVideo: as `frame_differences`; with `every`, what comes before the damage has been given by then.
+        IncompleteVideo: after the frames of the intact part, where the rest is missing or damaged.
+        BadVideo: as `decoded_frames`.
         UserError: there is no such rule, or `every` is below 1.
     """
-    if every is not None and every < 1:
-        raise UserError(f"every must be 1 or more frames, not {every}")
-    wanted = key_frames(path, rule) if every is None else None
-    for number, pixels in _decoded(Path(path), _upright_rgb, wanted, every or 1):
-        yield number, Image.fromarray(pixels)
+    if every is not None:
+        if every < 1:
+            raise UserError(f"every must be 1 or more frames, not {every}")
+        for number, seconds, pixels in decoded_frames(path, shown_pixels, lambda number, _: number % every == 0):
+            yield Frame(number, seconds, Image.fromarray(pixels))
+        return
+    numbers, incomplete = _key_frames(path, rule)
+    wanted, last = set(numbers), numbers[-1]
+    for number, seconds, pixels in decoded_frames(path, shown_pixels, lambda number, _: number in wanted):
+        yield Frame(number, seconds, Image.fromarray(pixels))
+        if number == last:
+            break
+    else:
+        raise BadVideo("it had fewer frames when it was read a second time")
+    if incomplete:
+        raise incomplete
 
 
 def write_key_frames(
     path: str | Path, folder: str | Path, rule: str = "local_maxima", quality: int = 95
 ) -> list[Path]:
-    """Write the key frames of a video as `folder/frame_000123.jpg`, upright, RGB, in their full size.
+    """Write the key frames of a video as `folder/frame_000123.jpg`, as a player shows them, in their full size.
 
     Args:
         path: the video.
@@ -208,94 +248,19 @@ def write_key_frames(
         the files, in the order of the frames.
 
     Raises:
-        BadVideo: as `frame_differences`.
+        IncompleteVideo: after the key frames of the intact part have been written.
+        BadVideo: as `decoded_frames`.
         UserError: there is no such rule, or the folder cannot be written.
     """
-    folder, wanted = Path(folder), key_frames(path, rule)
+    folder = Path(folder)
     written: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, pixels in _decoded(Path(path), _upright_rgb, wanted):
-            written.append(folder / f"frame_{number:06d}.jpg")
-            Image.fromarray(pixels).save(written[-1], format="JPEG", quality=quality, subsampling=0)
-    except OSError as error:  # of writing: `_decoded` makes its own into BadVideo
-        raise UserError(
-            f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
-        ) from error
-    if len(written) < len(wanted):
-        raise BadVideo("it had fewer frames when it was read a second time")
+    for number, _, image in video_frames(path, rule=rule):
+        written.append(folder / f"frame_{number:06d}.jpg")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            image.save(written[-1], format="JPEG", quality=quality, subsampling=0)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
+            ) from error
     return written
-
-
-def _decoded(
-    path: Path, convert: Callable[[av.VideoFrame], np.ndarray], wanted: Sequence[int] | None = None, every: int = 1
-) -> Iterator[tuple[int, np.ndarray]]:
-    """The numbers and converted frames of a video in the order in which they are shown, one at a time.
-
-    Args:
-        path: the video.
-        convert: what makes an array of a frame.
-        wanted: the numbers of the frames to convert, in order; None: all of them.
-        every: where none are named, only each frame whose number this divides.
-
-    Raises:
-        BadVideo: whatever goes wrong.
-    """
-    count, left = 0, None if wanted is None else set(wanted)
-    try:
-        # An open file, not its name: FFmpeg takes names with a colon for addresses, and wants them in UTF-8.
-        with (
-            open(path, "rb") as file,
-            av.open(file, options={"format_whitelist": CONTAINERS}, **TAGS) as container,
-        ):
-            stream = container.streams.best("video")
-            if stream is None or stream.disposition & Disposition.attached_pic:  # the cover of a sound file
-                raise BadVideo("it has no video, only sound" if container.streams.audio else "it has no video")
-            if stream.codec_context is None:
-                raise BadVideo("its video is in a codec that FFmpeg does not know")
-            _check_size(stream.width, stream.height)
-            stream.thread_type = "SLICE"  # threads over frames lose errors, depending on how many cores there are
-            for number, frame in enumerate(container.decode(stream)):
-                _check_size(frame.width, frame.height)
-                count = number + 1
-                if number % every == 0 if left is None else number in left:
-                    yield number, convert(frame)
-                if left is not None:
-                    left.discard(number)
-                    if not left:
-                        return
-    except BadVideo:
-        raise
-    except av.error.FFmpegError as error:
-        where = f"damaged after {count} frames" if count else "no video, or damaged from its start"
-        raise BadVideo(f"{where} ({error.strerror})") from error
-    except OSError as error:
-        empty = path.is_file() and path.stat().st_size == 0
-        reason = "the file is empty (0 bytes)" if empty else f"the file cannot be read: {error.strerror or error}"
-        raise BadVideo(reason) from error
-    except Exception as error:
-        raise BadVideo(f"damaged after {count} frames ({' '.join(str(error).split())})") from error
-    if count == 0:
-        raise BadVideo("it has no frame")
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_FRAME_PIXELS:
-        raise BadVideo(f"frames of {width} x {height} pixels: more than {MAX_FRAME_PIXELS:,} are not decoded")
-
-
-def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """(height, width, 3) uint8: a frame as a player shows it."""
-    pixels = frame.to_ndarray(format="rgb24")
-    side_data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side_data is None:
-        return pixels
-    # libavutil/display.h: x' = a x + c y and y' = b x + d y, in fixed point; turns and flips differ by signs alone
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        pixels, a, d = pixels.swapaxes(0, 1), c, b
-    if a < 0:
-        pixels = pixels[:, ::-1]
-    if d < 0:
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)

@@ -26,7 +26,7 @@ from ger_datasets.photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import BadPhoto, UserError, listing, printable
 from ger_datasets.videos.frames import SUFFIXES as VIDEO_SUFFIXES
-from ger_datasets.videos.frames import BadVideo, video_frames
+from ger_datasets.videos.frames import BadVideo, IncompleteVideo, video_frames
 
 from ..pipeline_ger import FaceColumns
 from ..processing_pixels import decoded
@@ -145,8 +145,11 @@ def _video_rows(
 ) -> Iterator[Row]:
     def photos() -> Iterator[tuple[str, str, Image.Image]]:
         try:
-            for number, image in video_frames(path, every):
+            for number, _, image in video_frames(path, every):
                 yield f"{name}/frame_{number:06d}", name, image
+        except IncompleteVideo as reason:
+            quarantined.append({"file": name, "reason": str(reason)})
+            logger.warning("%s can be used in part: %s", name, reason)
         except BadVideo as reason:
             _set_aside(quarantined, name, str(reason))
 

@@ -5,7 +5,9 @@ The corpus, hypothesis and atheris all go through this table.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,17 +20,22 @@ import corpus_tables as tables
 import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image
 
+from ger_datasets.emotic.arrays import array_png, read_array_csv
 from ger_datasets.emotic.mat_integrity import check_mat
 from ger_datasets.emotic.matlab import read_matlab
 from ger_datasets.emotic.tables import read_csv
 from ger_datasets.emotic.tables import read_npz as read_valences
+from ger_datasets.layouts.label_files import labels_by_name, read_label_file
 from ger_datasets.legacy.index import Index, path_key
 from ger_datasets.legacy.name_lists import read_name_list
 from ger_datasets.legacy.npz import read_npz
 from ger_datasets.legacy.pickled_arrays import read_pickled_array
 from ger_datasets.photos.reading import decode_photo
 from ger_datasets.preparation.card import read_card
+from ger_datasets.records import Record
+from ger_datasets.skeletons.coco import CocoSkeletons
 from ger_datasets.skeletons.openpose import read_poses
 from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.conversion.old_checkpoints import read_checkpoint
@@ -248,6 +255,86 @@ def _index(path: Path) -> object:
             place.unlink(missing_ok=True)
 
 
+def _yaml_seeds() -> dict[str, bytes]:
+    good = b"%%YAML:1.0\n---\npose_0: !!opencv-nd-matrix\n   sizes: [ %s ]\n   dt: f\n   data: [ %s ]\n"
+    numbers = b", ".join([b"1.5e+01, 20., 9.0e-01"] * 18)
+    seeds = {"good": good % (b"1, 18, 3", numbers), "nobody": good % (b"  ", b"  ")}
+    for kind, sizes in {
+        "cut": b"1, 18",
+        "huge": b"9" * 30 + b", 18, 3",
+        "negative": b"-1, -18, 3",
+        "text": b"a",
+    }.items():
+        seeds[f"sizes_{kind}"] = good % (sizes, numbers)
+    for kind, number in {
+        "nan": b".Nan",
+        "infinite": b"-.Inf",
+        "text": b"x",
+        "long": b"9" * 5000,
+        "call": b"f()",
+    }.items():
+        seeds[kind] = good % (b"1, 18, 3", b", ".join([number] * 54))
+    return seeds | {"object": b"a: !!python/object/apply:os.mkdir [x]", "many": b"pose_0: !!opencv-nd-matrix " * 999}
+
+
+def _read_coco(path: Path) -> object:
+    source = CocoSkeletons(path, path.parent / "raw")
+    source.check()
+    with contextlib.suppress(BadPhoto):
+        return source.columns(Record("a", path.parent / "raw" / "a.jpg", "train"), Image.new("RGB", (30, 20)))
+
+
+def _coco_seeds() -> dict[str, bytes]:
+    values = [None, True, -1, 1e999, "x", [], {}, [1] * 51, [1] * 50, ["1"] * 51, [[1] * 51], 10**400]
+    image, person = (
+        {"id": 1, "file_name": "a.jpg", "width": 30, "height": 20},
+        {"image_id": 1, "keypoints": [9, 9, 2] * 17},
+    )
+    seeds = {"good": {"images": [image], "annotations": [person]}}
+    for number, value in enumerate(values):
+        for key in image:
+            seeds[f"image_{key}_{number}"] = {"images": [{**image, key: value}], "annotations": [person]}
+        for key in person:
+            seeds[f"person_{key}_{number}"] = {"images": [image], "annotations": [{**person, key: value}]}
+        seeds[f"images_{number}"] = {"images": value, "annotations": [person]}
+        seeds[f"annotations_{number}"] = {"images": [image], "annotations": value}
+    return {name: json.dumps(content).encode() for name, content in seeds.items()} | {"deep": b"[" * 100_000}
+
+
+def _read_labels(path: Path) -> object:
+    return labels_by_name(read_label_file(path), ("Negative", "Neutral", "Positive"), path.name, {"1": 2, "3": 0})
+
+
+def _label_seeds() -> dict[str, bytes]:
+    good = b'Vid_name Label\n1_1 1\n1_2\t3\n"1_3",Neutral\n'
+    odd = {"null": b"a\0 1\n", "ansi": b"\x1b[31ma 1\n", "utf16_cut": b"\xff\xfea", "long": b"x" * 100_000 + b" 1"}
+    odd |= {"quote": b'"a,1\n', "four": b"a 4\n", "twice": b"a 1\nA 3\n", "many": b"a 1\n" * 50_000}
+    return {**tables.lists(), **odd, "good": good}
+
+
+def _array_csv_seeds() -> dict[str, bytes]:
+    header = b"Folder,Filename,Width,Height,Peace,X_min,Y_min,X_max,Y_max,Valence,Arousal,Dominance,Arr_name\n"
+    good = [b"f", b"a.jpg", b"64", b"48", b"1", b"1", b"2", b"30", b"40", b"5", b"5", b"5", b"a.npy"]
+    seeds = {"good": header + b",".join(good) + b"\n"}
+    for kind, cell in {"nan": b"nan", "infinite": b"1e999", "text": b"x", "empty": b"", "long": b"9" * 5000,
+                       "null": b"a\0b", "traversal": b"../../x.npy", "quote": b'"never'}.items():  # fmt: skip
+        for column in range(len(good)):
+            seeds[f"{kind}_{column}"] = header + b",".join([*good[:column], cell, *good[column + 1 :]]) + b"\n"
+    return seeds
+
+
+def _npy_seeds() -> dict[str, bytes]:
+    photos = {"good": np.zeros((20, 30, 3), np.uint8), "grey": np.zeros((20, 30), np.uint8)}
+    photos |= {"four": np.zeros((9, 9, 4), np.uint8), "float": np.zeros((9, 9, 3))}
+    return {**{name: _npy(array) for name, array in photos.items()}, **arrays.npys(), "npz": _npz_seeds()["good"]}
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 def _old_pickle(path: Path) -> object:
     return read_pickle(io.BytesIO(path.read_bytes()))
 
@@ -274,8 +361,15 @@ PARSERS: dict[str, Parser] = {
     "mat_integrity": Parser(check_mat, "hostile.mat", (UserError,), tables.mats, True),
     "matlab": Parser(read_matlab, "hostile.mat", (UserError,), tables.mats, True),
     "csv": Parser(lambda path: read_csv(path, "train"), "hostile.csv", (UserError,), _csv_seeds, True),
+    "array_csv": Parser(
+        lambda path: read_array_csv(path, "train"), "hostile.csv", (UserError,), _array_csv_seeds, True
+    ),
+    "arrays": Parser(array_png, "hostile.npy", (BadPhoto,), _npy_seeds),
+    "label_files": Parser(_read_labels, "hostile.txt", (UserError,), _label_seeds, True),
     "valences": Parser(lambda path: read_valences(path, "train"), "hostile.npz", (UserError,), _valence_seeds, True),
     "openpose": Parser(read_poses, "hostile.json", (BadPhoto,), tables.poses),
+    "openpose_yaml": Parser(read_poses, "hostile.yml", (BadPhoto,), _yaml_seeds),
+    "coco": Parser(_read_coco, "hostile.json", (UserError,), _coco_seeds, True),
     "legacy_index": Parser(_index, "hostile.txt", (), _names),
     "name_lists": Parser(read_name_list, "hostile.pkl", (UserError,), tables.lists, True),
     "predictions": Parser(read_predictions, "hostile.parquet", (UserError,), _table_seeds, True),

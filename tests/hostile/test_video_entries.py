@@ -16,7 +16,7 @@ from drawn_videos import write_cuts
 
 from ger_datasets.group_scene.builder import GroupSceneBuilder
 from ger_datasets.support.errors import UserError, printable
-from ger_datasets.videos.frames import BadVideo, video_frames
+from ger_datasets.videos.frames import BadVideo, IncompleteVideo, video_frames
 
 
 def videos(here: Path) -> Iterator[tuple[str, bytes]]:
@@ -94,6 +94,8 @@ def test_group_scene_and_prepare(run_script: Callable, raw: Path, here: Path, en
 def usable(path: Path) -> bool:
     try:
         return sum(1 for _ in video_frames(path)) > 0
+    except IncompleteVideo:  # its intact part
+        return True
     except BadVideo:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import pickle
 import shutil
 import struct
 import zlib
@@ -24,7 +25,7 @@ from ger_datasets.builders import BUILDERS
 from ger_datasets.emotic.annotations import CATEGORIES
 from ger_datasets.emotic.builder import EmoticBuilder, valence_label
 from ger_datasets.preparation.run import prepare
-from ger_datasets.support.errors import UserError
+from ger_datasets.support.errors import BadPhoto, UserError
 
 WIDTH, HEIGHT = 64, 48
 COCO = "COCO_train2014_000000562243.jpg"
@@ -149,6 +150,32 @@ def write_csv(raw: Path) -> None:
             for index, (folder, filename, who) in enumerate(people):
                 told = [list(who["box"]), list(who["categories"]), [float(value) for value in who["continuous"]]]
                 writer.writerow([index, folder, filename, [HEIGHT, WIDTH], *told, who["gender"], who["age"]])
+
+
+def write_arrays(raw: Path, scale: float = 1.0, size: bool = True) -> None:
+    """As published in arrays, in a folder `archive`: rows per person, photos at `scale`, categories in columns."""
+    (raw / "archive" / "annots_arrs").mkdir(parents=True)
+    (raw / "archive" / "img_arrs").mkdir()
+    names = sorted(CATEGORIES, key=len)  # not the alphabetical order
+    header = ["Index", "Folder", "Filename", *(["Width", "Height"] if size else []), "Age", "Gender", "Valence"]
+    header += ["Arousal", "Dominance", *names, "X_min", "Y_min", "X_max", "Y_max", "Arr_name", "Crop_name"]
+    for split, photos in WORLD.items():
+        with (raw / "archive" / "annots_arrs" / f"annot_arrs_{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            people = [(folder, filename, who) for folder, filename, all_people in photos for who in all_people]
+            for index, (folder, filename, who) in enumerate(people):
+                arrays = f"img_arr_{split}_{index}.npy", f"crop_arr_{split}_{index}.npy"
+                photo = Image.open(raw / "emotic" / folder / filename).resize(
+                    (int(WIDTH * scale), int(HEIGHT * scale))
+                )
+                np.save(raw / "archive" / "img_arrs" / arrays[0], np.asarray(photo))
+                np.save(raw / "archive" / "img_arrs" / arrays[1], np.zeros((8, 8, 3), np.uint8))
+                felt = ["Disquietment" if name == "Disquitement" else name for name in who["categories"]]
+                told = [index, f"{folder}", filename, *([WIDTH, HEIGHT] if size else []), who["age"], who["gender"]]
+                writer.writerow(
+                    [*told, *who["continuous"], *(int(name in felt) for name in names), *who["box"], *arrays]
+                )
 
 
 def write_npz(raw: Path) -> None:
@@ -414,6 +441,72 @@ def test_refusals_say_what_there_is(
         EmoticBuilder(raw).records()
 
 
+def test_arrays_give_what_the_matlab_file_gives(raw: Path) -> None:
+    expected = {record.image_id: record.extras["people"] for record in EmoticBuilder(raw).records()}
+    write_arrays(raw, scale=0.5)
+    shutil.rmtree(raw / "Annotations")
+    records = EmoticBuilder(raw / "archive").records()
+    records = pickle.loads(pickle.dumps(records))  # noqa: S301 - as worker processes get them
+    assert {record.image_id for record in records} == expected.keys()
+    for record in records:
+        assert record.photo().image.size == (WIDTH // 2, HEIGHT // 2)
+        for found, wanted in zip(record.extras["people"], expected[record.image_id], strict=True):
+            box = None if wanted["box"] is None else [x / 2 for x in wanted["box"]]
+            assert found == {**wanted, "box": pytest.approx(box), "annotators": None, "valence": found["valence"],
+                             "arousal": found["arousal"], "dominance": found["dominance"]}  # fmt: skip
+            assert found["valence"] == pytest.approx(wanted["valence"])
+    assert {record.image_id: record.label for record in records} == LABELS
+
+
+def test_people_added_to_train_and_photos_whose_size_is_unknown(photos: Path) -> None:
+    write_arrays(photos, size=False)
+    folder = photos / "archive" / "annots_arrs"
+    shutil.move(folder / "annot_arrs_val.csv", folder / "annot_arrs_extra_train.csv")
+    records = {record.image_id: record for record in EmoticBuilder(photos).records()}
+    assert Counter(record.split for record in records.values()) == {"train": 4, "test": 1}
+    assert records[f"train/mscoco/images/{COCO[:-4]}"].extras["people"][0]["box"] == [4, 5, 40, 44]
+    # the box of one of its people lies outside the array: none of them can be trusted
+    assert [who["box"] for who in records["train/framesdb/images/frame_1"].extras["people"]] == [None] * 3
+
+
+class Executed:
+    def __reduce__(self) -> tuple:
+        return pytest.fail, ("executed",)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (np.zeros((0, 4, 3), np.uint8), "not a photo: uint8 of shape (0, 4, 3)"),
+        (np.zeros((40, 40, 4), np.uint8), "not a photo: uint8 of shape (40, 40, 4)"),
+        (np.zeros((40, 40), np.float32), "not a photo: float32"),
+        (np.array([Executed()], object), "Python objects"),
+        (b"", "damaged"),
+        (b"no array", "damaged"),
+        (b"PK\x03\x04", "damaged"),
+        (
+            b"\x93NUMPY\x01\x00\x46\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999, 3)}  ",
+            "damaged",
+        ),
+    ],
+)
+def test_arrays_that_are_no_photos_go_to_quarantine(
+    photos: Path, tmp_path: Path, content: np.ndarray | bytes, reason: str
+) -> None:
+    write_arrays(photos)
+    path = photos / "archive" / "img_arrs" / "img_arr_val_0.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    (record,) = [record for record in EmoticBuilder(photos).records() if record.split == "validation"]
+    assert all(who["box"] is None for who in record.extras["people"])
+    with pytest.raises(BadPhoto) as error:
+        record.photo()
+    assert reason in str(error.value)
+    assert str(tmp_path) not in str(error.value)
+
+
 def test_a_damaged_mat_file_is_refused(raw: Path, rng: np.random.Generator) -> None:
     path = raw / "Annotations" / "Annotations.mat"
     whole = path.read_bytes()
@@ -434,6 +527,10 @@ def csv_file(content: str) -> Callable[[Path], object]:
     return lambda photos: (photos / "train.csv").write_text(content)
 
 
+def array_file(content: str) -> Callable[[Path], object]:
+    return lambda photos: (photos / "annot_arrs_test.csv").write_text(content)
+
+
 def npz_file(**arrays: object) -> Callable[[Path], object]:
     return lambda photos: np.savez(photos / "train_annotations.npz", **arrays)
 
@@ -447,6 +544,10 @@ def npz_file(**arrays: object) -> Callable[[Path], object]:
         (csv_file(CSV_HEADER + 'a,b.jpg,[],[],__import__("os"),,\n'), ["line 2", "Continuous_Labels is"]),
         (csv_file(CSV_HEADER + '"' + "x" * 200_000), ["train.csv cannot be read as CSV"]),
         (csv_file(""), ["train.csv has 0 bytes"]),
+        (array_file("Arr_name,Valence,Arousal\n"), ["lacks the columns Dominance", "arrname, valence"]),
+        (array_file("Arr_name,Valence,Arousal,Dominance\n,1,2,3\n"), ["line 2: Arr_name is ''", "a .npy file"]),
+        (array_file("Arr_name,Valence,Arousal,Dominance\n../a.npy,1,2,3\n"), ["line 2: Arr_name is '../a.npy'"]),
+        (array_file("Arr_name,Valence,Arousal,Dominance\na.npy,1,2,3\n"), ["none of the 1 photos", "for a.npy"]),
         (npz_file(image=["a.jpg"], folder=["b"]), ["lacks the arrays valence, found image, folder"]),
         (npz_file(image=["a.jpg"], folder=["b"], valence=[1, 2]), ["1, 1 and 2 entries"]),
         (npz_file(image=["a.jpg"], folder=["b"], valence=["c"]), ["valence has the type", "expected numbers"]),
@@ -478,6 +579,16 @@ def test_tables_as_others_write_them(photos: Path) -> None:
     (record,) = EmoticBuilder(photos).records()
     assert record.label == 2
     assert record.extras["people"][0]["box"] is None
+
+
+def test_prepared_arrays_load_pixel_for_pixel(photos: Path, tmp_path: Path) -> None:
+    write_arrays(photos)
+    shutil.rmtree(photos / "emotic")
+    prepare("emotic", photos, tmp_path / "emotic", num_proc=1)
+    row = load_dataset(str(tmp_path / "emotic"), split="validation")[0]
+    array = np.load(photos / "archive" / "img_arrs" / "img_arr_val_0.npy")
+    np.testing.assert_array_equal(np.asarray(row["image"]), array)
+    assert [who["box"] for who in row["people"]] == [[4, 5, 40, 44]] * 2
 
 
 def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def test_lists_cut_val(raw_folder: Path, caplog: pytest.LogCaptureFixture) -> No
     assert "1 listed names without a photo: pos_99.jpg" in caplog.text
 
 
+def test_lists_of_paths_in_any_case_and_spelling(raw_folder: Path) -> None:
+    (raw_folder / "val_list.txt").write_bytes(b'\xef\xbb\xbf"D:\\GAF\\Val\\NEGATIVE\\neg_1.JPG"\r')
+    test_list = pickle.dumps(["/home/me/gaf/val/Positive/POS_1.Jpg"], 0).replace(b"\n", b"\r\n")
+    (raw_folder / "test_list").write_bytes(test_list)
+    ids = {record.image_id for record in Gaf3Builder(raw_folder).records() if record.split != "train"}
+    assert ids == {"validation/Negative/neg_1", "test/Positive/pos_1"}
+
+
 def test_folders_of_any_case_and_stray_files(raw_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (raw_folder / "train").rename(raw_folder / "Train")
     (raw_folder / "Train" / "Positive").rename(raw_folder / "Train" / "POSITIVE")
@@ -217,6 +225,58 @@ def test_lists_that_are_unclear(tmp_path: Path, caplog: pytest.LogCaptureFixture
     (tmp_path / "val" / "val_list").rename(tmp_path / "val" / "val_list.npy")
     Gaf3Builder(tmp_path).records()
     assert "val_list.npy is not read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "labels"),
+    [
+        ("train_labels.txt", "val_label.csv", "neg_1.jpg Negative\npos_1.jpg Positive\n"),
+        ("train/labels.txt", "Val/Labels.tsv", "Image\tLabel\nTRAIN\\NEG_1.jpg\t3\npos_1.jpg\t1\n"),
+        ("train/Train_Labels.csv", "validation_labels.csv", "neg_1,neg\npos_1,pos\n"),
+    ],
+    ids=["beside", "in the folders, by numbers", "csv"],
+)
+def test_flat_folders_with_label_files(tmp_path: Path, train: str, val: str, labels: str) -> None:
+    layout(tmp_path, *(f"{split}/{name}_1.jpg" for split in ("train", "Val") for name in ("neg", "pos")))
+    layout(tmp_path, "test/test_1.jpg")
+    for file in (train, val):
+        (tmp_path / file).write_text(labels)
+    builder = Gaf3Builder(tmp_path)
+    assert {record.image_id: (record.split, record.label) for record in builder.records()} == {
+        "train/Negative/neg_1": ("train", 0),
+        "train/Positive/pos_1": ("train", 2),
+        "validation/Negative/neg_1": ("validation", 0),
+        "validation/Positive/pos_1": ("validation", 2),
+        "challenge/test_1": ("challenge", -1),
+    }
+    assert not any("left out" in remark for remark in builder.remarks())
+
+
+def test_flat_folders_with_lists_and_gaps(tmp_path: Path) -> None:
+    """Lists cut a flat val too; photos and labels that do not match are counted."""
+    layout(tmp_path, *(f"val/{name}.jpg" for name in ("neg_1", "pos_1", "pos_2")), "test/any.jpg")
+    (tmp_path / "val_labels.txt").write_text("neg_1.jpg Negative\npos_1.jpg Positive\nneu_9.jpg Neutral\n")
+    (tmp_path / "test_list.txt").write_text("Positive/pos_1.jpg\n")
+    (tmp_path / "test_labels.txt").write_text("any.jpg Neutral\n")
+    assert placed(tmp_path) == {
+        "validation/Negative/neg_1": ("validation", 0),
+        "test/Positive/pos_1": ("test", 2),
+        "challenge/Neutral/any": ("challenge", 1),
+    }
+    builder = Gaf3Builder(tmp_path)
+    builder.records()
+    assert "val: 1 photos without a label in val_labels.txt, left out." in builder.remarks()
+    assert "val: 1 labels in val_labels.txt without a photo." in builder.remarks()
+
+
+def test_flat_folders_that_are_unclear(tmp_path: Path) -> None:
+    layout(tmp_path, "train/a.jpg")
+    with pytest.raises(UserError, match=r"no photos .*or photos and train_labels\.txt"):
+        Gaf3Builder(tmp_path).records()
+    for file in ("train_labels.txt", "train/labels.csv"):
+        (tmp_path / file).write_text("a.jpg Negative\n")
+    with pytest.raises(UserError, match=r"labels\.csv, train_labels\.txt all hold labels of train: keep one"):
+        Gaf3Builder(tmp_path).records()
 
 
 def test_two_folders_for_one_split(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from refusals import refused
 
 from ger_datasets.builders import BUILDERS
 from ger_datasets.group_scene import builder as builder_module
-from ger_datasets.group_scene.builder import GroupSceneBuilder, split_names
+from ger_datasets.group_scene.builder import GroupSceneBuilder
+from ger_datasets.layouts.random_splits import split_names
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
 from ger_datasets.videos import frames as video
@@ -45,13 +47,12 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Three key frames for every video, without decoding; the list gets the names of the videos."""
     seen: list[str] = []
 
-    def write(path: Path, folder: Path, rule: str) -> None:
+    def frames(path: Path, rule: str) -> Iterator[video.Frame]:
         seen.append(f"{path.parent.name}/{path.name}")
-        folder.mkdir(parents=True)
         for number in (5, 30, 95):
-            Image.new("RGB", (64, 48), (number, 90, 90)).save(folder / f"frame_{number:06d}.jpg")
+            yield video.Frame(number, number / 25, Image.new("RGB", (64, 48), (number, 90, 90)))
 
-    monkeypatch.setattr(builder_module, "write_key_frames", write)
+    monkeypatch.setattr(builder_module, "video_frames", frames)
     return seen
 
 
@@ -76,6 +77,7 @@ def test_videos_become_key_frames(raw: Path, tmp_path: Path) -> None:
         assert builder.class_names[record.label] == record.group.split("/")[0]
         assert record.path.parent == tmp_path / "work" / "local_maxima" / record.group
         assert (record.path.parent / f"{name}.jpg").is_file()
+        assert record.extras["seconds"] == pytest.approx(int(record.path.stem[6:]) / 25)
     assert builder.remarks() == [
         f"{len(records)} key frames of 14 videos (10 Negative, 4 Positive) by the rule local_maxima; "
         "split by video with seed 0."
@@ -164,14 +166,14 @@ def test_a_second_run_reads_no_video(raw: Path, tmp_path: Path, fast: list[str])
 
 
 def test_a_stopped_run_goes_on(raw: Path, tmp_path: Path, fast: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    write = builder_module.write_key_frames
+    frames = builder_module.video_frames
 
-    def stop_in_the_fifth(path: Path, folder: Path, rule: str) -> None:
-        write(path, folder, rule)
+    def stop_in_the_fifth(path: Path, rule: str) -> Iterator[video.Frame]:
+        yield from frames(path, rule)
         if len(fast) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(builder_module, "write_key_frames", stop_in_the_fifth)
+    monkeypatch.setattr(builder_module, "video_frames", stop_in_the_fifth)
     with pytest.raises(KeyboardInterrupt):
         GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()
     done = sorted(path.name for path in (tmp_path / "work" / "local_maxima" / "Negative").iterdir())
@@ -199,16 +201,26 @@ def test_another_video_of_the_same_name_is_read(raw: Path, tmp_path: Path, fast:
 
 
 def test_two_processes_at_once(raw: Path, tmp_path: Path, fast: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    write = builder_module.write_key_frames
+    frames = builder_module.video_frames
 
-    def overtaken(path: Path, folder: Path, rule: str) -> None:
-        monkeypatch.setattr(builder_module, "write_key_frames", write)
+    def overtaken(path: Path, rule: str) -> Iterator[video.Frame]:
+        monkeypatch.setattr(builder_module, "video_frames", frames)
         GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()  # the other process, which does them all
-        write(path, folder, rule)
+        yield from frames(path, rule)
 
-    monkeypatch.setattr(builder_module, "write_key_frames", overtaken)
+    monkeypatch.setattr(builder_module, "video_frames", overtaken)
     assert len(GroupSceneBuilder(raw, work_folder=tmp_path / "work").records()) == 42
     assert not list((tmp_path / "work").rglob("*.tmp"))
+
+
+def test_the_intact_part_of_a_video_is_used_and_reported_each_time(raw: Path, tmp_path: Path) -> None:
+    path = write_cuts(raw / "Negative" / "cut.mp4", [40, 80], 120, options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    for _ in range(2):  # the second time its key frames are there
+        builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
+        assert "Negative/cut" in {record.group for record in builder.records()}
+        remark = next(remark for remark in builder.remarks() if "incomplete" in remark)
+        assert remark.startswith("1 of 15 videos are incomplete; the key frames of their intact parts were taken: cut")
 
 
 def test_a_broken_video_is_left_out_and_named(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -309,7 +321,7 @@ def test_what_a_file_name_tells_of_its_video(stem: str, name: str) -> None:
     [
         (lambda raw: shutil.rmtree(raw), ["no folder", "Negative and Positive with videos"]),
         (lambda raw: [shutil.rmtree(p) for p in raw.iterdir()], ["no videos or frames in", "found nothing"]),
-        (lambda raw: [p.unlink() for p in raw.glob("*/*")], ["no videos in Negative, Positive", ".mp4, .webm"]),
+        (lambda raw: [p.unlink() for p in raw.glob("*/*")], ["no videos in Negative, Positive", ".mpg, .mts"]),
         (lambda raw: [p.write_bytes(b"x") for p in raw.glob("*/*")], ["none of the 14 videos", "party_0.mp4 (no vid"]),
         (lambda raw: (raw / "Negative").rename(raw / "Sad"), ["unknown class folder", "Sad", "Negative and Positive"]),
         (lambda raw: (raw / "val").mkdir(), ["both Negative, Positive and val", "apart"]),

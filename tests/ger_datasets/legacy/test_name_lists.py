@@ -26,6 +26,13 @@ def test_every_protocol(tmp_path: Path, protocol: int) -> None:
     assert read_name_list(written(tmp_path, pickle.dumps(names, protocol))) == names
 
 
+def test_a_pickle_in_text_whose_line_ends_a_transfer_has_changed(tmp_path: Path) -> None:
+    names = ["neg_1.jpg", "pos_2.jpg", "ünï.jpg", "neg_1.jpg"]
+    python_2 = b"(lp0\nS'neg_1.jpg'\np1\naS'pos_2.jpg'\np2\na."
+    for content, expected in ((pickle.dumps(names, 0), names), (python_2, names[:2])):
+        assert read_name_list(written(tmp_path, content.replace(b"\n", b"\r\n"))) == expected
+
+
 def test_an_empty_list(tmp_path: Path) -> None:
     assert read_name_list(written(tmp_path, pickle.dumps([]))) == []
 
@@ -97,8 +104,11 @@ NAMES = ["neg_1.jpg", "Positive/pos 2.JPG", "ünï, 😀.png"]
         "\n".join(NAMES).encode(),
         ("\r\n".join(NAMES) + "\r\n\r\n").encode("utf-8-sig"),
         "\n\n".join(f"  {name} " for name in NAMES).encode("utf-16"),  # with its byte order mark
+        ("\r".join(NAMES) + "\r").encode(),
+        "\n".join(f'"{name}"' for name in NAMES).encode("utf-8-sig"),
+        "\n".join(f"'{name}'," for name in NAMES).encode(),
     ],
-    ids=["plain", "windows", "powershell"],
+    ids=["plain", "windows", "powershell", "old-mac", "double-quotes", "python"],
 )
 def test_text(tmp_path: Path, content: bytes) -> None:
     assert read_name_list(written(tmp_path, content)) == NAMES
@@ -122,12 +132,13 @@ def test_text_in_another_encoding_names_the_files_it_names(tmp_path: Path) -> No
         (b"", "empty: write one file name per line"),
         (b"\n\n", "empty: write one file name per line"),
         (b"neg_1.jpg\nimport os\n", "line 2 is 'import os'"),
+        (b'""\n\',\n', "list of file names"),
         (b"neg_1.jpg 0\n", "line 1 is 'neg_1.jpg 0'; write one name per line"),
         (b"PK\x03\x04\x00\xff", "list of file names"),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '|O'}\n", "list of file names"),
         (pickle.dumps(["neg_1.jpg"], 0) + b"\n", "line 1 is '(lp0'"),
     ],
-    ids=["nothing", "blank", "a-script", "with-labels", "zip", "npy", "pickle-and-more"],
+    ids=["nothing", "blank", "a-script", "quotes-alone", "with-labels", "zip", "npy", "pickle-and-more"],
 )
 def test_what_is_no_list(tmp_path: Path, content: bytes, words: str) -> None:
     with pytest.raises(UserError) as error:

@@ -18,13 +18,14 @@ from ger_datasets.skeletons import (
     BODY_25,
     COCO_17,
     COCO_18,
+    MPI_15,
     Layout,
     SkeletonFiles,
     SkeletonModel,
     draw_skeletons,
     read_poses,
 )
-from ger_datasets.skeletons.files import _reduction
+from ger_datasets.skeletons.files import reduction
 from ger_datasets.support.errors import BadPhoto, UserError
 
 SIZE = (160, 240)
@@ -151,9 +152,9 @@ def test_nobody_is_black_and_tiny_photos_are_no_trouble() -> None:
 def test_drawn_people_wear_their_skeletons(tmp_path: Path) -> None:
     for seed, count in ((1, 3), (5, 7), (9, 12)):
         photo, people = draw_photo(np.random.default_rng(seed), "Positive", count, size=(900, 640))
-        found, layout = read_poses(written(tmp_path / "a_keypoints.json", pose_json(people)))
-        assert layout is COCO_18
-        image = np.asarray(draw_skeletons(found, photo.size, layout))
+        poses = read_poses(written(tmp_path / "a_keypoints.json", pose_json(people)))
+        assert poses.layout is COCO_18
+        image = np.asarray(draw_skeletons(poses.people, photo.size, poses.layout))
         limbs = 0
         far = np.ones(image.shape[:2], bool)
         for drawn in people:
@@ -177,23 +178,169 @@ def test_drawn_people_wear_their_skeletons(tmp_path: Path) -> None:
 def test_every_format_is_told_by_its_numbers(tmp_path: Path, layout: Layout) -> None:
     two = person(layout) + np.array([(0, 0, 0), (5, 5, 0)])[:, None]
     for content in (openpose(*two), openpose(*two, key="pose_keypoints")):
-        people, found = read_poses(written(tmp_path / "a.json", content))
-        assert found is layout
-        np.testing.assert_allclose(people, two)
+        poses = read_poses(written(tmp_path / "a.json", content))
+        assert (poses.layout, poses.relative, poses.confident) == (layout, None, True)
+        np.testing.assert_allclose(poses.people, two)
 
 
 def test_coco_results(tmp_path: Path) -> None:
     entry = {"image_id": 7, "category_id": 1, "keypoints": person(COCO_17).ravel().tolist(), "score": 0.9}
-    people, layout = read_poses(written(tmp_path / "a.json", [entry, entry]))
-    assert (len(people), layout) == (2, COCO_17)
+    poses = read_poses(written(tmp_path / "a.json", [entry, entry]))
+    assert (len(poses.people), poses.layout) == (2, COCO_17)
     with pytest.raises(BadPhoto, match="2 photos in one file"):
         read_poses(written(tmp_path / "a.json", [entry, {**entry, "image_id": 8}]))
 
 
 def test_nobody_found(tmp_path: Path) -> None:
     for content in ({"people": []}, [], {"people": [{"pose_keypoints_2d": []}]}):
-        people, layout = read_poses(written(tmp_path / "a.json", content))
-        assert draw_skeletons(people, SIZE, layout).getextrema() == ((0, 0),) * 3
+        poses = read_poses(written(tmp_path / "a.json", content))
+        assert draw_skeletons(poses.people, SIZE, poses.layout).getextrema() == ((0, 0),) * 3
+
+
+STANDING_MPI = np.vstack([(80, 20), STANDING[1:14], (80, 95)])  # head, neck, arms and legs as COCO-18, chest
+
+
+def test_mpi_15(tmp_path: Path) -> None:
+    poses = read_poses(written(tmp_path / "a.json", openpose(np.column_stack([STANDING_MPI, np.ones(15)]))))
+    assert poses.layout is MPI_15
+    image = draw_skeletons(poses.people, SIZE, poses.layout)
+    assert colour_at(image, STANDING[3], STANDING[4]) == (255, 255, 0)
+    assert colour_at(image, STANDING[12], STANDING[13]) == (0, 85, 255)
+    assert colour_at(image, STANDING_MPI[1], STANDING_MPI[14]) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("joints", [135, 133])
+def test_hands_and_faces_after_and_beside_the_body_are_ignored(tmp_path: Path, joints: int) -> None:
+    body = person(COCO_17)
+    rest = np.full((joints - 17, 3), 5.0)
+    poses = read_poses(written(tmp_path / "a.json", openpose(np.vstack([body, rest]))))
+    assert poses.layout is COCO_17
+    np.testing.assert_array_equal(poses.people, body[None])
+    content = openpose(person(COCO_18))
+    content["people"][0] |= {"face_keypoints_2d": [7.0] * 210, "hand_left_keypoints_2d": [7.0] * 63}
+    np.testing.assert_array_equal(read_poses(written(tmp_path / "a.json", content)).people, person(COCO_18)[None])
+
+
+def test_the_json_of_openpose_1_0(tmp_path: Path) -> None:
+    content = {"version": 0.1, "people": [{"body_parts": person(COCO_18).ravel().tolist()}]}
+    np.testing.assert_array_equal(read_poses(written(tmp_path / "a.json", content)).people, person(COCO_18)[None])
+
+
+def yaml_of(people: np.ndarray) -> str:
+    """As OpenCV's FileStorage writes it: four numbers a line."""
+    numbers = [f"{number:.8e}" if number else "0." for number in people.ravel()]
+    lines = ",\n       ".join(", ".join(numbers[i : i + 4]) for i in range(0, len(numbers), 4))
+    sizes = ", ".join(map(str, people.shape))
+    return f"%YAML:1.0\n---\npose_0: !!opencv-nd-matrix\n   sizes: [ {sizes} ]\n   dt: f\n   data: [ {lines} ]\n"
+
+
+def test_the_yaml_of_openpose_1_0(tmp_path: Path) -> None:
+    two = person(COCO_18) + np.array([(0, 0, 0), (5, 5, 0)])[:, None]
+    poses = read_poses(written(tmp_path / "a_pose.yml", yaml_of(two)))
+    assert poses.layout is COCO_18
+    np.testing.assert_allclose(poses.people, two, rtol=1e-7)
+    nobody = "%YAML:1.0\n---\npose_0: !!opencv-nd-matrix\n   sizes: [  ]\n   dt: f\n   data: [  ]\n"
+    assert len(read_poses(written(tmp_path / "a_pose.yml", nobody)).people) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "no matrix pose_0"),
+        ("a: !!python/object/apply:os.mkdir [x]", "no matrix pose_0"),
+        (yaml_of(np.ones((1, 18, 3))).replace("18", "17"), "54 numbers for sizes 1, 17, 3"),
+        (yaml_of(np.ones((1, 18, 3))).replace("dt", "xx"), "no matrix"),
+        (yaml_of(np.ones((1, 18, 3))).replace("1.0000", "one", 1), "something else than numbers"),
+        ("pose_0: !!opencv-nd-matrix sizes: [" * 100_000, "no matrix"),
+        (yaml_of(np.ones((1, 9, 3))), "people of 27 numbers"),
+    ],
+)
+def test_hostile_yaml_is_refused_with_its_reason(tmp_path: Path, content: str, reason: str) -> None:
+    with pytest.raises(BadPhoto, match=f"^skeleton: .*{reason}"):
+        read_poses(written(tmp_path / "a.yml", content))
+
+
+@pytest.mark.parametrize("layout", [*POSITIONS, MPI_15], ids=lambda layout: layout.name)
+def test_joints_without_confidences_are_certain_with_a_remark(
+    raw_folder: Path, tmp_path: Path, layout: Layout
+) -> None:
+    points = STANDING_MPI if layout is MPI_15 else POSITIONS[layout]
+    poses = read_poses(written(tmp_path / "poses/train/Negative/neg_1.json", openpose(points)))
+    assert (poses.layout, poses.confident) == (layout, False)
+    np.testing.assert_array_equal(poses.people[0, :, 2], points.any(1))  # joints at 0, 0 stay hidden
+    source = skeleton_source(str(tmp_path / "poses"), raw_folder)
+    assert source.remarks() == ["Joints without confidences count as certain: 1 of the first 1 skeleton files."]
+    written(tmp_path / "poses/train/Negative/neg_1.json", openpose(person(COCO_18)))
+    assert source.remarks() == []
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_shares_of_the_photo_become_pixels(raw_folder: Path, tmp_path: Path, low: int) -> None:
+    size = np.array(SIZE) - 1
+    people = person(COCO_18)
+    people[:, :2] = people[:, :2] / size * (1 - low) + low
+    people[7] = 0, 0, 0  # hidden
+    path = written(tmp_path / "poses" / "train" / "Negative" / "neg_1.json", openpose(people))
+    assert read_poses(path).relative == (low, 1)
+    source = SkeletonFiles(tmp_path / "poses", raw_folder)
+    image = source.columns(photo_record(raw_folder, "train/Negative/neg_1.jpg"), Image.new("RGB", SIZE))["skeleton"]
+    expected = person(COCO_18)
+    expected[7] = 0
+    difference = np.abs(np.asarray(image, float) - np.asarray(draw_skeletons([expected], SIZE, COCO_18), float))
+    assert difference.mean() < 0.1
+
+
+def coco(*photos: tuple[str, list[np.ndarray]], **image: object) -> dict:
+    images = [{"id": number, "file_name": name, **image} for number, (name, _) in enumerate(photos)]
+    people = [
+        {"id": 0, "image_id": number, "keypoints": who.ravel().tolist(), "face_kpts": [0] * 204}
+        for number, (_, all_people) in enumerate(photos)
+        for who in all_people
+    ]
+    return {"images": images, "annotations": [*people, {"image_id": 0, "bbox": [1, 2, 3, 4]}], "categories": []}
+
+
+def test_one_file_of_ms_coco_for_a_whole_dataset(raw_folder: Path, tmp_path: Path) -> None:
+    who = person(COCO_17)
+    who[:, 2] = 2
+    who[9, 2] = 0  # the left wrist is not labelled
+    file = written(
+        tmp_path / "coco.json",
+        coco(("train\\negative\\neg_1.jpg", [who]), ("val/Neutral/neu_1.jpg", []), ("neg_3.jpg", [who, who])),
+    )
+    source = pickle.loads(pickle.dumps(skeleton_source(str(file), raw_folder)))  # noqa: S301 - as a worker gets it
+
+    def skeleton(name: str) -> Image.Image | None:
+        return source.columns(photo_record(raw_folder, name), Image.new("RGB", SIZE))["skeleton"]
+
+    image = skeleton("train/Negative/neg_1.jpg")
+    assert colour_at(image, STANDING[3], STANDING[4]) == (255, 255, 0)
+    assert colour_at(image, STANDING[6], STANDING[7]) == (0, 0, 0)
+    assert skeleton("val/Neutral/neu_1.jpg").getextrema() == ((0, 0),) * 3
+    assert skeleton("train/Neutral/neu_1.jpg") is None
+    assert skeleton("train/Negative/neg_3.jpg") is not None
+    assert source.settings["kind"] == "coco"
+
+    twice = written(tmp_path / "coco.json", coco(("neg_3.jpg", [who * (2, 2, 1)]), width=320, height=480))
+    source = skeleton_source(str(twice), raw_folder)
+    np.testing.assert_array_equal(np.asarray(skeleton("train/Negative/neg_3.jpg")), np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "is not a file of MS COCO's keypoints"),
+        ([], "is not a file of MS COCO's keypoints"),
+        ({"people": []}, "is not a file of MS COCO's keypoints"),
+        ({"images": [{"id": []}], "annotations": []}, "is not a file of MS COCO's keypoints"),
+        ({"images": 3, "annotations": None}, "is not a file of MS COCO's keypoints"),
+        ({"images": [], "annotations": []}, "has no keypoints"),
+        (coco(("mona_lisa.jpg", [person(COCO_17)])), "none of the 1 images .* images mona_lisa; photos neg_1"),
+    ],
+)
+def test_files_that_are_not_ms_cocos(raw_folder: Path, tmp_path: Path, content: object, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        skeleton_source(str(written(tmp_path / "coco.json", content)), raw_folder)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +367,6 @@ def test_nobody_found(tmp_path: Path) -> None:
         ({"people": [{"pose_keypoints_2d": [5] * 53}]}, "people of 53 numbers"),
         ({"people": [{"pose_keypoints_2d": [5] * 54}, {"pose_keypoints_2d": [5] * 75}]}, "54 and 75"),
         ({"people": [{"pose_keypoints_2d": [10**400] * 54}]}, "too large"),
-        ({"people": [{"pose_keypoints_2d": [0.5] * 54}]}, "keypoint_scale 0"),
         ({"people": [{"pose_keypoints_2d": []}] * 5000}, "5,000 people"),
         ("[" + " " * (9 * 2**20) + "]", "at most"),
     ],
@@ -240,8 +386,8 @@ def test_numbers_that_json_allows_and_photos_do_not(tmp_path: Path) -> None:
     row = [str(value) for value in person(COCO_18).ravel()]
     row[9:12] = "NaN", "-Infinity", "1e999"  # the right elbow
     path = written(tmp_path / "a.json", f'{{"people": [{{"pose_keypoints_2d": [{", ".join(row)}]}}]}}')
-    people, layout = read_poses(path)
-    image = draw_skeletons(people, SIZE, layout)
+    poses = read_poses(path)
+    image = draw_skeletons(poses.people, SIZE, poses.layout)
     assert colour_at(image, STANDING[2], STANDING[3]) == (0, 0, 0)
     assert colour_at(image, STANDING[5], STANDING[6]) == (85, 255, 0)
 
@@ -261,8 +407,9 @@ def test_a_skeleton_lies_where_its_photo_does(drawn_raw: Path) -> None:
         with Image.open(path) as image:
             skeleton = source.columns(record, image)["skeleton"]
         assert skeleton.size == image.size
-        people, layout = read_poses(drawn_raw / "poses" / f"{record.image_id}_keypoints.json")
-        np.testing.assert_array_equal(np.asarray(skeleton), np.asarray(draw_skeletons(people, image.size, layout)))
+        poses = read_poses(drawn_raw / "poses" / f"{record.image_id}_keypoints.json")
+        drawn = draw_skeletons(poses.people, image.size, poses.layout)
+        np.testing.assert_array_equal(np.asarray(skeleton), np.asarray(drawn))
     assert source.settings["files"] == len(photos) == 30
     assert str(drawn_raw) not in json.dumps(dict(source.settings))
 
@@ -335,10 +482,10 @@ def test_coordinates_follow_a_photo_that_is_stored_reduced(tmp_path: Path) -> No
     size = (6000, 9000)
     Image.new("1", size).save(tmp_path / "raw.png")  # turned or not: only its number of pixels counts
     stored = 4082, 6123
-    assert _reduction(tmp_path / "raw.png", stored) == pytest.approx(4082 / 6000, abs=1e-4)
-    assert _reduction(tmp_path / "raw.png", stored[::-1]) == pytest.approx(4082 / 6000, abs=1e-4)
-    assert _reduction(tmp_path / "gone.png", stored) == 1
-    assert _reduction(tmp_path / "raw.png", (640, 480)) == 1
+    assert reduction(tmp_path / "raw.png", stored) == pytest.approx(4082 / 6000, abs=1e-4)
+    assert reduction(tmp_path / "raw.png", stored[::-1]) == pytest.approx(4082 / 6000, abs=1e-4)
+    assert reduction(tmp_path / "gone.png", stored) == 1
+    assert reduction(tmp_path / "raw.png", (640, 480)) == 1
     poses = written(tmp_path / "poses" / "raw.json", openpose(person(COCO_18) * (37.5, 37.5, 1))).parent
     image = Image.new("RGB", stored)
     skeleton = SkeletonFiles(poses, tmp_path).columns(photo_record(tmp_path, "raw.png"), image)["skeleton"]

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 from accelerate import Accelerator
+from datasets import Dataset
 from transformers import AutoModelForImageClassification
 
-from ger_datasets.loading.splits import load_splits
+from ger_datasets.loading.splits import check_image_ids, load_splits
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.repository_names import public_name
 from ger_models.inference.inputs import check_classes
@@ -54,6 +55,15 @@ def test_datasets_that_are_not_there(dataset: str, words: str, tmp_path: Path) -
 def test_a_split_that_is_not_there(drawn_dataset: Path) -> None:
     with pytest.raises(UserError, match="no split 'challenge': there are train, validation, test"):
         load_splits(str(drawn_dataset), [], ["challenge"])
+
+
+def test_rows_without_an_image_id_of_their_own_are_refused_with_the_datasets_name() -> None:
+    first = Dataset.from_dict({"image_id": ["a", "b"], "label": [0, 1]})
+    check_image_ids("mine", {"train": first})
+    with pytest.raises(UserError, match="mine: 1 image_ids occur in more than one row of train, test, for example b;"):
+        check_image_ids("mine", {"train": first, "test": Dataset.from_dict({"image_id": ["b"]})})
+    with pytest.raises(UserError, match="mine: 2 rows have no image_id"):
+        check_image_ids("mine", {"train": Dataset.from_dict({"image_id": ["a", None, None]})})
 
 
 def test_a_damaged_dataset(drawn_dataset: Path, tmp_path: Path) -> None:

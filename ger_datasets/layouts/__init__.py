@@ -1,0 +1,1 @@
+"""What raw downloads of several datasets have in common: label files, clips, random splits."""
