@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ger_datasets.builders import BUILDERS, all_dataset_options
 from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
-from ger_datasets.preparation.column_sources import open_sources, source_options
+from ger_datasets.preparation.column_sources import encoded_options, open_encoded, open_sources, source_options
 from ger_datasets.support.command_line import run
 from ger_datasets.support.cpu_cores import usable_cores
 from ger_datasets.support.errors import UserError
@@ -46,7 +46,9 @@ class CommonArguments:
 
 
 DATASET_OPTIONS = all_dataset_options()
-Arguments = make_dataclass("Arguments", [*source_options(), *DATASET_OPTIONS], bases=(CommonArguments,))
+Arguments = make_dataclass(
+    "Arguments", [*source_options(), *encoded_options(), *DATASET_OPTIONS], bases=(CommonArguments,)
+)
 
 
 def main(arguments: CommonArguments) -> dict | None:
@@ -66,7 +68,7 @@ def main(arguments: CommonArguments) -> dict | None:
         num_proc=arguments.num_proc or share_of_cores(state.num_processes, device),
         limit=arguments.limit,
         options={name: value for name, value in options.items() if value is not None and value is not False},
-        sources=open_sources(vars(arguments), arguments.source, device),
+        sources=[*open_sources(vars(arguments), arguments.source, device), *open_encoded(vars(arguments), device)],
         detector=arguments.detector,
         device=device,
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),

@@ -19,7 +19,7 @@ from .. import schema
 from ..support.atomic_files import write_text
 from ..support.bins import bin_name, binned
 from ..support.errors import UserError
-from .column_sources import SOURCES
+from .column_sources import ENCODED, SOURCES
 
 if TYPE_CHECKING:
     from ..builders import Builder
@@ -33,6 +33,7 @@ def write_card(
     settings: Mapping[str, Any],
     duplicates: Mapping[str, Any],
     remarks: Sequence[str],
+    extra_features: Mapping[str, Any],
 ) -> None:
     """Write `output/README.md`.
 
@@ -44,6 +45,7 @@ def write_card(
         settings: the manifest's settings.
         duplicates: what `duplicates.duplicate_summary` found.
         remarks: what a reader should know about this copy, one sentence each.
+        extra_features: the columns that only this dataset has.
     """
     splits = list(dict.fromkeys(entry["split"] for entry in entries))
     by_split = {split: [entry for entry in entries if entry["split"] == split] for split in splits}
@@ -52,7 +54,7 @@ def write_card(
         infos.add(SplitInfo(name, sum(e["bytes"] for e in members), sum(e["rows"] for e in members)))
     size = sum(info.num_bytes for info in infos.values())
     info = DatasetInfo(
-        features=schema.features(builder.class_names, builder.extra_features),
+        features=schema.features(builder.class_names, extra_features),
         splits=infos,
         download_size=size,
         dataset_size=size,
@@ -63,6 +65,7 @@ def write_card(
         task_categories=["image-classification"],
         tags=["group-level emotion recognition", "faces"],
         **({"notice": builder.notice} if builder.notice else {}),
+        **({"encoders": encoders} if (encoders := _encoders(settings)) else {}),
     )
     DatasetInfosDict({"default": info}).to_dataset_card_data(data)
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
@@ -77,6 +80,15 @@ def write_card(
         _provenance(entries, settings),
     ]
     write_text(output / "README.md", "\n\n".join(sections) + "\n")
+
+
+def _encoders(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Column of vectors -> its encoder: name, width, a hash of the weights and, from the Hub, the revision."""
+    kept = ("name", "revision", "width", "weights_sha256")
+    columns = {name.removeprefix(ENCODED): value for name, value in settings.items() if name.startswith(ENCODED)}
+    if settings.get("scene_model"):
+        columns["scene_feature"] = settings["scene_model"]
+    return {column: {key: value[key] for key in kept if key in value} for column, value in columns.items()}
 
 
 def _prose(builder: Builder) -> str:
@@ -151,6 +163,7 @@ def _provenance(entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Any
     quarantined = sum(len(entry["quarantined"]) for entry in entries)
     detector = ", ".join(f"{name} {value}" for name, value in settings["detector"].items())
     titles = {"options": "Options", **{source.option: source.title for source in SOURCES.values()}}
+    titles |= {name: f"Column {name.removeprefix(ENCODED)}" for name in settings if name.startswith(ENCODED)}
     sources = [
         f"- {title}: {', '.join(f'{key} {value}' for key, value in settings[name].items())}.\n"
         for name, title in titles.items()

@@ -6,6 +6,7 @@ A new source is a class of one of the two kinds below and a row of `SOURCES`, wh
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,9 +118,9 @@ SOURCES: Mapping[str, Source] = {
     "scene_feature": Source(
         ("scene_feature",),
         "scene_model",
-        "Checkpoint of a scene model that fills the column scene_feature, or none.",
+        "Encoder that fills the column scene_feature: timm:MODEL, hf:REPO, the checkpoint of a scene model, or none.",
         "Scene features",
-        "ger_models.inference.scene_features:scene_source",
+        "ger_models.encoders.sources:scene_source",
     ),
     "face_expressions": Source(
         ("face_expressions",),
@@ -144,6 +145,66 @@ def source_options() -> list[tuple[str, Any, Any]]:
     return options
 
 
+ENCODED = "features."  # before the column's name in the manifest: the settings of its encoder
+_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def encoded_options() -> list[tuple[str, Any, Any]]:
+    """The options for columns that the user names, as `source_options`."""
+    photos = (
+        "Add a column of vectors of the photos: COLUMN=ENCODER, where ENCODER is timm:MODEL, hf:REPO or a checkpoint. "
+        "Several are separated by spaces. Can be added to a prepared dataset."
+    )
+    faces = "The same for a column of vectors of the faces; starter is an encoder of faces too."
+    return [
+        (name, list[str], field(default_factory=list, metadata={"help": text}))
+        for name, text in (("features", photos), ("face_features", faces))
+    ]
+
+
+def open_encoded(values: Mapping[str, Any], device: str = "cpu") -> list[ColumnSource]:
+    """The sources that `--features` and `--face_features` give.
+
+    Raises:
+        UserError: an invalid or doubled column name, or an encoder that cannot be opened.
+    """
+    from .. import schema
+
+    given = [(pair, of_faces) for of_faces, name in enumerate(("features", "face_features")) for pair in values[name]]
+    columns = [pair.partition("=")[0] for pair, _ in given]
+    for (pair, _), column in zip(given, columns, strict=True):
+        if not _COLUMN.fullmatch(column) or not pair.partition("=")[2]:
+            raise UserError(
+                f"a column of vectors must be COLUMN=ENCODER, not {pair!r}: COLUMN in lower-case letters, digits and _"
+            )
+        if column in schema.features() or columns.count(column) > 1:
+            taken = "is given twice" if columns.count(column) > 1 else "is a column of every prepared dataset"
+            raise UserError(f"{column} {taken}: choose another name")
+    if not given:
+        return []
+    kind = importlib.import_module("ger_models.encoders.sources").EncodedColumn
+    return [
+        kind(column, pair.partition("=")[2], bool(of_faces), device)
+        for (pair, of_faces), column in zip(given, columns, strict=True)
+    ]
+
+
+def kind_of(source: ColumnSource) -> Source:
+    """The row of `SOURCES` for a source, or what stands for it where the user named the column."""
+    if source.name in SOURCES:
+        return SOURCES[source.name]
+    return Source((source.name,), f"{ENCODED}{source.name}", "", f"Column {source.name}", "")
+
+
+def encoded_features(sources: Sequence[ColumnSource]) -> dict[str, Any]:
+    """The columns that sources add whose names the user chose -> their types."""
+    from datasets import List, Value
+
+    own = [source for source in sources if source.name not in SOURCES]
+    vectors = {source.name: List(Value("float32"), length=source.settings["width"]) for source in own}
+    return {s.name: List(vectors[s.name]) if getattr(s, "of_faces", False) else vectors[s.name] for s in own}
+
+
 def open_sources(values: Mapping[str, Any], source_root: Path, device: str = "cpu") -> list[ColumnSource]:
     """The sources that the options `values` give, for photos in the raw folder `source_root`; models run on `device`.
 
@@ -162,8 +223,9 @@ def open_sources(values: Mapping[str, Any], source_root: Path, device: str = "cp
 
 def source_settings(sources: Sequence[ColumnSource], later: bool) -> dict[str, Any]:
     """Option -> the settings of its source, None if it is not among `sources`; of the kinds with this `later`."""
-    given = {source.name: dict(source.settings) for source in sources}
-    return {kind.option: given.get(name) for name, kind in SOURCES.items() if kind.later == later}
+    given = {kind_of(source).option: dict(source.settings) for source in sources}
+    of_table = {kind.option: given.get(kind.option) for kind in SOURCES.values() if kind.later == later}
+    return of_table | {name: settings for name, settings in given.items() if later and name.startswith(ENCODED)}
 
 
 def legacy_source(folder: str, source_root: Path, device: str) -> ColumnSource:

@@ -36,7 +36,7 @@ from ..support.errors import UserError, one_line
 from ..support.locks import alone
 from . import shards as shards_module
 from .card import write_card
-from .column_sources import ColumnSource, source_settings
+from .column_sources import ColumnSource, encoded_features, source_settings
 from .manifest import Manifest
 from .shards import Shard, ShardWriter, Work, plan_shards
 
@@ -97,9 +97,9 @@ def prepare(
     lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
         with lock:
-            columns = builder.class_names, builder.extra_features
+            extra = {**builder.extra_features, **encoded_features(sources)}
             processes, decoders = division(device, num_proc)
-            work = Work(source, output / "data", *columns, sources, detector, device, decoders)
+            work = Work(source, output / "data", builder.class_names, extra, sources, detector, device, decoders)
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
             manifest = Manifest(output, settings, addable=work.added)
@@ -110,7 +110,7 @@ def prepare(
             remarks = list(builder.remarks())
             for column_source in sources:
                 remarks += getattr(column_source, "remarks", list)()
-            return _finish(dataset, builder, shards, manifest, output, remarks)
+            return _finish(dataset, builder, shards, manifest, output, remarks, extra)
     except OSError as error:
         raise UserError(f"{output} cannot be written: {one_line(error)}") from error
 
@@ -242,7 +242,13 @@ def _write_in_worker(shard: Shard, entry: dict[str, Any] | None) -> dict[str, An
 
 
 def _finish(
-    dataset: str, builder: Builder, shards: Sequence[Shard], manifest: Manifest, output: Path, remarks: Sequence[str]
+    dataset: str,
+    builder: Builder,
+    shards: Sequence[Shard],
+    manifest: Manifest,
+    output: Path,
+    remarks: Sequence[str],
+    extra_features: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write what concerns all shards, if all are whole."""
     known = [manifest.entry(shard.name) for shard in shards]
@@ -265,7 +271,7 @@ def _finish(
         if not any(entry["rows"] for entry in entries if entry["split"] == split):
             raise UserError(f"the split {split} is empty: every photo of it is in {output / 'quarantine.jsonl'}")
     duplicates = _near_duplicates(entries)
-    write_card(output, dataset, builder, entries, manifest.settings, duplicates, remarks)
+    write_card(output, dataset, builder, entries, manifest.settings, duplicates, remarks, extra_features)
     return {
         "dataset": dataset,
         "complete": True,

@@ -24,7 +24,7 @@ from ..photos.duplicates import perceptual_hash
 from ..photos.reading import Photo, decode_photo, in_groups
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, one_line, printable
-from .column_sources import SOURCES, BatchSource, ColumnSource, PhotoSource, source_settings
+from .column_sources import BatchSource, ColumnSource, PhotoSource, kind_of, source_settings
 
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
@@ -236,8 +236,8 @@ class ShardWriter:
     ) -> dict[str, Any]:
         """Copy the shard's file row group by row group with the columns that are new; the rest stays as it is."""
         records = {record.image_id: record for record in shard.records}
-        new = [source for source in self.work.sources if entry.get(SOURCES[source.name].option) is None]
-        new = [source for source in new if SOURCES[source.name].later]
+        new = [source for source in self.work.sources if entry.get(kind_of(source).option) is None]
+        new = [source for source in new if kind_of(source).later]
         with pq.ParquetFile(path) as file:
             for number in range(file.num_row_groups):
                 table = file.read_row_group(number)
@@ -307,7 +307,7 @@ def _photo_columns(
         raise UserError(
             f"{source.name} cannot be added to {shard}: {error}; correct the file or prepare into a new folder"
         ) from error
-    return {name: [row.get(name) for row in rows] for name in SOURCES[source.name].columns}
+    return {name: [row.get(name) for row in rows] for name in kind_of(source).columns}
 
 
 def _pixels(pair: tuple[Record, Photo]) -> int:

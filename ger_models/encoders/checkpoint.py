@@ -29,9 +29,9 @@ class SceneEncoder:
     """Photos through a scene model up to its head: 2208 numbers for DenseNet-161. See `Encoder`."""
 
     def __init__(self, model: GerSceneForImageClassification, processor: Any, name: str, device: str) -> None:
-        self.model, self.processor, self.device = model.to(device), processor, device
         self.width = feature_width(model.backbone)
         self.settings: dict[str, Any] = {"name": name, "width": self.width, "weights_sha256": weights_digest(model)}
+        self.model, self.processor, self.device = model.to(device), processor, device
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
@@ -51,13 +51,13 @@ class ExpressionEncoder:
     """Faces through an expression model up to its head: 224 numbers for `starter`. See `Encoder`."""
 
     def __init__(self, model: GerExpressionForImageClassification, processor: Any, name: str, device: str) -> None:
-        self.model, self.processor, self.name = model.to(device), processor, name
-        self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # every face has a vector
         self.width = model.net.width
         self.settings: dict[str, Any] = {"name": name, "width": self.width, "weights_sha256": weights_digest(model)}
+        self.model, self.processor, self.name = model.to(device), processor, name
+        self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # every face has a vector
 
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Raises UserError: it knows faces alone."""
+        """Raises UserError: it encodes faces alone."""
         raise UserError(f"{self.name} encodes faces, not whole photos: use it for columns of faces (--face_features)")
 
     @torch.inference_mode()

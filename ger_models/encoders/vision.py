@@ -42,7 +42,6 @@ class VisionEncoder:
     def __init__(
         self, network: nn.Module, preprocessing: Preprocessing, settings: dict[str, Any], device: str = "cpu"
     ) -> None:
-        self.network = network.eval().requires_grad_(False).to(device)
         self.preprocessing, self.device = preprocessing, torch.device(device)
         self.width = feature_width(network)
         self.settings = {
@@ -51,6 +50,7 @@ class VisionEncoder:
             "preprocessing": preprocessing.to_dict(),
             "weights_sha256": weights_digest(network),
         }
+        self.network = network.eval().requires_grad_(False).to(device)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:

@@ -22,7 +22,7 @@ CHUNK = 64  # faces per forward: their activations stay in a CPU's cache
 
 def expressions_source(checkpoint: str, source_root: Path, device: str) -> CheckpointExpressions:
     """The source that `--expressions CHECKPOINT` names; `source_root` does not matter."""
-    return CheckpointExpressions(checkpoint, device)
+    return CheckpointExpressions(checkpoint, device=device)
 
 
 class CheckpointExpressions(CheckpointSource):

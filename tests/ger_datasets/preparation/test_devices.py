@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -24,8 +25,8 @@ from ger_datasets.records import Record
 from ger_datasets.support import cpu_cores
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import BadPhoto, UserError
+from ger_models.encoders.sources import scene_source
 from ger_models.inference.face_expressions import CheckpointExpressions
-from ger_models.inference.scene_features import CheckpointSceneEncoder
 from ger_models.presets import build
 
 
@@ -90,28 +91,32 @@ def test_photos_that_are_decoded_ahead_stay_in_order_and_report_what_is_wrong(dr
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("kind", [CheckpointSceneEncoder, CheckpointExpressions])
-def test_models_run_on_the_chosen_device(kind: type, expression_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["scene", "expressions"])
+def test_models_run_on_the_chosen_device(kind: str, expression_checkpoint: Path, tmp_path: Path) -> None:
     checkpoint = expression_checkpoint
-    if kind is CheckpointSceneEncoder:
+    if kind == "scene":
         checkpoint = tmp_path
         for part in build("densenet_emotic", ["a", "b"], overrides="backbone=test_resnet"):
             part.save_pretrained(checkpoint)
-    source = kind(str(checkpoint))
-    assert {tensor.device.type for tensor in source.model.state_dict().values()} == {"cpu"}
+    source: Any = scene_source(str(checkpoint), Path()) if kind == "scene" else CheckpointExpressions(str(checkpoint))
+
+    def model(of: Any) -> torch.nn.Module:
+        return of.encoder.model if kind == "scene" else of.model
+
+    assert {tensor.device.type for tensor in model(source).state_dict().values()} == {"cpu"}
     source.device = "meta"  # computes shapes alone: what comes out cannot be copied to the CPU
     again = pickle.loads(pickle.dumps(source))  # noqa: S301 - made here
-    assert {tensor.device.type for tensor in again.model.state_dict().values()} == {"meta"}
+    assert {tensor.device.type for tensor in model(again).state_dict().values()} == {"meta"}
     with pytest.raises((NotImplementedError, RuntimeError), match="copy out of meta tensor"):
         again.batch_columns([Image.new("RGB", (80, 60))], [[[10, 10, 40, 40]]])
 
 
 def test_every_source_gets_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        ("ger_models.inference.scene_features", "CheckpointSceneEncoder"),
+        ("ger_models.encoders.sources", "EncodedColumn"),
         ("ger_models.inference.face_expressions", "CheckpointExpressions"),
     ):
-        monkeypatch.setattr(sys.modules[module], name, lambda checkpoint, device: device)
+        monkeypatch.setattr(sys.modules[module], name, lambda *names, device: device)
     pose_model = SimpleNamespace(check=lambda: None)
     monkeypatch.setattr(
         "ger_datasets.skeletons.pose_model.SkeletonModel",

@@ -28,7 +28,7 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.records import Record
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import BadPhoto, UserError
-from ger_models.inference.scene_features import CheckpointSceneEncoder
+from ger_models.encoders.sources import scene_source
 from ger_models.presets import build
 
 pytestmark = pytest.mark.slow
@@ -168,7 +168,7 @@ def scene_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_scene_features_at_once_or_later(
     drawn_raw: Path, drawn_dataset: Path, scene_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder = CheckpointSceneEncoder(str(scene_checkpoint))
+    encoder = scene_source(str(scene_checkpoint), Path())
     prepare("sample", drawn_raw, tmp_path / "at_once", num_proc=2, sources=[encoder])
 
     shutil.copytree(drawn_dataset, tmp_path / "later")
@@ -190,7 +190,7 @@ def test_scene_features_at_once_or_later(
     model.save_pretrained(tmp_path / "other")
     processor.save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match="scene_model was"):
-        prepare("sample", drawn_raw, tmp_path / "later", sources=[CheckpointSceneEncoder(str(tmp_path / "other"))])
+        prepare("sample", drawn_raw, tmp_path / "later", sources=[scene_source(str(tmp_path / "other"), Path())])
     with pytest.raises(UserError, match="scene_model was"):
         prepare("sample", drawn_raw, tmp_path / "later")
 
@@ -200,7 +200,7 @@ def test_a_checkpoint_that_is_no_scene_model(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="scene features come from a scene model"):
-        CheckpointSceneEncoder(str(tmp_path))
+        scene_source(str(tmp_path), Path())
 
 
 class Painted:
@@ -314,7 +314,7 @@ def test_files_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_scene_encoders_travel_to_workers(scene_checkpoint: Path) -> None:
-    encoder = CheckpointSceneEncoder(str(scene_checkpoint))
+    encoder = scene_source(str(scene_checkpoint), Path())
     again = pickle.loads(pickle.dumps(encoder))  # noqa: S301 - made here
     image = Image.linear_gradient("L").convert("RGB")
     np.testing.assert_array_equal(again.encode([image]), encoder.encode([image]))
