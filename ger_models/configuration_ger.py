@@ -160,6 +160,10 @@ class GerFusionConfig(PreTrainedConfig):
         face_channels: channels of SphereFace's first stage if `faces` is `images`; 64 is SphereFace-20.
         face_dim: length of one face's precomputed feature; 256 for MTCNN's O-Net.
         scene_dim: length of the precomputed scene feature; 0 if `scene` is not `feature`.
+        face_column: the dataset's column of precomputed face features; used if `faces` is `features`.
+        scene_column: the dataset's column of the precomputed scene feature; used if `scene` is `feature`.
+        encoders: column -> the encoder that filled it in the training data: `name`, `width`, `weights_sha256`.
+        head_layers: hidden layers of the classifier, each of `hidden_size`, 0 or 1.
         hidden_size: width of the tokens and of the pooled vector.
         depth: number of blocks; each has a face branch, a scene branch and cross-attention between them.
         face_layers: transformer layers per block over the face tokens (CrossViT's small branch).
@@ -193,6 +197,10 @@ class GerFusionConfig(PreTrainedConfig):
         face_channels: int = 64,
         face_dim: int = 256,
         scene_dim: int = 0,
+        face_column: str = "face_features",
+        scene_column: str = "scene_feature",
+        encoders: Mapping[str, Mapping[str, Any]] | None = None,
+        head_layers: int = 0,
         hidden_size: int = 256,
         depth: int = 4,
         face_layers: int = 2,
@@ -221,6 +229,10 @@ class GerFusionConfig(PreTrainedConfig):
         self.face_channels = face_channels
         self.face_dim = face_dim
         self.scene_dim = scene_dim
+        self.face_column = face_column
+        self.scene_column = scene_column
+        self.encoders = encoders
+        self.head_layers = head_layers
         self.hidden_size = hidden_size
         self.depth = depth
         self.face_layers = face_layers
@@ -243,6 +255,12 @@ class GerFusionConfig(PreTrainedConfig):
         _check_int(self, "scene_dim", 1 if scene == "feature" else 0, 65536)
         for field in ("face_channels", "face_dim", "hidden_size", "heads", "head_dim", "mlp_dim"):
             _check_int(self, field, 1, 65536)
+        _check_int(self, "head_layers", 0, 1)
+        for field in ("face_column", "scene_column"):
+            if not isinstance(getattr(self, field), str) or not getattr(self, field):
+                _refuse(self, field, "the name of a column")
+        if encoders is not None and not _maps_names(encoders, Mapping):
+            _refuse(self, "encoders", "a mapping of columns to encoders, or none")
         for field in ("depth", "face_layers", "scene_layers", "cross_rounds"):
             _check_int(self, field, 1, 64)
         for field in ("dropout", "feature_dropout"):
@@ -256,7 +274,7 @@ class GerFusionConfig(PreTrainedConfig):
             raise ValueError("GerFusionConfig.faces may be patches only where scene is image and project is true")
         if join == "both" and scene == "none":
             raise ValueError("GerFusionConfig.join must be pooled where scene is none, not 'both'")
-        if not project and pooling != "average":
+        if not project and pooling not in ("average", "mean_and_max"):
             raise ValueError(f"GerFusionConfig.project must be true for the pooling {pooling!r}")
         _check_bool(self, "as_published")
         _check_int(self, "face_slots", 1, 16)

@@ -23,6 +23,7 @@ from .configuration_ger import GerFusionConfig
 from .pooling import (
     AveragePooling,
     CrossAttentionPooling,
+    MeanMaxPooling,
     Pooling,
     PublishedCrossAttentionPooling,
     PublishedFeatures,
@@ -51,6 +52,7 @@ def _cross_attention(config: GerFusionConfig, width: int) -> Pooling:
 
 
 POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
+    "mean_and_max": lambda config, width: MeanMaxPooling(width),
     "average": lambda config, width: AveragePooling(width),
     "attention_scene": lambda config, width: SceneQueryPooling(width),
     "attention_intermediate": lambda config, width: SceneQueryPooling(width, inner_width=64),
@@ -148,10 +150,10 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             joined_scene = width if config.project else scene_width
             self.pooled_standardize = MaskedStandardize(pooled_width)
             self.scene_standardize = MaskedStandardize(joined_scene)
-            self.head = nn.Linear(pooled_width + joined_scene, config.num_labels)
+            self.head = classifier(pooled_width + joined_scene, config)
         else:
             self.norm = nn.LayerNorm(pooled_width)
-            self.head = nn.Linear(pooled_width, config.num_labels)
+            self.head = classifier(pooled_width, config)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -243,7 +245,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
             if patch_counts is None:
                 raise ValueError("this model needs patch_pixels and patch_counts")
             empty = patch_counts.new_zeros(len(patch_counts), 1, self.config.hidden_size)
-            return empty.to(self.head.weight.dtype), empty[..., 0].bool()
+            return empty.to(self.dtype), empty[..., 0].bool()
         if self.config.faces == "features":
             if features is None or mask is None:
                 raise ValueError("this model needs face_features and face_mask")
@@ -296,6 +298,16 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         patches = self.patch_projection(self.feature_dropout(self.scene_backbone(pixels)))
         tokens, patch_mask = unpack(patches.to(faces.dtype), counts)
         return torch.cat([faces, tokens], 1), torch.cat([mask, patch_mask], 1)
+
+
+def classifier(width: int, config: GerFusionConfig) -> nn.Module:
+    """(photos, width) -> logits, through `head_layers` hidden layers."""
+    if not config.head_layers:
+        return nn.Linear(width, config.num_labels)
+    hidden = nn.Linear(width, config.hidden_size)
+    return nn.Sequential(
+        hidden, nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.hidden_size, config.num_labels)
+    )
 
 
 def mask_of(like: torch.Tensor, value: bool) -> torch.Tensor:

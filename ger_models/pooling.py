@@ -74,6 +74,26 @@ class AveragePooling(Pooling):
         return _weighted_sum(weights.to(faces.dtype), faces), weights
 
 
+class MeanMaxPooling(Pooling):
+    """The mean and the maximum of the faces, side by side; zero without faces."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out_width = 2 * width
+
+    def forward(
+        self, faces: torch.Tensor, face_mask: torch.Tensor, scene: torch.Tensor, scene_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, faces, width), (batch, 0 or 1, width) and their masks -> (batch, out_width), (batch, faces)."""
+        counts = face_mask.sum(1, keepdim=True).clamp(min=1)  # (batch, 1)
+        shares = face_mask / counts
+        mean = (faces * shares[..., None]).sum(1)
+        lowest = torch.finfo(faces.dtype).min
+        highest = faces.masked_fill(~face_mask[..., None], lowest).amax(1)
+        highest = torch.where(face_mask.any(1, keepdim=True), highest, 0.0)
+        return torch.cat([mean, highest], 1), shares.to(faces.dtype)
+
+
 class SceneQueryPooling(Pooling):
     """The scene is the query, the faces are the keys (Gupta et al. 2018, arXiv 1807.03380, attention A and B).
 

@@ -112,6 +112,14 @@ class Preset:
         others = {"ger_face": "aligned_faces", "ger_expression": "face_boxes"}
         return (others.get(self.architecture, self.photo_column),)
 
+    def renamed(self, overrides: str = "") -> dict[str, str]:
+        """Columns that the processor reads -> the dataset's columns that hold them, where the names differ."""
+        if self.architecture != "ger_fusion":
+            return {}
+        fields = self.fields(overrides)
+        names = {"face_features": fields.get("face_column"), "scene_feature": fields.get("scene_column")}
+        return {own: str(column) for own, column in names.items() if column and column != own}
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of a prepared dataset that the model reads without overrides."""
@@ -121,14 +129,17 @@ class Preset:
         """The columns of a prepared dataset that the model reads, those that its processor needs beside included."""
         made = self.processor_columns(overrides)
         beside = [*(["image"] if "face_boxes" in made else []), *(["face_scores"] if self._leaves_faces_out() else [])]
-        return tuple(dict.fromkeys([*made, *beside]))
+        renamed = self.renamed(overrides)
+        return tuple(dict.fromkeys(renamed.get(column, column) for column in [*made, *beside]))
 
     def _leaves_faces_out(self) -> bool:
         return bool(self.processor.get("min_face_score"))
 
     def optional_columns(self, overrides: str = "") -> tuple[str, ...]:
         """Those that it reads of datasets in which they are filled."""
-        return ("scene_feature",) if self.uses_scene_features and "scene" not in self.fields(overrides) else ()
+        if not self.uses_scene_features or "scene" in self.fields(overrides):
+            return ()
+        return (self.renamed(overrides).get("scene_feature", "scene_feature"),)
 
 
 def _sgd(learning_rate: float, epochs: int, batch_size: int = 16, step_epochs: int = 7) -> Recipe:
@@ -174,6 +185,45 @@ def _fusion(pooling: str, learning_rate: float, source: str) -> Preset:
         imagenet=True,
         recipe=_sgd(learning_rate, epochs=27, step_epochs=9),
         source=source,
+    )
+
+
+_SIGLIP = "vit_base_patch16_siglip_224.v2_webli"
+_FINETUNE = Recipe(
+    "adamw",
+    learning_rate=0.0003,
+    epochs=12,
+    batch_size=32,
+    schedule="cosine",
+    warmup=0.1,
+    weight_decay=0.05,
+    max_grad_norm=1.0,
+    loss="cross_entropy",
+    label_smoothing=0.1,
+    ema=0.999,
+    layer_decay=0.75,
+    gradient_checkpointing=True,
+)
+
+
+def _probe(backbone: str, source: str) -> Preset:
+    """A linear classifier over a frozen backbone; it reads the column of its vectors where the dataset has one."""
+    return Preset(
+        "ger_scene",
+        imagenet=True,
+        config={"backbone": backbone, "freeze_backbone": True},
+        recipe=Recipe(
+            "adamw",
+            learning_rate=0.001,
+            epochs=30,
+            batch_size=64,
+            schedule="cosine",
+            warmup=0.1,
+            weight_decay=0.01,
+            loss="cross_entropy",
+        ),
+        more={"finetune": _FINETUNE},
+        source=f"linear probe of {source}",
     )
 
 
@@ -287,6 +337,33 @@ PRESETS: dict[str, Preset] = {
         recipe=_FEATURES_RECIPE,
         source="features_crossvit over the embeddings of face_expressions instead of O-Net's features",
     ),
+    "siglip_probe": _probe(
+        "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786)"
+    ),
+    "clip_probe": _probe("vit_base_patch16_clip_224.openai", "CLIP (Radford et al. 2021, arXiv 2103.00020)"),
+    "dino_probe": _probe("vit_base_patch14_dinov2.lvd142m", "DINOv2 (Oquab et al. 2023, arXiv 2304.07193)"),
+    "siglip_finetune": Preset(
+        "ger_scene",
+        imagenet=True,
+        config={"backbone": _SIGLIP, "dropout": 0.1},
+        recipe=_FINETUNE,
+        source="SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786), all layers trained, lower ones more slowly",
+    ),
+    "scene_and_faces": Preset(
+        "ger_fusion",
+        uses_scene_features=True,
+        config={
+            "pooling": "mean_and_max",
+            "project": False,
+            "hidden_size": 128,
+            "head_layers": 1,
+            "dropout": 0.3,
+            "feature_dropout": 0.3,
+        },
+        recipe=_FEATURES_RECIPE,
+        source="the scene's vector beside the mean and maximum of the faces' vectors, each normalised, and one hidden "
+        "layer",
+    ),
     "face_expressions": Preset(
         "ger_expression",
         processor={"max_faces": 200, "min_face_score": 0.9},
@@ -399,7 +476,12 @@ def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str
 
 
 def build(
-    name: str, class_names: Sequence[str], scene_dim: int = 0, overrides: str = "", pretrained: bool = False
+    name: str,
+    class_names: Sequence[str],
+    scene_dim: int = 0,
+    overrides: str = "",
+    pretrained: bool = False,
+    face_dim: int | None = None,
 ) -> tuple[PreTrainedModel, GerProcessor]:
     """A new model of the preset `name`, and its processor.
 
@@ -407,11 +489,12 @@ def build(
         class_names: the dataset's, in the order of its labels.
         scene_dim: length of the dataset's scene features; 0 where it has none.
         overrides: configuration fields, `field=value,…`.
-        pretrained: start from timm's ImageNet weights.
+        pretrained: start from the backbone's published weights, timm's or, for `backbone=hf:REPO`, the repository's.
+        face_dim: length of the dataset's face features; None: O-Net's.
 
     Raises:
         UserError: no such preset or field, or a value that the configuration refuses.
-        OSError: the ImageNet weights are neither in the cache nor within reach.
+        OSError: the published weights are neither in the cache nor within reach.
     """
     from .auto import MODELS
     from .backbones import data_settings
@@ -421,16 +504,52 @@ def build(
     fields, columns = chosen.fields(overrides), chosen.processor_columns(overrides)
     if scene_dim and chosen.optional_columns(overrides):
         fields["scene"], columns = "feature", (*columns, "scene_feature")
+        if not fields.get("project", True):
+            fields.setdefault("join", "both")  # the pooling does not see the scene
     if fields.get("scene") == "feature":
         fields.setdefault("scene_dim", scene_dim)
+    if fields.get("faces", "features") == "features" and face_dim is not None:
+        fields.setdefault("face_dim", face_dim)
     labels = dict(enumerate(class_names))
+    tower, pixels = None, {}
+    if str(fields.get("backbone", "")).startswith("hf:") and chosen.architecture == "ger_scene":
+        tower, preprocessing, fields = _hub_backbone(fields)
+        pixels = {"preprocessing": preprocessing.to_dict()}
     try:
         config = chosen.config_class(id2label=labels, label2id={name: i for i, name in labels.items()}, **fields)
-        imagenet = pretrained and chosen.starts_from_imagenet(overrides)
-        model = MODELS[chosen.config_class](config, **({"pretrained": True} if imagenet else {}))
+        published = pretrained and chosen.starts_from_imagenet(overrides)
+        from_timm = published and tower is None
+        model = MODELS[chosen.config_class](config, **({"pretrained": True} if from_timm else {}))
+        if published and tower is not None:
+            model.backbone.load_state_dict(tower.state_dict())
         backbones = [part for part_name, part in model.named_children() if part_name.endswith("backbone")]
-        pixels = data_settings(backbones[0]) if backbones and chosen.follows_backbone(overrides) else {}
-        settings = {**pixels, **chosen.processor}
+        if backbones and tower is None and chosen.follows_backbone(overrides):
+            pixels = data_settings(backbones[0])
+        settings = {**pixels, **chosen.processor, "renamed": chosen.renamed(overrides)}
         return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _hub_backbone(fields: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The vision model that `backbone=hf:REPO` names, its preprocessing, and the configuration's fields with it.
+
+    Raises:
+        UserError: no such repository or folder, or one without a vision model.
+    """
+    from ger_datasets.support.hub_connection import read_from_hub
+    from ger_datasets.support.repository_names import is_missing_folder, public_name
+
+    from .backbones import load_tower
+
+    repository = fields["backbone"].removeprefix("hf:")
+    if not repository or is_missing_folder(repository):
+        raise UserError(f"backbone=hf:{repository}: no such folder; give a repository of the Hub or a folder")
+    try:
+        tower, preprocessing, _ = read_from_hub(repository, lambda: load_tower(repository))
+    except UserError:
+        raise
+    except Exception as error:  # transformers raises a dozen kinds on another's files
+        raise UserError(f"the backbone hf:{repository} cannot be loaded: {one_line(error)}") from error
+    own = {"backbone": f"hf:{public_name(repository)}", "backbone_config": tower.fields}
+    return tower, preprocessing, {**fields, **own}

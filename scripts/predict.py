@@ -140,6 +140,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_datasets.loading.splits import check_image_ids, load_splits
     from ger_datasets.preparation.card import read_notice
     from ger_models.inference.chosen_photos import choose_photos
+    from ger_models.inference.encoded_columns import check_encoders
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source
     from ger_models.pipeline_ger import FaceColumns
@@ -161,12 +162,16 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     check_image_ids(dataset, data)
     for member in range(len(members.names)):
         check_classes(dataset, next(iter(data.values())), members.class_names(member))
+        check_encoders(dataset, members.models[member].config)
     revision, only = dataset_revision(dataset), arguments.only
+    class_names = next(iter(data.values())).features["label"].names
     if only is None:
-        return Source(dataset_parts(data, arguments.batch_size), revision, revision, read_notice(dataset))
+        parts, identity = dataset_parts(data, arguments.batch_size), revision
+        return Source(parts, identity, revision, read_notice(dataset), class_names=class_names)
     least = agreed_min_face_score(members)
     parts = dataset_parts(choose_photos(dataset, data, only, least), arguments.batch_size)
-    return Source(parts, f"{revision} only {only} from {least}", revision, read_notice(dataset), only)
+    identity = f"{revision} only {only} from {least}"
+    return Source(parts, identity, revision, read_notice(dataset), only, class_names=class_names)
 
 
 def agreed_min_face_score(members: Members) -> float:

@@ -74,6 +74,7 @@ def main(arguments: Arguments) -> dict | None:
 
     from ger_models.training import loop
     from ger_models.training.data_loading import Collator, make_loader, report_killed_workers, rest_of, set_epoch
+    from ger_models.training.encoded_columns import column_of_backbone, training_processor
     from ger_models.training.losses import LOSSES
     from ger_models.training.meter import Stop, Watch
     from ger_models.training.optimization import clip_gradients, make_optimizer, rate_at, set_rate
@@ -92,10 +93,14 @@ def main(arguments: Arguments) -> dict | None:
     )
     names = data["train"].features["label"].names
     model, processor, started_from = loop.build(arguments, data["train"], accelerator)
-    teacher = loop.Teacher(arguments.teacher, names, processor, accelerator.device)
+    vectors = column_of_backbone(arguments.dataset, arguments.model, arguments.config_overrides)
+    reader = training_processor(processor, model, data["train"], arguments.dataset, vectors)
+    if recipe.gradient_checkpointing:
+        loop.checkpoint_backbone(model)
+    teacher = loop.Teacher(arguments.teacher, names, reader, accelerator.device)
     if arguments.find_batch_size:
         resumed = arguments.output_dir if arguments.resume else None
-        recipe = loop.fitting(recipe, model, data["train"], processor, accelerator, resumed)
+        recipe = loop.fitting(recipe, model, data["train"], reader, accelerator, resumed)
     about_run = describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
     with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
@@ -103,9 +108,9 @@ def main(arguments: Arguments) -> dict | None:
         model.config.notice = report.run["notice"]
 
         sizes = (recipe.batch_size, arguments.num_workers)
-        collator = Collator(processor, arguments.seed, accelerator.device)
+        collator = Collator(reader, arguments.seed, accelerator.device)
         loader = make_loader(data["train"], collator, *sizes, seed=arguments.seed, sampling=recipe.sampling)
-        validation = make_loader(data["validation"], Collator(processor, device=accelerator.device), *sizes)
+        validation = make_loader(data["validation"], Collator(reader, device=accelerator.device), *sizes)
         optimizer = make_optimizer(loop.placed(model, accelerator), **vars(recipe))
         model, optimizer, loader, validation = accelerator.prepare(model, optimizer, loader, validation)
         average = MovingAverage(accelerator.unwrap_model(model), recipe.ema)

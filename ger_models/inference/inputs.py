@@ -254,11 +254,11 @@ def _identity(files: Mapping[str, Path]) -> str:
 
 
 def check_classes(dataset: str, split: Dataset, class_names: Sequence[str]) -> None:
-    """Refuse a dataset whose classes or their order differ from the model's.
+    """Refuse a dataset with classes that the model does not know. Classes are matched by name: their order may differ.
 
     Raises:
-        UserError: they differ.
+        UserError: the model does not know a class.
     """
     there = split.features["label"].names
-    if list(there) != list(class_names):
+    if not set(there) <= set(class_names):
         raise UserError(f"{dataset} has the classes {listing(there)}, but the model knows {listing(class_names)}")

@@ -41,6 +41,7 @@ class Source:
         revision: the dataset's revision; empty for files.
         note: a caveat about figures on it.
         only: the route whose photos it is limited to; empty: all photos.
+        class_names: the names of the labels 0, 1, ... of its rows; empty where they have none.
         left_out: folder -> suffix -> number of its files that were not read.
     """
 
@@ -49,6 +50,7 @@ class Source:
     revision: str = ""
     note: str = ""
     only: str = ""
+    class_names: Sequence[str] = ()
     left_out: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -181,7 +183,7 @@ class Run:
         predictions = Predictions(
             image_ids,
             splits=[part.split for part, done in zip(self.source.parts, parts, strict=True) for _ in done.image_ids],
-            labels=np.array([label for part in parts for label in part.labels]),
+            labels=renumbered([label for part in parts for label in part.labels], self.source.class_names, names),
             logits=logits,
             model=self.names[member],
             class_names=names,
@@ -224,6 +226,16 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.faces += [sum(bool(score >= min_face_score) for score in row["face_scores"]) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
+
+
+def renumbered(labels: Sequence[int], class_names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Labels in the order `wanted` of the classes, matched by name; -1 stays.
+
+    >>> renumbered([0, 1, -1], ["sad", "happy"], ["happy", "neutral", "sad"]).tolist()
+    [2, 0, -1]
+    """
+    order = [list(wanted).index(name) for name in class_names]
+    return np.array([order[label] if label >= 0 and order else label for label in labels])
 
 
 def table_paths(names: Sequence[str], folder: Path, own_folders: bool) -> list[Path]:

@@ -16,12 +16,19 @@ from ger_datasets.support.errors import UserError, listing
 from ..configuration_ger import NO_LABEL
 
 
-def scene_dim(split: Dataset | Stream) -> int:
+def scene_dim(split: Dataset | Stream, column: str = "scene_feature") -> int:
     """Length of the scene features in `split`; 0 where it has none."""
-    if "scene_feature" not in split.column_names:
+    if column not in split.column_names:
         return 0
-    filled = next((feature for feature in split["scene_feature"] if feature is not None), ())
+    filled = next((feature for feature in split[column] if feature is not None), ())
     return len(filled)
+
+
+def face_dim(split: Dataset | Stream, column: str) -> int | None:
+    """Length of the face features in a column; None where there is no such column of vectors for faces."""
+    found = split.features.get(column) if column in split.column_names else None
+    length = getattr(getattr(found, "feature", None), "length", -1)
+    return length if length > 0 else None
 
 
 def check_trainable(dataset: str, splits: Mapping[str, Dataset | Stream], columns: Sequence[str]) -> None:
@@ -64,9 +71,9 @@ def check_widths(dataset: str, split: Dataset | Stream, config: PreTrainedConfig
     """
     expected = {}
     if getattr(config, "faces", "") == "features":
-        expected["face_dim"] = FACE_FEATURE_DIM
+        expected["face_dim"] = face_dim(split, config.face_column) or FACE_FEATURE_DIM
     if getattr(config, "scene", "") == "feature":
-        expected["scene_dim"] = scene_dim(split)
+        expected["scene_dim"] = scene_dim(split, config.scene_column)
     for field, length in expected.items():
         if getattr(config, field) != length:
             raise UserError(

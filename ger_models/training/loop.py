@@ -29,6 +29,7 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
+from ..backbones import checkpoint_gradients
 from ..combining import route_title
 from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint, read_processor
@@ -37,7 +38,8 @@ from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .data_loading import Collator, face_counts
-from .dataset_checks import check_trainable, check_widths, scene_dim
+from .dataset_checks import check_trainable, check_widths, face_dim, scene_dim
+from .encoded_columns import column_of_backbone, note_encoders
 from .initial_weights import GRAFTS, continue_from, graft, warn_of_other_pixels
 from .optimization import make_optimizer
 from .recipe import Recipe, RunOptions
@@ -99,7 +101,8 @@ def load_data(
         UserError: the dataset cannot train the model, or no photo has as many faces as `options.only` says.
     """
     dataset, chosen = options.dataset, preset(options.model)
-    columns = chosen.dataset_columns(options.config_overrides)
+    vectors = column_of_backbone(dataset, options.model, options.config_overrides)
+    columns = chosen.dataset_columns(options.config_overrides) if vectors is None else (vectors,)
     optional = chosen.optional_columns(options.config_overrides)
     counted = ("face_scores",) if options.only else ()
     data = load_splits(dataset, (*columns, *optional, *counted), ("train", "validation"), accelerator, streaming)
@@ -149,7 +152,10 @@ def build(
     overwritten = "init_from" in stages or "scene_from" in stages  # ImageNet's weights would be
 
     def made(pretrained: bool) -> tuple[PreTrainedModel, GerProcessor]:
-        return build_preset(name, names, scene_dim(train), overrides, pretrained)
+        renamed = preset(name).renamed(overrides)
+        scene = scene_dim(train, renamed.get("scene_feature", "scene_feature"))
+        faces = face_dim(train, renamed.get("face_features", "face_features"))
+        return build_preset(name, names, scene, overrides, pretrained, faces)
 
     model = None
     started_from: dict[str, Any] = {"weights": "random"}
@@ -177,6 +183,12 @@ def build(
         if option in ("init_from", "scene_from"):
             warn_of_other_pixels(checkpoint, read_processor(checkpoint), processor)
     check_widths(options.dataset, train, model.config)
+    note_encoders(model, options.dataset)
+    if getattr(model.config, "freeze_backbone", False) and started_from == {"weights": "random"} and wanted == "auto":
+        raise UserError(
+            f"{name} would keep a frozen backbone with random weights: bring its weights into the Hub cache, or give "
+            "--initial_weights random to see it run"
+        )
     return model, processor, started_from
 
 
@@ -387,6 +399,21 @@ def _goodness(figures: Mapping[str, Any], by: str) -> float:
     """A metric's value, negated if lower is better; minus infinity if it is not defined."""
     value = figures[by]
     return -math.inf if value is None else METRICS[by].direction * value
+
+
+def checkpoint_backbone(model: PreTrainedModel) -> None:
+    """Have the model's backbone compute its activations again in the backward pass, which saves memory.
+
+    Raises:
+        UserError: it has no backbone, or one that cannot.
+    """
+    backbone = getattr(model, "backbone", None)
+    if backbone is None:
+        raise UserError("gradient_checkpointing is for models of whole photos: set it to false for this one")
+    try:
+        checkpoint_gradients(backbone)
+    except ValueError as error:
+        raise UserError(f"{error}: set gradient_checkpointing to false") from error
 
 
 def save_best(folder: RunFolder, model: torch.nn.Module, processor: GerProcessor) -> None:
