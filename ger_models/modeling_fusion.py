@@ -196,8 +196,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         Args:
             face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
             face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
-            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other; (total_faces, 3, 96,
-                112) where the configuration is `as_published`.
+            face_pixels: (total_faces, 3, 112, 96), or (..., 96, 112) `as_published`; the faces of all photos in turn.
             expression_pixels: (total_faces, 1, 48, 48), as `face_pixels`, but grey.
             face_counts: (photos,) int64, how many faces each photo has; 0 is allowed.
             pixel_values: (photos, 3, height, width).
@@ -254,12 +253,13 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         if faces is None or counts is None:
             name = {"images": "face_pixels", "expressions": "expression_pixels"}[self.config.faces]
             raise ValueError(f"this model needs {name} and face_counts")
+
+        def tokens(pixels: torch.Tensor) -> torch.Tensor:
+            return self.face_projection(self.feature_dropout(self.face_net(pixels)))
+
         if self.config.as_published:
-            faces = torch.cat([faces, faces.new_zeros(1, *faces.shape[1:])])
-        tokens = self.face_projection(self.feature_dropout(self.face_net(faces)))
-        if self.config.as_published:
-            return published_slots(tokens, counts, self.config.face_slots)
-        return unpack(tokens, counts)
+            return published_slots(tokens, faces, counts, self.config.face_slots)
+        return unpack(tokens(faces), counts)
 
     def _scene_tokens(
         self,

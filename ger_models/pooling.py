@@ -7,6 +7,7 @@ for padding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -309,13 +310,16 @@ class PublishedFeatures(nn.Module):
         return x.masked_fill(~mask[..., None], 0)
 
 
-def published_slots(packed: torch.Tensor, counts: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens as `unpack`, but every photo has `slots` of them, and those without a face hold the token of a black one.
+def published_slots(
+    tokens: Callable[[torch.Tensor], torch.Tensor], faces: torch.Tensor, counts: torch.Tensor, slots: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens as `unpack` gives them, but with `slots` for every photo; slots without a face have a black face's token.
 
     Args:
-        packed: (total_faces + 1, width), the last row of a black face.
+        tokens: faces (faces, 3, height, width) -> (faces, width).
+        faces: (total_faces, 3, height, width).
         counts: (batch,) int64.
-        slots: how many.
+        slots: of each photo.
 
     Returns:
         (batch, slots, width), and (batch, slots) bool, True where there is a face.
@@ -325,6 +329,7 @@ def published_slots(packed: torch.Tensor, counts: torch.Tensor, slots: int) -> t
     """
     if len(counts) and int(counts.max()) > slots:
         raise ValueError(f"this model takes at most {slots} faces of a photo, found {int(counts.max())}")
+    packed = tokens(torch.cat([faces, faces.new_zeros(1, *faces.shape[1:])]))
     mask = torch.arange(slots, device=counts.device)[None] < counts[:, None]
     empty = packed[-1].expand(len(counts), slots, -1)
     return empty.masked_scatter(mask[..., None], packed[:-1]), mask
