@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "group_emotion.presets"
 
+# MTCNN gives hands and patterns 0.7 to 0.87, and faces 0.93 and more unless they are very small
+MIN_FACE_SCORE = 0.9
+
 # what the fusion models read, by the fields `faces` and `scene` of their configuration
 FACE_COLUMNS = {"features": "face_features", "images": "aligned_faces", "expressions": "face_boxes"}
 SCENE_COLUMNS = {"none": (), "feature": ("scene_feature",), "image": ("image",)}
@@ -44,8 +47,9 @@ class Preset:
         uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
         imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
-        published: whether it re-creates a published system, whose pixels it keeps. Others take size, mean, standard
-            deviation and interpolation from their backbone, where it starts from ImageNet weights.
+        published: whether it re-creates a published system, whose pixels and faces it keeps. Others take size, mean,
+            standard deviation and interpolation from their backbone, where it starts from ImageNet weights, and leave
+            out faces below `MIN_FACE_SCORE`.
     """
 
     architecture: str
@@ -115,11 +119,15 @@ class Preset:
     def dataset_columns(self, overrides: str = "") -> tuple[str, ...]:
         """The columns of a prepared dataset that the model reads, those that its processor needs beside included."""
         made = self.processor_columns(overrides)
-        beside = [*(["image"] if "face_boxes" in made else []), *(["face_scores"] if self._leaves_faces_out() else [])]
+        beside = ["image"] if "face_boxes" in made else []
+        if self.processor_settings["min_face_score"] and {*FACE_COLUMNS.values()}.intersection(made):
+            beside.append("face_scores")
         return tuple(dict.fromkeys([*made, *beside]))
 
-    def _leaves_faces_out(self) -> bool:
-        return bool(self.processor.get("min_face_score"))
+    @property
+    def processor_settings(self) -> dict[str, Any]:
+        """The settings of its processor, the least face score included."""
+        return {"min_face_score": 0.0 if self.published else MIN_FACE_SCORE, **self.processor}
 
     def optional_columns(self, overrides: str = "") -> tuple[str, ...]:
         """Those that it reads of datasets in which they are filled."""
@@ -270,7 +278,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "face_expressions": Preset(
         "ger_expression",
-        processor={"max_faces": 200, "min_face_score": 0.9},
+        processor={"max_faces": 200},
         recipe=Recipe(
             "adamw",
             learning_rate=0.005,
@@ -411,7 +419,7 @@ def build(
         model = MODELS[chosen.config_class](config, **({"pretrained": True} if imagenet else {}))
         backbones = [part for part_name, part in model.named_children() if part_name.endswith("backbone")]
         pixels = data_settings(backbones[0]) if backbones and chosen.follows_backbone(overrides) else {}
-        settings = {**pixels, **chosen.processor}
+        settings = {**pixels, **chosen.processor_settings}
         return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error

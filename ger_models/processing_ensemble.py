@@ -65,6 +65,11 @@ class GerEnsembleProcessor(BaseImageProcessor):
         """The columns that a row must have for some member."""
         return list(dict.fromkeys(column for part in self._parts[0] for column in part.row_columns))
 
+    @property
+    def min_face_score(self) -> float:
+        """The least score of a face that some member sees."""
+        return min((part.min_face_score for part in self._parts[0]), default=0.0)
+
     def to_dict(self) -> dict[str, Any]:
         """The settings, as JSON values."""
         return {name: value for name, value in super().to_dict().items() if name != "_parts"}

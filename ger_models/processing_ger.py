@@ -108,6 +108,8 @@ class GerProcessor(BaseImageProcessor):
             raise ValueError(
                 f"GerProcessor.crop_size must be from 1 to resize_shorter ({resize_shorter}), not {crop_size}"
             )
+        if isinstance(min_face_score, bool) or not 0 <= min_face_score <= 1:
+            raise ValueError(f"GerProcessor.min_face_score must be from 0 to 1, not {min_face_score}")
         if max_faces < 1:
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
         if interpolation not in INTERPOLATIONS:
@@ -128,8 +130,7 @@ class GerProcessor(BaseImageProcessor):
         """How many faces of a row the model sees at most: the first ones, as the most confident stand first."""
         if not self.min_face_score:
             return self.max_faces
-        sure = sum(score >= self.min_face_score for score in row["face_scores"])
-        return min(sure, self.max_faces)
+        return min(sure_faces(row, self.min_face_score), self.max_faces)
 
     def _makers(self) -> dict[str, Any]:
         return {
@@ -304,6 +305,11 @@ class GerProcessor(BaseImageProcessor):
                     )
                 scenes[i], mask[i] = feature, True
         return {"scene_feature": scenes, "scene_mask": mask}
+
+
+def sure_faces(row: Mapping[str, Any], min_face_score: float) -> int:
+    """How many of a row's faces count: those with this score or more, which stand first."""
+    return sum(bool(score >= min_face_score) for score in row["face_scores"])
 
 
 def _packed(
