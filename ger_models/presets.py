@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "group_emotion.presets"
 
+# MTCNN gives hands and patterns 0.7 to 0.87, and faces 0.93 and more unless they are very small
+MIN_FACE_SCORE = 0.9
+
 # what the fusion models read, by the fields `faces` and `scene` of their configuration
 FACE_COLUMNS = {
     "features": "face_features",
@@ -49,8 +52,9 @@ class Preset:
         uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
         imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
-        published: whether it re-creates a published system, whose pixels it keeps. Others take size, mean, standard
-            deviation and interpolation from their backbone, where it starts from ImageNet weights.
+        published: whether it re-creates a published system, whose pixels and faces it keeps. Others take size, mean,
+            standard deviation and interpolation from their backbone, where it starts from ImageNet weights, and leave
+            out faces below `MIN_FACE_SCORE`.
     """
 
     architecture: str
@@ -128,12 +132,16 @@ class Preset:
     def dataset_columns(self, overrides: str = "") -> tuple[str, ...]:
         """The columns of a prepared dataset that the model reads, those that its processor needs beside included."""
         made = self.processor_columns(overrides)
-        beside = [*(["image"] if "face_boxes" in made else []), *(["face_scores"] if self._leaves_faces_out() else [])]
+        beside = ["image"] if "face_boxes" in made else []
+        if self.processor_settings["min_face_score"] and {*FACE_COLUMNS.values()}.intersection(made):
+            beside.append("face_scores")
         renamed = self.renamed(overrides)
         return tuple(dict.fromkeys(renamed.get(column, column) for column in [*made, *beside]))
 
-    def _leaves_faces_out(self) -> bool:
-        return bool(self.processor.get("min_face_score"))
+    @property
+    def processor_settings(self) -> dict[str, Any]:
+        """The settings of its processor, the least face score included."""
+        return {"min_face_score": 0.0 if self.published else MIN_FACE_SCORE, **self.processor}
 
     def optional_columns(self, overrides: str = "") -> tuple[str, ...]:
         """Those that it reads of datasets in which they are filled."""
@@ -282,6 +290,7 @@ PRESETS: dict[str, Preset] = {
         "ger_fusion",
         config={**_FUSION, "faces": "patches", "pooling": "cross_attention", "freeze_scene": False},
         processor={**_WHOLE_PHOTO, "patch_side": 224},
+        published=True,
         imagenet=True,
         recipe=_sgd(0.01, epochs=30, batch_size=32, step_epochs=6),
         source="the original's model 6B for Group & Scene: four patches of photos without faces, and the scene",
@@ -337,9 +346,7 @@ PRESETS: dict[str, Preset] = {
         recipe=_FEATURES_RECIPE,
         source="features_crossvit over the embeddings of face_expressions instead of O-Net's features",
     ),
-    "siglip_probe": _probe(
-        "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786)"
-    ),
+    "siglip_probe": _probe(_SIGLIP, "SigLIP 2 (Tschannen et al. 2025, arXiv 2502.14786)"),
     "clip_probe": _probe("vit_base_patch16_clip_224.openai", "CLIP (Radford et al. 2021, arXiv 2103.00020)"),
     "dino_probe": _probe("vit_base_patch14_dinov2.lvd142m", "DINOv2 (Oquab et al. 2023, arXiv 2304.07193)"),
     "siglip_finetune": Preset(
@@ -366,7 +373,7 @@ PRESETS: dict[str, Preset] = {
     ),
     "face_expressions": Preset(
         "ger_expression",
-        processor={"max_faces": 200, "min_face_score": 0.9},
+        processor={"max_faces": 200},
         recipe=Recipe(
             "adamw",
             learning_rate=0.005,
@@ -525,7 +532,7 @@ def build(
         backbones = [part for part_name, part in model.named_children() if part_name.endswith("backbone")]
         if backbones and tower is None and chosen.follows_backbone(overrides):
             pixels = data_settings(backbones[0])
-        settings = {**pixels, **chosen.processor, "renamed": chosen.renamed(overrides)}
+        settings = {**pixels, **chosen.processor_settings, "renamed": chosen.renamed(overrides)}
         return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -136,6 +136,8 @@ class GerProcessor(BaseImageProcessor):
             raise ValueError(
                 f"GerProcessor.crop_size must be from 1 to resize_shorter ({resize_shorter}), not {crop_size}"
             )
+        if isinstance(min_face_score, bool) or not 0 <= min_face_score <= 1:
+            raise ValueError(f"GerProcessor.min_face_score must be from 0 to 1, not {min_face_score}")
         if max_faces < 1:
             raise ValueError(f"GerProcessor.max_faces must be 1 or more, not {max_faces}")
         if interpolation not in INTERPOLATIONS:
@@ -161,8 +163,7 @@ class GerProcessor(BaseImageProcessor):
         """The number of faces of a row that the model may see. Rows list the most confident faces first."""
         if not self.min_face_score:
             return self.max_faces
-        sure = sum(score >= self.min_face_score for score in row["face_scores"])
-        return min(sure, self.max_faces)
+        return min(sure_faces(row, self.min_face_score), self.max_faces)
 
     def _makers(self) -> dict[str, Any]:
         return {
@@ -355,6 +356,11 @@ class GerProcessor(BaseImageProcessor):
             found = f"{empty[0]} has none" if empty else f"found vectors of {' and '.join(map(str, widths))} numbers"
             raise ValueError(f"the column {name} must hold one vector for each photo: {found}")
         return {"image_features": torch.tensor(vectors, dtype=torch.float32)}
+
+
+def sure_faces(row: Mapping[str, Any], min_face_score: float) -> int:
+    """How many of a row's faces count: those with this score or more, which stand first."""
+    return sum(bool(score >= min_face_score) for score in row["face_scores"])
 
 
 def _packed(

@@ -14,12 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from datasets import load_dataset
 from drawn_videos import write_cuts
 from PIL import Image
 
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.videos.frames import key_frames
 from ger_models import (
+    GerFaceConfig,
+    GerFaceForImageClassification,
     GerFusionConfig,
     GerFusionForImageClassification,
     GerProcessor,
@@ -27,7 +30,7 @@ from ger_models import (
     GerSceneForImageClassification,
 )
 from ger_models.evaluation.predictions import Predictions, read_predictions
-from ger_models.inference import inputs, predict_run
+from ger_models.inference import inputs, pictures, predict_run
 from ger_models.inference.resumable_table import PartialTable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,6 +160,42 @@ def test_a_stopped_run_goes_on(
     assert not list(tmp_path.glob(".*"))
     for name, table in zip(models, "ab", strict=True):
         same(read_predictions(tmp_path / f"{table}.parquet"), read_predictions(tmp_path / "whole" / f"{name}.parquet"))
+
+
+def test_a_face_model_counts_and_weighs_the_faces_that_are_sure(
+    run_script: Callable, drawn_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its table holds each face's share in the answer, as that of a fusion model does; lower boxes do not count."""
+    data = load_dataset(str(drawn_dataset), split="test")
+    scores = [row for row in data["face_scores"] if row]
+    least = float(np.median([score for row in scores for score in row]))
+    torch.manual_seed(0)
+    model = GerFaceForImageClassification(GerFaceConfig(channels=4, **LABELS))
+    for name, minimum in (("all", 0.0), ("sure", least)):
+        save(tmp_path / name, model, columns=["aligned_faces"], min_face_score=minimum)
+    where = ("--dataset", drawn_dataset, "--split", "test", "--output_dir", tmp_path / "tables")
+    code, _, log = run_script("predict", "--model", tmp_path / "all", tmp_path / "sure", *where)
+    assert code == 0, log
+    tables = {name: read_predictions(tmp_path / "tables" / f"{name}.parquet") for name in ("all", "sure")}
+    expected = {
+        "all": [len(row) for row in data["face_scores"]],
+        "sure": [sum(score >= least for score in row) for row in data["face_scores"]],
+    }
+    assert expected["all"] != expected["sure"]
+    for name, table in tables.items():
+        assert table.faces.tolist() == expected[name]
+        assert [len(shares) for shares in table.face_attention] == expected[name]
+        assert all(sum(shares) == pytest.approx(1) for shares in table.face_attention if shares)
+
+
+def test_lower_boxes_are_drawn_thin_and_grey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(pictures, "draw_faces", lambda picture, marks, scale: drawn.append(marks))
+    row = {"image_id": "a", "image": Image.new("RGB", (80, 60)), "face_boxes": [[1, 1, 20, 20], [30, 1, 50, 20]]}
+    row["face_scores"] = [0.97, 0.71]
+    pictures.save_pictures(tmp_path, [row], np.array([[0.2, 0.3, 0.5]]), ["a", "b", "c"], min_face_score=0.9)
+    pictures.save_pictures(tmp_path, [row], np.array([[0.2, 0.3, 0.5]]), ["a", "b", "c"])
+    assert [[mark.faint for mark in marks] for marks in drawn] == [[False, True], [False, False]]
 
 
 def test_another_model_takes_up_nothing(

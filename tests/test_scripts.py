@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from ger_datasets.sample.drawing import draw_photo
+from ger_datasets.support import command_line
 from ger_models.evaluation.predictions import read_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -220,6 +222,38 @@ def test_interrupting_is_no_success(run_script: Callable, monkeypatch: pytest.Mo
         "prepare", "--dataset", "gaf3", "--source", raw_folder, "--output", raw_folder / "out", "--num_proc", 1
     )
     assert (code, figures) == (130, None)
+
+
+def test_an_interrupt_that_a_library_loses_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python drops exceptions of callbacks and finalisers, such as this one's."""
+
+    class Finalised:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):  # the signal's handler runs amid these
+                pass
+
+    @dataclasses.dataclass
+    class Arguments:
+        pass
+
+    def main(arguments: Arguments) -> dict:
+        hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+        try:
+            Finalised()
+        finally:
+            sys.unraisablehook = hook
+        return {"done": True}
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.run(main, Arguments, [])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stop.value.code == 130
+    assert capsys.readouterr().out == ""
 
 
 def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Path) -> None:

@@ -84,13 +84,14 @@ def run(
 
     bound_waiting()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
-    logging.getLogger().handlers[0].setFormatter(Escaping("%(message)s"))
+    (handler,) = logging.getLogger().handlers
+    handler.setFormatter(Escaping("%(message)s"))
     for chatty in ("httpx", "httpx2", "datasets", "fsspec", "matplotlib", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0])
-    process, before = os.getpid(), {}
+    process, before, interrupted = os.getpid(), {}, False
     at_once = getattr(arguments, "at_once", False)
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -102,11 +103,22 @@ def run(
             os._exit(128 + number)
         raise SystemExit(128 + number)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        """Remember it: other libraries' callbacks, in which Python may be at this moment, lose the exception."""
+        nonlocal interrupted
+        if os.getpid() != process:
+            os._exit(128 + number)
+        interrupted = True
+        raise KeyboardInterrupt
+
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT) if at_once else (signal.SIGTERM,):
-            before[number] = signal.signal(number, end)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's background jobs have it
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, end if at_once else interrupt)
     try:
         figures = main(_parsed(parser, argv, first))
+        if interrupted:
+            raise KeyboardInterrupt
         if figures is not None:
             print(json.dumps(figures), flush=True)
     except BrokenPipeError:  # whoever read stdout has seen enough, such as `head`
@@ -119,6 +131,7 @@ def run(
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+        logging.getLogger().removeHandler(handler)  # a thread may log later, when the stream is closed
     sys.exit(0)

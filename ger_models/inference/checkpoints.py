@@ -24,6 +24,7 @@ from .. import auto  # noqa: F401 - registers the models
 from ..processing_ensemble import GerEnsembleProcessor
 from ..processing_ger import GerProcessor
 from ..starter import checkpoint_place
+from .saving import COMPLETE
 
 PROCESSOR = "preprocessor_config.json"
 
@@ -44,6 +45,11 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
     if is_missing_folder(name):
         raise UserError(f"no model can be loaded from {name}: there is no such folder; train.py makes one")
     if Path(name).is_dir():
+        if (Path(name) / COMPLETE).is_dir() and not (Path(name) / CONFIG_NAME).exists():
+            raise UserError(
+                f"no model can be loaded from {name}: a process was killed while it replaced it; run its command "
+                "again (train.py with --resume)"
+            )
         read_config(name)
     file = f"its {CONFIG_NAME} and its weights, .safetensors,"
 

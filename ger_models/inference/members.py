@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
 
@@ -82,17 +81,15 @@ class Members:
         for name, tensor in inputs.items():
             group, _, rest = name.partition(".")
             by_group.setdefault(int(group.removeprefix("group_")), {})[rest] = tensor
-        return [
-            self._answers(self.models[member], by_group[group], rows)
-            for member, group in zip(members, groups, strict=True)
-        ]
+        return [self._answers(member, by_group[group], rows) for member, group in zip(members, groups, strict=True)]
 
-    def _answers(self, model: PreTrainedModel, inputs: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> Answers:
+    def _answers(self, member: int, inputs: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> Answers:
+        model, processor = self.models[member], self.processors[member]
         output = model(**inputs, **({"output_faces": True} if model.has_face_outputs else {}))
         shares = output.get("face_attention")  # (rows, faces), padded
         if shares is not None:
             shares = [
-                of_row[: len(row["face_scores"])]
+                of_row[: min(len(row["face_scores"]), processor.face_limit(row))]
                 for of_row, row in zip(shares.float().cpu().tolist(), rows, strict=True)
             ]
         return Answers(output.logits.float().cpu().numpy(), shares)

@@ -41,14 +41,15 @@ def draw_prediction(
         probabilities: (classes,), sum 1.
         class_names: (classes,).
         note: a caveat about the figures; written below them.
-        found: description of the faces in the band. Default: their number.
+        found: description of the faces in the band. Default: the number of faces that are not faint.
     """
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     if any(face.texts for face in faces):
         scale = min(max(scale, LABELLED_SIDE / max(image.size)), MOST_ENLARGED)
     photo = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     draw_faces(photo, faces, scale)
-    found = found or {0: "no face found", 1: "1 face found"}.get(len(faces), f"{len(faces)} faces found")
+    count = sum(not face.faint for face in faces)
+    found = found or {0: "no face found", 1: "1 face found"}.get(count, f"{count} faces found")
     return _with_band(photo, probabilities, class_names, found, note)
 
 
@@ -136,19 +137,22 @@ def save_pictures(
     probabilities: np.ndarray,
     class_names: Sequence[str],
     note: str = "",
+    min_face_score: float = 0.0,
 ) -> None:
     """A picture for each row, `IMAGE_ID.png` in `folder`.
 
     Args:
         folder: the output folder.
-        rows: with image_id, image and face_boxes.
+        rows: with image_id, image, face_boxes and face_scores.
         probabilities: (rows, classes).
         class_names: (classes,).
         note: as in `draw_prediction`.
+        min_face_score: boxes of a lower score are drawn thin and grey.
     """
     for row, shares in zip(rows, probabilities, strict=True):
         buffer = io.BytesIO()
-        faces = [FaceMark(box) for box in row["face_boxes"]]
+        scores = zip(row["face_boxes"], row["face_scores"], strict=True)
+        faces = [FaceMark(box, faint=score < min_face_score) for box, score in scores]
         draw_prediction(row["image"], faces, shares, class_names, note).save(buffer, "PNG")
         with replacing(folder / f"{row['image_id']}.png") as file:
             file.write(buffer.getvalue())

@@ -22,6 +22,7 @@ from ger_datasets.support.repository_names import public_name
 from ..combining import routes_of
 from ..evaluation.predictions import Predictions, write_predictions
 from ..pipeline_ger import BATCH_PIXELS, pixels_of_row
+from ..processing_ger import sure_faces
 from .inputs import Part, Row
 from .members import Answers, Members
 from .pictures import PREDICTIONS, equal, make_picture_folder, save_pictures
@@ -139,10 +140,12 @@ class Run:
         rows = self.source.parts[number].rows(quarantined)
         for batch in in_groups(rows, self.batch_size, BATCH_PIXELS, pixels_of_row):
             for member, answers in zip(members, self.members.ask(batch, members), strict=True):
-                _extend(done[member], batch, answers, self.members.min_face_scores[member])
+                least = self.members.min_face_scores[member]
+                _extend(done[member], batch, answers, least)
                 if self.pictures:
                     shares = softmax(answers.logits, axis=1)
-                    save_pictures(self.pictures[member], batch, shares, self.class_names[member], self.notes[member])
+                    about = self.class_names[member], self.notes[member], least
+                    save_pictures(self.pictures[member], batch, shares, *about)
             yield len(batch)
         for member, answered in done.items():
             answered.quarantined = quarantined
@@ -223,7 +226,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.image_ids += [row["image_id"] for row in rows]
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
-    done.faces += [sum(bool(score >= min_face_score) for score in row["face_scores"]) for row in rows]
+    done.faces += [sure_faces(row, min_face_score) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import shutil
@@ -33,6 +34,7 @@ class Uploads:
     def __init__(self, repo: str, names: Sequence[str], private: bool = True) -> None:
         self.repo, self.names, self.private = repo, names, private
         self.running: _Push | None = None
+        atexit.register(self.silence)  # before the streams are closed, in a run that is stopped
 
     def start(self, run: Path) -> None:
         """Push the run's files as they are now, unless an earlier push is still running."""
@@ -45,10 +47,11 @@ class Uploads:
             self.running.join(PATIENCE_SECONDS)
         last = None
         if self.running is None or not self.running.is_alive():
-            last = self._begin(run)
+            last = self.running = self._begin(run)
         if last is not None:
             last.join(PATIENCE_SECONDS)
         arrived = last is not None and last.arrived
+        self.silence()
         if not arrived:
             logger.warning(
                 "%s was NOT pushed to %s; run the same command with --resume to push it",
@@ -56,6 +59,11 @@ class Uploads:
                 self.repo,
             )
         return arrived
+
+    def silence(self) -> None:
+        """Let no push log from here on: the process ends, and what it logs to may be closed."""
+        if self.running is not None:
+            self.running.silence()
 
     def _begin(self, run: Path) -> _Push | None:
         try:
@@ -78,16 +86,27 @@ class _Push(threading.Thread):
     def __init__(self, repo: str, private: bool, snapshot: tempfile.TemporaryDirectory) -> None:
         super().__init__(name="upload", daemon=True)  # the process need not wait for it
         self.repo, self.private, self.snapshot, self.arrived = repo, private, snapshot, False
+        self._logging, self._silent = threading.Lock(), False
+
+    def silence(self) -> None:
+        """Log nothing from here on; a message that is being logged is waited for."""
+        with self._logging:
+            self._silent = True
+
+    def _log(self, level: int, message: str, about: object) -> None:
+        with self._logging:
+            if not self._silent:
+                logger.log(level, message, about)
 
     def run(self) -> None:
         try:
             files = {path.name: path for path in sorted(Path(self.snapshot.name).iterdir())}
             url = push_files(files, self.repo, "model", private=self.private)["url"]
         except (UserError, OSError) as error:  # OSError: the snapshot is gone, as the process ends
-            logger.warning("a push failed: %s", error)
+            self._log(logging.WARNING, "a push failed: %s", error)
         else:
             self.arrived = True
-            logger.info("pushed to %s", url)
+            self._log(logging.INFO, "pushed to %s", url)
         finally:
             self.snapshot.cleanup()
 

@@ -14,6 +14,7 @@ from ..inference.revisions import weights_digest
 from ..presets import preset
 from ..processing_ger import GerProcessor
 
+
 def column_of_backbone(dataset: str, model: str, overrides: str) -> str | None:
     """The column that holds the vectors of a frozen backbone, which training then reads instead of photos.
 

@@ -108,7 +108,7 @@ def load_data(
     data = load_splits(dataset, (*columns, *optional, *counted), ("train", "validation"), accelerator, streaming)
     if options.only:
         least = (
-            chosen.processor.get("min_face_score", 0.0) if options.min_face_score is None else options.min_face_score
+            chosen.processor_settings["min_face_score"] if options.min_face_score is None else options.min_face_score
         )
         data = choose_photos(dataset, data, options.only, least)
         logger.info("only %s: %s", route_title(options.only), ", ".join(f"{len(data[n]):,} of {n}" for n in data))

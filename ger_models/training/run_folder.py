@@ -37,7 +37,7 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.locks import LOCK, alone
 
-from ..inference.saving import UNFINISHED, disk_errors, put_files, to_disk
+from ..inference.saving import UNFINISHED, disk_errors, finish_files, put_files, to_disk
 from .weight_averaging import MovingAverage
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ class RunFolder:
             taken = self._refuse_foreign(run, resume)
             self.accelerator.wait_for_everyone()  # before the main process writes, all have checked
             if self.accelerator.is_main_process and taken:  # unfinished files of a killed run
+                finish_files(self.path)
                 for pattern in (".push_*", UNFINISHED, f"{CHECKPOINTS}/.*.tmp"):
                     for path in self.path.glob(pattern):
                         shutil.rmtree(path, ignore_errors=True)
@@ -267,7 +268,7 @@ class RunFolder:
         return disk_errors(self.path, message)
 
     def put_model(self, write: Callable[[Path], None]) -> None:
-        """Replace the run's files one by one with the files that `write` writes. Main process only."""
+        """Replace the run's files with the files that `write` writes, as `put_files` does. Main process only."""
         with self.writing(self.path / UNFINISHED):
             put_files(self.path, write)
 

@@ -19,6 +19,8 @@ from ger_models.backbones import LargeMarginLinear, SphereFace20
 from ger_models.inference.members import Members
 from ger_models.modeling_fusion import POOLINGS
 from ger_models.presets import ALIASES, PRESETS, build, preset, preset_names
+from ger_models.processing_ensemble import GerEnsembleProcessor
+from ger_models.processing_ger import sure_faces
 
 CLASSES = ["Negative", "Neutral", "Positive"]
 TINY_CROSSING = "hidden_size=32,depth=1,face_layers=1,scene_layers=1,cross_rounds=1,heads=2,head_dim=8,mlp_dim=32"
@@ -388,18 +390,19 @@ def test_what_a_model_misses_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "overrides", "columns"),
     [
-        ("fusion_crossvit_tiny", "faces=features", ("face_features", "image")),
-        ("fusion_crossvit_tiny", "scene=none,join=pooled", ("aligned_faces",)),
-        ("features_crossvit", "scene=image,backbone=test_resnet", ("face_features", "image")),
-        ("features_crossvit", "faces=images,face_channels=4", ("aligned_faces",)),
-        ("expressions_crossvit", "scene=image,backbone=test_resnet", ("face_boxes", "image")),
+        ("fusion_crossvit_tiny", "faces=features", ("face_features", "image", "face_scores")),
+        ("fusion_crossvit_tiny", "scene=none,join=pooled", ("aligned_faces", "face_scores")),
+        ("features_crossvit", "scene=image,backbone=test_resnet", ("face_features", "image", "face_scores")),
+        ("features_crossvit", "faces=images,face_channels=4", ("aligned_faces", "face_scores")),
+        ("expressions_crossvit", "scene=image,backbone=test_resnet", ("face_boxes", "image", "face_scores")),
+        ("fusion_average", "faces=images,scene=none,join=pooled", ("aligned_faces",)),
     ],
 )
 def test_the_columns_follow_from_the_configuration(name: str, overrides: str, columns: tuple[str, ...]) -> None:
     chosen = preset(name)
     assert chosen.dataset_columns(overrides) == columns
     assert ("scene_feature" in chosen.optional_columns(overrides)) == (
-        "crossvit_tiny" not in name and "scene=" not in overrides
+        "features" in name and "scene=" not in overrides
     )
     model, processor = build(name, CLASSES, overrides=overrides)
     processor.crop_size, processor.resize_shorter = 64, 72
@@ -505,3 +508,50 @@ def test_photos_are_made_as_the_backbone_takes_them(
     assert again.keep_aspect is (name != "fusion_crossvit_tiny"), "the preset's own setting is kept"
     if "test_vit" in overrides:  # takes photos of no other size
         assert model.eval()(**again(rows([2, 0]))).logits.isfinite().all()
+
+
+def with_scores(row: dict, *scores: float) -> dict:
+    return {**row, "face_scores": list(scores)}
+
+
+@pytest.mark.parametrize("name", [name for name, chosen in PRESETS.items() if not chosen.published])
+def test_our_models_leave_false_faces_out(name: str, tmp_path: Path) -> None:
+    model, processor = tiny(name)
+    processor.save_pretrained(tmp_path)
+    assert AutoImageProcessor.from_pretrained(tmp_path).min_face_score == 0.9
+    (photo,) = rows([3])
+    certain = {column: photo[column][:2] for column in ("face_boxes", "face_features", "aligned_faces")}
+    with torch.no_grad():
+        all_boxes = model.eval()(**processor([with_scores(photo, 0.99, 0.9, 0.8)])).logits
+        torch.testing.assert_close(
+            model(**processor([with_scores({**photo, **certain}, 0.99, 0.9)])).logits, all_boxes, atol=1e-6, rtol=0
+        )
+
+
+@pytest.mark.parametrize("name", [name for name, chosen in PRESETS.items() if chosen.published])
+def test_published_models_see_all_faces(name: str) -> None:
+    assert build(name, CLASSES, overrides=overrides_of(name))[1].min_face_score == 0
+    assert "face_scores" not in PRESETS[name].columns
+
+
+def test_each_model_counts_the_faces_that_it_may_see(tmp_path: Path) -> None:
+    for name in ("face_aligned", "face_aligned_tiny"):
+        for part in tiny(name):
+            part.save_pretrained(tmp_path / name)
+    members = Members([str(tmp_path / name) for name in ("face_aligned", "face_aligned_tiny")])
+    photos = [
+        with_scores(photo, *scores) for photo, scores in zip(rows([3, 1]), ((0.99, 0.95, 0.71), (0.8,)), strict=True)
+    ]
+    published, ours = members.ask(photos)
+    assert [len(shares) for shares in published.face_attention] == [3, 1]
+    assert [len(shares) for shares in ours.face_attention] == [2, 0]
+    assert ours.face_attention[0] == [0.5, 0.5]
+    assert [[sure_faces(photo, each.min_face_score) for photo in photos] for each in members.processors] == [
+        [3, 1],
+        [2, 0],
+    ]
+    together, _ = GerEnsembleProcessor.from_members(members.processors)
+    assert together.min_face_score == 0
+    assert GerEnsembleProcessor.from_members(members.processors[1:])[0].min_face_score == 0.9
+    with pytest.raises(ValueError, match="min_face_score must be from 0 to 1, not 90"):
+        GerProcessor(min_face_score=90)

@@ -19,7 +19,7 @@ from ger_datasets.support.locks import LOCK, alone
 from ger_models.conversion import export as exporting
 from ger_models.evaluation.predictions import Predictions, write_predictions
 from ger_models.inference.checkpoints import load_checkpoint
-from ger_models.inference.saving import disk_errors, put_files
+from ger_models.inference.saving import disk_errors, finish_files, put_files
 
 NAMES = ("Negative", "Neutral", "Positive")
 ROWS = 12  # of each split
@@ -122,3 +122,89 @@ def test_files_take_their_places_together(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_text() == "old"
     with pytest.raises(RuntimeError, match="of another kind"), disk_errors(tmp_path):
         raise RuntimeError("of another kind")
+
+
+def killed_at(moment: int, folder: Path, contents: dict[str, str]) -> bool:
+    """`put_files` in a process that ends before its step number `moment`, as by SIGKILL; whether it came to that."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    steps = iter(range(moment + 1000))
+
+    def ends(real: Callable) -> Callable:
+        def step(*given: object, **more: object) -> object:
+            if next(steps) == moment:
+                os._exit(9)  # nothing is cleaned up
+            return real(*given, **more)
+
+        return step
+
+    try:
+        for name in ("replace", "unlink", "rmdir"):
+            setattr(os, name, ends(getattr(os, name)))
+        put_files(folder, lambda made: [(made / name).write_text(text) for name, text in contents.items()])
+    finally:
+        os._exit(0)
+
+
+OLD = dict.fromkeys(
+    ("config.json", "preprocessor_config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"),
+    "old",
+)
+NEW = {"config.json": "new", "model.safetensors": "new", "preprocessor_config.json": "new"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("old", "new"), [(OLD, NEW), (NEW, {**NEW, "model.safetensors": "newer"}), (NEW, OLD), ({}, NEW)]
+)
+def test_a_kill_never_combines_a_new_configuration_with_old_weights(old: dict, new: dict, tmp_path: Path) -> None:
+    """Killed before each of its steps; what there is then is old, new or cannot be loaded, and is completed later."""
+
+    def there(folder: Path) -> dict[str, str]:
+        return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+    endings, killed, moment = set(), True, 0
+    while killed:
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        for name, text in {**old, "metrics.json": "mine"}.items():
+            (folder / name).write_text(text)
+        killed = killed_at(moment, folder, new)
+        found = there(folder)
+        assert found.pop("metrics.json") == "mine"
+        kind = "old" if found == old else "new" if found == new else "none"
+        endings.add(kind)
+        assert kind != "none" or "config.json" not in found, (moment, found)
+        if kind == "none":
+            with pytest.raises(UserError, match="killed while it replaced it; run its command again"):
+                load_checkpoint(str(folder))
+        finish_files(folder)
+        assert there(folder) in ({**old, "metrics.json": "mine"}, {**new, "metrics.json": "mine"})
+        put_files(folder, lambda made: [(made / name).write_text(text) for name, text in new.items()])
+        assert there(folder) == {**new, "metrics.json": "mine"}
+        assert sorted(path.name for path in folder.iterdir()) == sorted([*new, "metrics.json"])
+        moment += 1
+        assert moment < 40
+    assert {"old", "new"} <= endings or not old
+    assert moment > 4
+
+
+def test_an_error_while_files_are_moved_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NEW:
+        (tmp_path / name).write_text("old")
+    real, moved = os.replace, []
+
+    def failing(source: Path, target: Path) -> None:
+        moved.append(target)
+        if len(moved) == 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        put_files(tmp_path, lambda made: [(made / name).write_text(text) for name, text in NEW.items()])
+    assert not (tmp_path / "config.json").exists()
+    monkeypatch.setattr(os, "replace", real)
+    finish_files(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == NEW

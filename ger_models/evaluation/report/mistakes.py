@@ -64,19 +64,24 @@ def faces_found(mistake: Mapping[str, Any]) -> str:
     return {None: "", 0: " · no face", 1: " · 1 face"}.get(count, f" · {count} faces")
 
 
-def drawing(picture: Picture, number: int, attention: Sequence[float], name: str) -> str:
-    """SVG of photo `number` of the page with its face boxes, their shares (`attention`) and their expressions."""
+def drawing(picture: Picture, number: int, attention: Sequence[float], name: str, faces: int | None = None) -> str:
+    """SVG of photo `number` of the page with its face boxes, their shares (`attention`) and their expressions; boxes
+    after the first `faces`, which did not count, are thin and grey and have neither (None: all count)."""
+    counted = len(picture.face_boxes) if faces is None else faces
     unit = max(picture.width, picture.height) / 240  # about a pixel of the page
     marks = []
     for i, box in enumerate(picture.face_boxes):
         x1, y1, x2, y2 = box
         place = f'x="{x1:.1f}" y="{y1:.1f}" width="{max(x2 - x1, 0):.1f}" height="{max(y2 - y1, 0):.1f}"'
+        if i >= counted:
+            marks.append(f'<rect class="faint" {place} stroke-width="{0.8 * unit:.1f}"/>')
+            continue
         share = attention[i] if i < len(attention) else None
         width = 1.6 * unit if share is None else (1.3 + 2.2 * share) * unit
         kind = 'class="face"' if share is None else f'class="seen" fill-opacity="{0.35 * share:.2f}"'
         marks.append(f'<rect class="rim" {place} stroke-width="{width + 1.6 * unit:.1f}"/>')
         marks.append(f'<rect {kind} {place} stroke-width="{width:.1f}"/>')
-    for i, box in enumerate(picture.face_boxes):
+    for i, box in enumerate(picture.face_boxes[:counted]):
         words = [f"{share:.0%}" for share in attention[i : i + 1]] + [*picture.expressions[i : i + 1]]
         if not words:
             continue

@@ -321,15 +321,44 @@ def test_scene_encoders_travel_to_workers(scene_checkpoint: Path) -> None:
     assert str(scene_checkpoint.parent) not in str(encoder.settings)
 
 
+HELD = """
+import os, pathlib, time
+
+go, real = pathlib.Path(os.environ["GO"]), os.replace
+
+def held(source, target):
+    while str(target).endswith(".parquet") and not go.exists():
+        time.sleep(0.01)
+    real(source, target)
+
+os.replace = held
+"""
+
+
 def test_an_interrupt_leaves_no_half_files(drawn_raw: Path, tmp_path: Path) -> None:
+    """No shard is complete before the signal is sent, however busy the machine: it cannot come after the end."""
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "sitecustomize.py").write_text(HELD)  # Python imports it at its start, in workers too
+    path = os.pathsep.join(filter(None, [str(tmp_path / "held"), ENVIRONMENT.get("PYTHONPATH", "")]))
     script = ROOT / "scripts" / "prepare.py"
     arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "out", "--num_proc", "2"]
     command = list(map(str, [sys.executable, script, *arguments]))
-    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: list((tmp_path / "out" / "data").glob(".*.tmp")), 90)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**ENVIRONMENT, "PYTHONPATH": path, "GO": str(tmp_path / "go")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_until(lambda: list((tmp_path / "out" / "data").glob(".*.tmp")), 300)
     process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    (tmp_path / "go").touch()
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130, stderr
     assert stdout == ""
     assert not (tmp_path / "out" / "README.md").exists()
     assert not list((tmp_path / "out").rglob(".*.tmp"))

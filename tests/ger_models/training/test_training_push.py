@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -137,6 +139,34 @@ def test_the_end_of_a_run_does_not_wait_for_ever(
     assert time.monotonic() - began < 10
     assert "was NOT pushed to me/x" in caplog.text
     gate.set()
+
+
+def test_a_push_says_nothing_after_the_end_of_its_run(
+    run_files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it would log to may be closed by then."""
+    gate = threading.Event()
+
+    def late(*_: object, **__: object) -> dict:
+        gate.wait(60)
+        raise UserError("too late")
+
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.getLogger().addHandler(handler)
+    try:
+        monkeypatch.setattr(uploads, "push_files", late)
+        monkeypatch.setattr(uploads, "PATIENCE_SECONDS", 0.1)
+        pushing = Uploads("me/x", sorted(PUSHED))
+        pushing.start(run_files)
+        assert not pushing.finish(run_files)
+        stream.close()
+        gate.set()
+        pushing.running.join(30)
+        assert not pushing.running.is_alive()
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert "Logging error" not in capsys.readouterr().err
 
 
 def test_a_push_that_finds_no_room_is_a_warning(

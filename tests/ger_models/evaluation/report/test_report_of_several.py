@@ -344,6 +344,14 @@ def test_expressions_stand_at_the_faces() -> None:
     assert ">75% happy</text>" in drawing(picture, 0, [0.75, 0.25], "a")
 
 
+def test_boxes_that_did_not_count_are_thin_and_grey() -> None:
+    picture = Picture(b"jpeg", 200, 100, [[10, 20, 40, 60], [80, 20, 110, 60]], expressions=["happy", "sad"])
+    shown = drawing(picture, 0, [], "a", faces=1)
+    assert shown.count('class="face"') == shown.count('class="faint"') == 1
+    assert ">happy</text>" in shown
+    assert "sad" not in shown
+
+
 def test_the_expressions_of_a_dataset_are_read(drawn_raw: Path, expression_checkpoint: Path, tmp_path: Path) -> None:
     reader = CheckpointExpressions(str(expression_checkpoint))
     prepare("sample", drawn_raw, tmp_path / "data", num_proc=1, limit=3, sources=[reader])
