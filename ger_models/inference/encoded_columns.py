@@ -1,4 +1,4 @@
-"""Columns of vectors in a dataset: which encoder filled each, and whether it is the one that a model was trained on."""
+"""Columns of vectors in a dataset: which encoder filled each, and whether it is the one of a model's training."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ def check_encoders(dataset: str, config: PreTrainedConfig) -> None:
         if found is not None and found.get("weights_sha256") != wanted.get("weights_sha256"):
             raise UserError(
                 f"the column {column} of {dataset} was filled by {found.get('name')}, and the model was trained on a "
-                f"column filled by {wanted.get('name')} (other weights): add the column of that encoder with prepare.py"
+                f"column filled by {wanted.get('name')} (other weights): add that encoder's column with prepare.py"
             )
