@@ -44,6 +44,13 @@ class CommonArguments:
             "dataset."
         },
     )
+    regions: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Folder of feature archives, NAME.npz with features (N, d) and boxes (N, 4) for each photo, that "
+            "fill the columns region_features and region_boxes. Can be added to a prepared dataset."
+        },
+    )
     expressions: str = field(
         default="starter",
         metadata={
@@ -110,6 +117,12 @@ def column_sources(arguments: CommonArguments) -> list[ColumnSource]:
         from ger_models.inference.scene_features import CheckpointSceneEncoder
 
         sources.append(CheckpointSceneEncoder(arguments.scene_model))
+    if arguments.regions is not None:
+        from ger_datasets.regions.archives import RegionArchives
+
+        regions = RegionArchives(arguments.regions, arguments.source)
+        regions.check()
+        sources.append(regions)
     if arguments.expressions != "none":
         from ger_models.inference.face_expressions import CheckpointExpressions
 

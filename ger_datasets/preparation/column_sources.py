@@ -95,6 +95,7 @@ SOURCES: Mapping[str, Source] = {
     ),
     "skeletons": Source(("skeleton",), "skeletons", "Skeletons"),
     "scene_feature": Source(("scene_feature",), "scene_model", "Scene features"),
+    "regions": Source(("region_boxes", "region_features"), "regions", "Regions from feature archives"),
     "face_expressions": Source(("face_expressions",), "expressions", "Expressions of faces"),
 }
 

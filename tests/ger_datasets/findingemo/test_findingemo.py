@@ -26,8 +26,18 @@ def write_annotations(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def annotation(number: int, **changed: object) -> dict[str, object]:
-    row = {"index": number, "user": "u1", "image_path": f"/Run_{number % 2 + 1}/Happy people, {number % 3}/{number}.jpg"}
-    row |= {"reject": "Keep", "valence": VALENCES[number % 5], "arousal": number % 7, "emotion": "Joy", "age": "Adults"}
+    row = {
+        "index": number,
+        "user": "u1",
+        "image_path": f"/Run_{number % 2 + 1}/Happy people, {number % 3}/{number}.jpg",
+    }
+    row |= {
+        "reject": "Keep",
+        "valence": VALENCES[number % 5],
+        "arousal": number % 7,
+        "emotion": "Joy",
+        "age": "Adults",
+    }
     return row | {"dec_factors": "Facial expression, Bodily expression", "ambiguity": 0} | changed
 
 
@@ -57,7 +67,9 @@ def test_the_sign_of_the_valence_is_the_label(raw: Path) -> None:
 
 def test_photos_beside_the_annotations_and_rows_that_are_left_out(raw: Path) -> None:
     (raw / "images" / "Run_1").rename(raw / "Run_1")
-    write_annotations(raw / "annotations.csv", [annotation(0), annotation(0, valence=3), annotation(2, reject="Reject")])
+    write_annotations(
+        raw / "annotations.csv", [annotation(0), annotation(0, valence=3), annotation(2, reject="Reject")]
+    )
     (raw / "annotations_single.ann").unlink()
     builder = FindingEmoBuilder(raw)
     (record,) = builder.records()

@@ -64,7 +64,9 @@ def test_the_files_names_tell_what_numbers_mean() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(UserError, match=r"f: unknown label 4 \(1 lines\); the labels are Negative, Neutral, Positive, 1, 2, 3"):
+    with pytest.raises(
+        UserError, match=r"f: unknown label 4 \(1 lines\); the labels are Negative, Neutral, Positive, 1, 2, 3"
+    ):
         labels_by_name([("a", "4")], CLASS_NAMES, "f", {"1": 2, "2": 1, "3": 0})
     with pytest.raises(UserError, match="f: unknown label happy"):
         labels_by_name([("a", "happy")], CLASS_NAMES, "f")

@@ -27,7 +27,7 @@ def raw(tmp_path: Path) -> Path:
 
 def test_five_classes_or_three(raw: Path) -> None:
     records = MultiEmovaBuilder(raw).records()
-    assert Counter(record.label for record in records) == {label: 10 for label in range(5)}
+    assert Counter(record.label for record in records) == dict.fromkeys(range(5), 10)
     assert Counter(record.split for record in records) == {"train": 35, "validation": 10, "test": 5}
     assert {(record.split, record.label) for record in records if record.split == "test"} == {
         ("test", label) for label in range(5)
@@ -41,7 +41,9 @@ def test_five_classes_or_three(raw: Path) -> None:
 
 def test_the_seed_draws_other_splits(raw: Path) -> None:
     def ids(seed: int) -> set[str]:
-        return {record.image_id for record in MultiEmovaBuilder(raw, MultiEmovaBuilder.Options(split_seed=seed)).records()}
+        return {
+            record.image_id for record in MultiEmovaBuilder(raw, MultiEmovaBuilder.Options(split_seed=seed)).records()
+        }
 
     assert ids(0) == ids(0)
     assert ids(0) != ids(1)

@@ -83,8 +83,12 @@ def test_what_does_not_match_is_counted_and_nothing_is_lost(raw: Path, clip: Pat
     assert "train: 1 clips without a label, left out." in remarks
     assert "val: 1 labels without a clip." in remarks
     assert "train: 1 names stand for several clips, which keep their suffixes." in remarks
-    assert any(remark.startswith("By their names, clips of 1 of 5 videos are in more than one split") for remark in remarks)
-    assert any(remark.startswith("1 of 8 clips cannot be used and were left out: validation/7_1 (") for remark in remarks)
+    assert any(
+        remark.startswith("By their names, clips of 1 of 5 videos are in more than one split") for remark in remarks
+    )
+    assert any(
+        remark.startswith("1 of 8 clips cannot be used and were left out: validation/7_1 (") for remark in remarks
+    )
 
 
 def test_an_incomplete_clip_is_used_and_reported(raw: Path) -> None:
