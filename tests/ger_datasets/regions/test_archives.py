@@ -89,10 +89,10 @@ def test_what_does_not_fit_is_refused_with_its_reason(
 def test_refusals_of_folders(archives: Path, raw_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
         RegionArchives(tmp_path / "gone", raw_folder).check()
-    with pytest.raises(UserError, match="no feature archives in .* found train"):
+    with pytest.raises(UserError, match=r"no feature archives in .* found train"):
         RegionArchives(raw_folder, raw_folder).check()
     archive(tmp_path / "strangers" / "mona_lisa.npz", np.zeros((0, 4)), np.zeros((0, 5)))
-    with pytest.raises(UserError, match="none of the 1 feature archives .* archives mona_lisa; photos neg_1"):
+    with pytest.raises(UserError, match=r"none of the 1 feature archives .* archives mona_lisa; photos neg_1"):
         RegionArchives(tmp_path / "strangers", raw_folder).check()
 
 
