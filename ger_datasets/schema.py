@@ -16,6 +16,8 @@
 | sampled_patches | List(Image) | four fixed patches that stand in for faces where none is found, else empty |
 | skeleton | Image or None | limbs on black |
 | scene_feature | List(float32) or None | global CNN feature (2208-d for DenseNet-161) |
+| region_boxes | List(List(float32, 4)) or None | x1 y1 x2 y2 of regions from feature archives, pixels of `image` |
+| region_features | List(List(float32)) or None | the vector of each of these regions |
 
 Datasets of videos also have `seconds` (float64): the time of the frame in its video.
 
@@ -46,7 +48,11 @@ FACE_COLUMNS = (  # those that come from one face detector, and its substitute w
     "aligned_faces",
     "sampled_patches",
 )
-LATER_COLUMNS = ("face_expressions",)  # columns that datasets of earlier versions do not have
+LATER_COLUMNS = (
+    "face_expressions",
+    "region_boxes",
+    "region_features",
+)  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112  # pixels
 FACE_COUNT_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # photos by number of faces; both ends inclusive
 
@@ -83,6 +89,8 @@ def features(class_names: Sequence[str] = CLASS_NAMES, extra: Mapping[str, Any] 
             "sampled_patches": List(Image()),
             "skeleton": Image(),
             "scene_feature": List(Value("float32")),
+            "region_boxes": List(List(Value("float32"), length=4)),
+            "region_features": List(List(Value("float32"))),
             **(extra or {}),
         }
     )

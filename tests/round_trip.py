@@ -37,7 +37,7 @@ def round_trip(dataset: str, raw: Path, output: Path, **options: Any) -> dict[st
             np.testing.assert_array_equal(np.asarray(row["image"]), np.asarray(record.photo().image))
             assert len({len(row[name]) for name in FACES}) == 1
             assert len(row["sampled_patches"]) == (0 if row["face_boxes"] else 4)
-            for name in ("skeleton", "scene_feature", "face_expressions"):
+            for name in ("skeleton", "scene_feature", "face_expressions", "region_boxes", "region_features"):
                 assert row[name] is None
             assert {name: row[name] for name in builder.extra_features} == _float32(record.extras)
             rows[row["image_id"]] = row

@@ -24,6 +24,7 @@ ORDER = (
     "ger_datasets/faces",
     "ger_datasets/skeletons",
     "ger_datasets/legacy",
+    "ger_datasets/regions",
     "ger_datasets/prepared.py",
     "ger_datasets/layouts",
     "ger_datasets/class_folders.py",

@@ -131,6 +131,14 @@ SOURCES: Mapping[str, Source] = {
         "ger_models.inference.face_expressions:expressions_source",
         default="starter",
     ),
+    "regions": Source(
+        ("region_boxes", "region_features"),
+        "regions",
+        "Folder of feature archives, NAME.npz with features (N, d) and boxes (N, 4) for each photo, that fill the "
+        "columns region_features and region_boxes, or none.",
+        "Regions from feature archives",
+        "ger_datasets.regions.archives:region_source",
+    ),
 }
 # column -> the option of prepare.py that adds it to a dataset; it does not follow from the photo and its faces
 ADDED_BY = {column: f"--{kind.option}" for kind in SOURCES.values() if kind.later for column in kind.columns}

@@ -28,6 +28,7 @@ from ger_datasets.emotic.matlab import read_matlab
 from ger_datasets.emotic.tables import read_csv
 from ger_datasets.emotic.tables import read_npz as read_valences
 from ger_datasets.layouts.label_files import labels_by_name, read_label_file
+from ger_datasets.layouts.tables import read_table
 from ger_datasets.legacy.index import Index, path_key
 from ger_datasets.legacy.name_lists import read_name_list
 from ger_datasets.legacy.npz import read_npz
@@ -35,6 +36,7 @@ from ger_datasets.legacy.pickled_arrays import read_pickled_array
 from ger_datasets.photos.reading import decode_photo
 from ger_datasets.preparation.card import read_card
 from ger_datasets.records import Record
+from ger_datasets.regions.archives import RegionArchives
 from ger_datasets.skeletons.coco import CocoSkeletons
 from ger_datasets.skeletons.openpose import read_poses
 from ger_datasets.support.errors import BadPhoto, UserError
@@ -301,6 +303,34 @@ def _coco_seeds() -> dict[str, bytes]:
     return {name: json.dumps(content).encode() for name, content in seeds.items()} | {"deep": b"[" * 100_000}
 
 
+def _read_table(path: Path) -> object:
+    rows = list(read_table(path, ("path", "label")))
+    if not rows:
+        raise UserError(f"{path.name} has no rows")
+    return rows
+
+
+def _table_texts() -> dict[str, bytes]:
+    good = b"path,label,split\na.jpg,x,train\n"
+    odd = {"null": b"path,label\na\0,x\n", "quote": b'path,label\n"a,x\n', "long": b"path,label\n" + b"x" * 200_000}
+    odd |= {"no_utf8": b"path;label\n\xff;\xfe\n", "heading": b"path" * 100_000, "many": b"," * 100_000}
+    return {**tables.lists(), **odd, "good": good}
+
+
+def _read_regions(path: Path) -> object:
+    source = RegionArchives(path.parent, path.parent / "raw")
+    return source.columns(Record("hostile", path.parent / "raw" / "hostile.jpg", "train"), Image.new("RGB", (30, 20)))
+
+
+def _region_seeds() -> dict[str, bytes]:
+    boxes, features = np.array([[1.0, 2, 20, 15]]), np.ones((1, 4), np.float32)
+    seeds = {"good": _saved(np.savez, boxes=boxes, features=features)}
+    for number, content in enumerate(arrays.npys().values()):
+        seeds[f"boxes_{number}"] = arrays.archive({"boxes.npy": content, "features.npy": _npy(features)})
+        seeds[f"features_{number}"] = arrays.archive({"boxes.npy": _npy(boxes), "features.npy": content})
+    return seeds | arrays.archives(_npy(boxes), "boxes.npy")
+
+
 def _read_labels(path: Path) -> object:
     return labels_by_name(read_label_file(path), ("Negative", "Neutral", "Positive"), path.name, {"1": 2, "3": 0})
 
@@ -365,6 +395,8 @@ PARSERS: dict[str, Parser] = {
         lambda path: read_array_csv(path, "train"), "hostile.csv", (UserError,), _array_csv_seeds, True
     ),
     "arrays": Parser(array_png, "hostile.npy", (BadPhoto,), _npy_seeds),
+    "tables": Parser(_read_table, "hostile.csv", (UserError,), _table_texts, True),
+    "regions": Parser(_read_regions, "hostile.npz", (BadPhoto,), _region_seeds, True),
     "label_files": Parser(_read_labels, "hostile.txt", (UserError,), _label_seeds, True),
     "valences": Parser(lambda path: read_valences(path, "train"), "hostile.npz", (UserError,), _valence_seeds, True),
     "openpose": Parser(read_poses, "hostile.json", (BadPhoto,), tables.poses),

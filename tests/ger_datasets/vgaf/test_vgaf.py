@@ -77,8 +77,14 @@ def test_what_does_not_match_is_counted_and_nothing_is_lost(raw: Path, clip: Pat
     (raw / "Val" / "7_1.mp4").write_bytes(b"no video")
     builder, found = records(raw)
     assert {record.group for record in found} == {
-        "train/1_1.mp4", "train/1_1.avi", "train/1_2", "train/12_3", "validation/8_10", "validation/12_4", "challenge/a",
-    }  # fmt: skip
+        "train/1_1.mp4",
+        "train/1_1.avi",
+        "train/1_2",
+        "train/12_3",
+        "validation/8_10",
+        "validation/12_4",
+        "challenge/a",
+    }
     remarks = builder.remarks()
     assert "train: 1 clips without a label, left out." in remarks
     assert "val: 1 labels without a clip." in remarks

@@ -1,0 +1,1 @@
+"""Regions of photos that other pipelines have described: feature archives -> columns."""
