@@ -32,7 +32,7 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         self.post_init()
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Global features (batch, width) of photos (batch, 3, height, width): what the head sees."""
+        """Global features (batch, width) of photos (batch, 3, height, width), the input of the head."""
         return self.backbone(pixel_values)
 
     @can_return_tuple
@@ -45,9 +45,9 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         """Classify photos.
 
         Args:
-            pixel_values: (batch, 3, height, width), as the processor makes them.
-            labels: (batch,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            image_features: (batch, width), the backbone's output for `pixel_values` where it is known already.
+            pixel_values: (batch, 3, height, width), from the processor.
+            labels: (batch,) int64; -1 for photos without a label, which the loss ignores.
+            image_features: (batch, width), the backbone's output for `pixel_values` if it is already computed.
 
         Returns:
             `loss` (a scalar, if labels were given) and `logits` (batch, classes).

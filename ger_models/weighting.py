@@ -1,6 +1,6 @@
-"""Several models' logits -> the logits of their ensemble, for NumPy arrays and torch tensors alike.
+"""Several models' logits -> the logits of their ensemble, for NumPy arrays and torch tensors.
 
-Imports neither of them: the models and the scoring of tables share these functions, and scoring must not import torch.
+Imports neither: the models and the scoring of tables share these functions, and scoring must not import torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def are_numbers(values: Any, count: int) -> bool:
 
 
 def normalised(weights: Sequence[float], members: int) -> list[float]:
-    """`weights` scaled to the sum 1; those whose sum is 1 already stay the same to the last digit.
+    """`weights` scaled to the sum 1; weights whose sum is already 1 stay bit-identical.
 
     >>> normalised([2, 1, 1], 3)
     [0.5, 0.25, 0.25]
@@ -68,7 +68,7 @@ def log_probabilities(logits: Any, functions: Any) -> Any:
 def combine_weighted(logits: Any, weights: Sequence[float], combination: str, functions: Any) -> Any:
     """(members, rows, classes) logits -> (rows, classes): the weighted sum of the members' logits or probabilities.
 
-    Weighted probabilities are returned as their logarithms, so that softmax gives them back.
+    Weighted probabilities are returned as their logarithms, so that softmax returns them.
 
     Args:
         logits: an array or tensor.

@@ -45,8 +45,8 @@ def even_lengths(
 ) -> np.ndarray:
     """Every row once, (rows,), with about the same number of faces in every batch.
 
-    Rows are dealt to the batches in turn, those with the most faces first, and every second round in reverse. If the last
-    batch is not full, its rows are drawn first.
+    Rows are dealt to the batches in turn, those with the most faces first, and every second round in reverse. If the
+    last batch is not full, its rows are drawn first.
     """
     keys = rng.permutation(rows)
     whole = rows // batch_size
