@@ -1,4 +1,4 @@
-"""Makes transformers' Auto classes know this package's models: importing this file is enough."""
+"""Importing this module registers the models with transformers' Auto classes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What the models share: their base class, and networks from pixels to features (timm's, which only this file creates,
-and two for faces)."""
+"""Base class of the models, and networks from pixels to features: timm's, and two for faces."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
 
     Raises:
         ValueError: timm knows no such model; the message names similar ones.
-        OSError: the ImageNet weights are neither in the cache nor within reach.
+        OSError: the ImageNet weights are not in the cache and cannot be downloaded.
     """
     if not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.4)
@@ -84,10 +83,10 @@ def checkpoint_gradients(backbone: nn.Module) -> None:
 
 
 def keep_own_weights(module: nn.Module) -> None:
-    """Mark `module` as initialised, so that `post_init` does not draw its weights anew.
+    """Mark `module` as initialised, so that `post_init` does not re-initialise it.
 
-    On direct construction transformers would re-initialise every layer with N(0, 0.02), and a backbone's own
-    initialisation or its ImageNet weights would be lost without a word.
+    Without this, transformers would silently overwrite a backbone's own initialisation or its ImageNet weights with
+    N(0, 0.02) on direct construction.
     """
     if any(parameter.is_meta for parameter in module.parameters()):
         return  # from_pretrained builds on the meta device and fills in the checkpoint's weights
@@ -98,11 +97,11 @@ def keep_own_weights(module: nn.Module) -> None:
 class GerPreTrainedModel(PreTrainedModel):
     """The base class of this package's models.
 
-    A `forward` names its inputs and refuses others with a TypeError; decorated with `can_return_tuple`, it returns a
-    tuple where `return_dict=False`.
+    `forward` raises a TypeError for unknown inputs. With the decorator `can_return_tuple`, it returns a tuple if
+    `return_dict=False`.
 
     Attributes:
-        has_face_outputs: whether `forward` takes `output_faces`, which adds the outputs for each face.
+        has_face_outputs: whether `forward` has `output_faces`, which adds outputs for each face.
     """
 
     input_modalities = ("image",)
@@ -154,8 +153,8 @@ class SqueezeExcitation(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with BatchNorm beside a shortcut (He et al. 2016); the shortcut averages where the map
-    shrinks (He et al. 2019, ResNet-D)."""
+    """Two 3 x 3 convolutions with BatchNorm and a shortcut (He et al. 2016), which downsamples by averaging (He et al.
+    2019, ResNet-D)."""
 
     def __init__(self, narrow: int, wide: int, stride: int) -> None:
         super().__init__()
@@ -183,7 +182,7 @@ class ExpressionNet(nn.Module):
 
     Args:
         widths: channels of each stage; every stage but the first halves the map.
-        blocks: residual blocks of each stage; the first may have none, since at full resolution they cost most.
+        blocks: residual blocks of each stage; the first stage may have none, because full resolution is slow.
     """
 
     def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
@@ -342,7 +341,7 @@ class SphereFace20(nn.Module):
     Layers are named as in the public `sphere20a` weights: conv1_1, relu1_1, ..., conv4_3, relu4_3, fc5.
 
     Args:
-        channels: of the first stage; 64 is SphereFace-20, fewer make it narrower throughout.
+        channels: channels of the first stage; 64 is SphereFace-20. All stages scale with it.
     """
 
     def __init__(self, channels: int = 64) -> None:
@@ -378,11 +377,11 @@ class SphereFace20(nn.Module):
 
 
 class LargeMarginLinear(nn.Linear):
-    """L-Softmax (Liu et al. 2016, arXiv 1612.02295): in training the true class must win by a margin of angle.
+    """L-Softmax (Liu et al. 2016, arXiv 1612.02295): in training, the true class needs an angular margin.
 
     The true class's logit |w||x| cos(t) becomes |w||x| psi(t), psi(t) = (-1)^k cos(m t) - 2k for t in
     [k pi / m, (k + 1) pi / m], blended with the plain logit by `plain_share` (lambda / (1 + lambda) of the paper) so
-    that training starts. The original of this system had this head too, but returned the plain logits.
+    that training starts. The original system also had this head, but returned the plain logits.
     """
 
     def __init__(self, width: int, classes: int, margin: int, plain_share: float = 5 / 6) -> None:

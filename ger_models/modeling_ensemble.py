@@ -42,7 +42,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
     Args:
         config: the architecture.
-        members: the models; None: new ones, made from the configuration.
+        members: the models; None: new models from the configuration.
     """
 
     config_class = GerEnsembleConfig
@@ -68,7 +68,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         revisions: Sequence[str | None] | None = None,
         routes: Sequence[str] | None = None,
     ) -> tuple[GerEnsembleForImageClassification, GerEnsembleProcessor]:
-        """An ensemble of trained models, and its processor; each is saved, loaded and pushed as any other.
+        """An ensemble of trained models, and its processor; both are saved, loaded and pushed like any other.
 
         Args:
             names: folders or Hub repositories of the members' checkpoints; weights are read from safetensors only.
@@ -87,7 +87,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         if isinstance(names, str) or not names:
             raise ValueError(f"an ensemble needs a list of checkpoints, not {names!r}")
         of_members = list(zip(names, [None] * len(names) if revisions is None else revisions, strict=True))
-        # members saved in several precisions are brought to one, which the checkpoint can name
+        # members of different precisions are converted to one, which the checkpoint can name
         members = [
             AutoModelForImageClassification.from_pretrained(
                 name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, revision=revision or "main"
@@ -134,8 +134,8 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
             inputs: `group_i.NAME`, as the ensemble's processor makes them.
 
         Returns:
-            `loss`, `logits` and `member_logits`. Where probabilities are combined, the logits are their logarithms:
-            softmax gives the probabilities back.
+            `loss`, `logits` and `member_logits`. If probabilities are combined, the logits are their logarithms, so
+            that softmax returns the probabilities.
 
         Raises:
             TypeError: an input has another name.
@@ -187,7 +187,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         return combine_stacked(logits, *matrices, combination, torch)
 
     def _member_logits(self, asked: Sequence[int], groups: dict[int, dict[str, Any]]) -> torch.Tensor:
-        """(asked, photos, classes); in evaluation, equal backbones that read equal photos compute them once."""
+        """(asked, photos, classes); in evaluation, equal backbones with equal inputs are computed once."""
         networks = {} if self.training else self._shared_backbones()
         computed: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []  # network, photos, features
         logits = []
@@ -206,7 +206,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
         return stacked.to(torch.promote_types(stacked.dtype, torch.float32))  # sums of half floats lose digits
 
     def _shared_backbones(self) -> dict[int, nn.Module]:
-        """Member -> the backbone that stands for its own and those with the same weights.
+        """Member -> a backbone with the same weights, shared by all members that have it.
 
         Weights are compared once, and again after they have changed.
         """
@@ -224,7 +224,7 @@ class GerEnsembleForImageClassification(GerPreTrainedModel):
 
 
 def _backbones(member: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The architecture's name and the network that a member reads `pixel_values` with; empty if it has none."""
+    """Architecture name and backbone of a member; empty if it has none."""
     parts = [part for name, part in member.named_children() if name.endswith("backbone")]
     return [(member.config.backbone, part) for part in parts if isinstance(member, PreTrainedModel)]
 
@@ -232,7 +232,7 @@ def _backbones(member: nn.Module) -> list[tuple[str, nn.Module]]:
 def _features(
     network: nn.Module, photos: torch.Tensor, computed: list[tuple[nn.Module, torch.Tensor, torch.Tensor]]
 ) -> torch.Tensor:
-    """The network's features of the photos, taken from `computed` if they are there, else added to it."""
+    """The network's features of the photos, cached in `computed`."""
     for known, seen, features in computed:
         if known is network and (
             seen is photos
@@ -259,7 +259,7 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _by_group(inputs: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """`group_0.pixel_values` -> {0: {"pixel_values": ...}}; TypeError for a name of another kind."""
+    """`group_0.pixel_values` -> {0: {"pixel_values": ...}}; TypeError for other names."""
     groups: dict[int, dict[str, Any]] = {}
     for key, value in inputs.items():
         group, dot, name = key.partition(".")

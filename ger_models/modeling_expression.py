@@ -1,4 +1,4 @@
-"""The faces of a photo -> the expression of each, and from them the emotion of the group."""
+"""The faces of a photo -> the expression of each face -> the emotion of the group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALLEST = 1e-6  # probability; keeps logarithms finite
 class GerExpressionOutput(ModelOutput):
     """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_attention` (photos,
     faces), each face's weight in the answer, and `face_expressions` (photos, faces, expressions), each face's
-    probabilities; both are zero in padded slots."""
+    probabilities; both are zero for padding."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
@@ -30,10 +30,9 @@ class GerExpressionOutput(ModelOutput):
 class GerExpressionForImageClassification(GerPreTrainedModel):
     """A residual network over each face, and the mean over the faces of a photo.
 
-    Where the labels are the expressions, a photo's logits are the mean of its faces' logits: this is how the network
-    is trained, on photos of one face each. Where the labels are group emotions, each face's probabilities are added
-    up by group, divided by the groups' priors and averaged over the faces. A photo without faces gets equal
-    probabilities: nothing is known about it.
+    If the labels are the expressions, a photo's logits are the mean of its faces' logits; the network is trained this
+    way, on photos with one face each. If the labels are group emotions, each face's probabilities are summed by group,
+    divided by the groups' priors and averaged over the faces. A photo without faces gets equal probabilities.
     """
 
     config_class = GerExpressionConfig
@@ -49,7 +48,7 @@ class GerExpressionForImageClassification(GerPreTrainedModel):
         self.post_init()
 
     def embed(self, expression_pixels: torch.Tensor) -> torch.Tensor:
-        """Embeddings (faces, width) of faces (faces, 1, 48, 48): what the head sees."""
+        """Embeddings (faces, width) of faces (faces, 1, 48, 48), the input of the head."""
         return self.net(expression_pixels)
 
     @can_return_tuple
@@ -63,10 +62,10 @@ class GerExpressionForImageClassification(GerPreTrainedModel):
         """Classify photos by the expressions of their faces.
 
         Args:
-            expression_pixels: (total_faces, 1, 48, 48), the faces of all photos one after the other, grey.
-            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
-            labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_faces: whether to return `face_attention` and `face_expressions` too.
+            expression_pixels: (total_faces, 1, 48, 48), the grey faces of all photos, concatenated.
+            face_counts: (photos,) int64, number of faces of each photo, which may be 0.
+            labels: (photos,) int64; -1 for photos without a label, which the loss ignores.
+            output_faces: also return `face_attention` and `face_expressions`.
 
         Raises:
             ValueError: the labels are neither the expressions nor the groups of the configuration.
@@ -109,7 +108,7 @@ class GerExpressionForImageClassification(GerPreTrainedModel):
 
 
 def _sums(per_face: torch.Tensor, face_counts: torch.Tensor) -> torch.Tensor:
-    """(total_faces, classes) -> (photos, classes); a GPU is not waited for, as it would be for the number of slots."""
+    """(total_faces, classes) -> (photos, classes); without the GPU synchronisation that padding would need."""
     photos = torch.arange(len(face_counts), device=face_counts.device)
     photo_of_face = torch.repeat_interleave(photos, face_counts, output_size=len(per_face))
     return per_face.new_zeros(len(face_counts), per_face.shape[1]).index_add(0, photo_of_face, per_face)

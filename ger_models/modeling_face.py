@@ -30,10 +30,10 @@ class GerFaceOutput(ModelOutput):
 
 
 class GerFaceForImageClassification(GerPreTrainedModel):
-    """SphereFace-20 over each aligned face, a linear head, and the mean over the faces that a photo has.
+    """SphereFace-20 over each aligned face, a linear head, and the mean over a photo's faces.
 
-    Faces travel packed: only those there are are computed. A photo without faces gets an answer of its own, which
-    training learns; the original filled missing faces with copies of others.
+    Faces are concatenated, without padding. The logits of photos without faces are learned; the original filled
+    missing faces with copies of others.
     """
 
     config_class = GerFaceConfig
@@ -69,10 +69,10 @@ class GerFaceForImageClassification(GerPreTrainedModel):
         """Classify photos by their faces.
 
         Args:
-            face_pixels: (total_faces, 3, 112, 96), the faces of all photos one after the other.
-            face_counts: (photos,) int64, how many of them each photo has; 0 is allowed.
-            labels: (photos,) int64; -1 marks a photo without a label, which adds nothing to the loss.
-            output_faces: whether to return `face_logits` and `face_attention` too.
+            face_pixels: (total_faces, 3, 112, 96), the faces of all photos, concatenated.
+            face_counts: (photos,) int64, number of faces of each photo, which may be 0.
+            labels: (photos,) int64; -1 for photos without a label, which the loss ignores.
+            output_faces: also return `face_logits` and `face_attention`.
         """
         embeddings = self.dropout(self.net(face_pixels))
         if self.config.margin > 1:

@@ -70,7 +70,7 @@ _PUBLISHED_POOLINGS: dict[str, Callable[[GerFusionConfig, int], Pooling]] = {
 @dataclass
 class GerFusionOutput(ModelOutput):
     """`loss` (a scalar, if labels were given), `logits` (photos, classes) and, on request, `face_attention` (photos,
-    faces), each face's share in the answer; zero in padded slots."""
+    faces), each face's share in the answer; zero for padding."""
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
@@ -78,24 +78,24 @@ class GerFusionOutput(ModelOutput):
 
 
 class MaskedStandardize(nn.BatchNorm1d):
-    """Each dimension to mean 0 and variance 1 over the tokens there are; padded slots count for nothing and stay 0."""
+    """Standardise each dimension to mean 0 and variance 1 over all tokens except padding, which stays 0."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, affine=False)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """x (batch, tokens, width), mask (batch, tokens) bool, True where a token counts."""
-        there = x[mask]  # (tokens there are, width)
+        """x (batch, tokens, width), mask (batch, tokens) bool, False for padding."""
+        there = x[mask]  # (tokens without padding, width)
         if self.training and len(there) < 2:
             return torch.zeros_like(x)  # one token alone has no variance, and none has no mean
         return torch.zeros_like(x).masked_scatter(mask[..., None], super().forward(there).to(x.dtype))
 
 
 class GerFusionForImageClassification(GerPreTrainedModel):
-    """Faces and, where the model has one, a scene: tokens, a pooling of the faces, and a linear head.
+    """Faces and, optionally, a scene: tokens, a pooling of the faces, and a linear head.
 
-    A photo without faces gets an answer from its scene or, where the model looks at photos, from four sampled patches
-    in the faces' place; without a scene too, the answer that training gave such photos.
+    For a photo without faces, the model uses its scene or, if it reads photos, four sampled patches in place of the
+    faces; without a scene, its logits are learned constants.
 
     Args:
         config: the architecture.
@@ -163,7 +163,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
                 init.normal_(token, std=0.02)
 
     def train(self, mode: bool = True) -> GerFusionForImageClassification:
-        """To training, or out of it; frozen networks stay out of it."""
+        """Set the training mode; frozen networks stay in evaluation mode."""
         super().train(mode)
         # frozen weights with moving BatchNorm statistics would not be frozen
         if self.config.scene == "image" and self.config.freeze_scene:
@@ -191,14 +191,14 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         output_faces: bool = False,
         image_features: torch.Tensor | None = None,
     ) -> GerFusionOutput:
-        """Classify photos by their faces and scene; what the configuration does not name may be left out.
+        """Classify photos by their faces and scene. Only the inputs that the configuration requires are needed.
 
         Args:
             face_features: (photos, faces, face_dim); what stands in padded slots does not matter.
             face_mask: (photos, faces) bool, True where there is a face. A row may be all False.
             face_pixels: (total_faces, 3, 112, 96), or (..., 96, 112) `as_published`; the faces of all photos in turn.
             expression_pixels: (total_faces, 1, 48, 48), as `face_pixels`, but grey.
-            face_counts: (photos,) int64, how many faces each photo has; 0 is allowed.
+            face_counts: (photos,) int64, number of faces of each photo, which may be 0.
             pixel_values: (photos, 3, height, width).
             scene_feature: (photos, scene_dim), or None.
             scene_mask: (photos,) bool, True where the photo has a scene feature; None: all have, if any is given.
@@ -292,7 +292,7 @@ class GerFusionForImageClassification(GerPreTrainedModel):
         pixels: torch.Tensor | None,
         counts: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The faces' tokens, with those of the sampled patches in the slots after them."""
+        """The faces' tokens, followed by those of the sampled patches."""
         if pixels is None or counts is None or not len(pixels) or not hasattr(self, "patch_projection"):
             return faces, mask
         patches = self.patch_projection(self.feature_dropout(self.scene_backbone(pixels)))

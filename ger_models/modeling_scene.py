@@ -38,7 +38,7 @@ class GerSceneForImageClassification(GerPreTrainedModel):
         self.post_init()
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Global features (batch, width) of photos (batch, 3, height, width): what the head sees."""
+        """Global features (batch, width) of photos (batch, 3, height, width), the input of the head."""
         return self.backbone(pixel_values)
 
     def train(self, mode: bool = True) -> GerSceneForImageClassification:

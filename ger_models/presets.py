@@ -1,5 +1,5 @@
-"""The named models: configuration, processor and training recipe, one table. A new model is a row here, or an entry
-point `group_emotion.presets` of another package, which names a Preset.
+"""The named models in one table: configuration, processor and training recipe. A new model is a row here, or a
+Preset that an entry point `group_emotion.presets` of another package names.
 
 Reading the table imports neither torch nor transformers.
 """
@@ -44,11 +44,11 @@ class Preset:
 
     Attributes:
         architecture: `model_type` of its configuration.
-        recipe: how it is trained by default.
+        recipe: the default training recipe.
         more: other recipes, by name.
-        source: where the configuration and the recipe come from.
+        source: source of the configuration and the recipe.
         config: fields of the configuration that differ from the class's defaults.
-        photo_column: what a scene model reads: `image` or `skeleton`.
+        photo_column: column that a scene model reads: `image` or `skeleton`.
         uses_scene_features: whether the model reads `scene_feature` of datasets that have it.
         imagenet: whether training may start a backbone, if there is one, from timm's ImageNet weights.
         processor: settings of the processor that differ from its defaults.
@@ -86,7 +86,7 @@ class Preset:
         return {**self.config, **(parse_overrides(overrides, self.config_class) if overrides else {})}
 
     def starts_from_imagenet(self, overrides: str = "") -> bool:
-        """Whether there is a backbone that training may start from timm's ImageNet weights."""
+        """Whether the model has a backbone that can start from timm's ImageNet weights."""
         if self.architecture != "ger_fusion" or not self.imagenet:
             return self.imagenet
         return self.fields(overrides).get("scene") == "image"
@@ -103,7 +103,7 @@ class Preset:
         """The columns that the processor turns into the model's inputs; they follow from the configuration.
 
         Raises:
-            UserError: a field that there is not, or a value that it cannot have.
+            UserError: an unknown field or an invalid value.
         """
         if self.architecture == "ger_fusion":
             fields = self.fields(overrides)
@@ -130,7 +130,7 @@ class Preset:
         return self.dataset_columns()
 
     def dataset_columns(self, overrides: str = "") -> tuple[str, ...]:
-        """The columns of a prepared dataset that the model reads, those that its processor needs beside included."""
+        """The columns of a prepared dataset that the model and its processor read."""
         made = self.processor_columns(overrides)
         beside = ["image"] if "face_boxes" in made else []
         if self.processor_settings["min_face_score"] and {*FACE_COLUMNS.values()}.intersection(made):
@@ -448,7 +448,7 @@ def preset(name: str) -> Preset:
 
 
 def preset_names() -> list[str]:
-    """The names of all presets, those of other packages included; nothing of theirs is imported."""
+    """The names of all presets, including those of other packages, which are not imported."""
     return list(dict.fromkeys([*PRESETS, *_of_other_packages()]))
 
 
@@ -458,7 +458,7 @@ def _of_other_packages() -> dict[str, EntryPoint]:
 
 def parse_overrides(text: str, config_class: type[PreTrainedConfig]) -> dict[str, Any]:
     """`backbone=resnet18,dropout=0.1` -> {"backbone": "resnet18", "dropout": 0.1}; fields of `config_class` only.
-    Values are JSON where they can be read so, else text: `widths=[8,16],blocks=[0,1]` are two lists.
+    Values are parsed as JSON if possible, otherwise as text: `widths=[8,16],blocks=[0,1]` are two lists.
 
     >>> from ger_models import GerSceneConfig
     >>> parse_overrides("backbone=resnet18,dropout=0.1", GerSceneConfig)
@@ -494,7 +494,7 @@ def build(
 
     Args:
         class_names: the dataset's, in the order of its labels.
-        scene_dim: length of the dataset's scene features; 0 where it has none.
+        scene_dim: length of the dataset's scene features; 0 if it has none.
         overrides: configuration fields, `field=value,…`.
         pretrained: start from the backbone's published weights, timm's or, for `backbone=hf:REPO`, the repository's.
         face_dim: length of the dataset's face features; None: O-Net's.
