@@ -12,6 +12,7 @@
 | faces | int32 or None | how many faces the photo had; the column may be missing |
 | group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
 | face_attention | List(float32) or None | the shares of the most confident faces in the answer; it may be missing |
+| face_expressions | List(List(float32)) or None | probabilities of the seven expressions of the same faces |
 
 Rows of different tables belong together by image_id, never by position: `joining.py`. Outputs that carry neither ids
 nor file names get the ids that `position_ids` makes, which say so.
@@ -45,7 +46,7 @@ from .metrics.group_emotion.figures import UNKNOWN_FACES
 
 NOTE_KEY = b"ger_note"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
-OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention")
+OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention", "face_expressions")
 _POSITION = re.compile(r"row \d+ of .+")
 
 
@@ -74,6 +75,8 @@ class Predictions:
         dataset_revision: the same of the dataset.
         face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
             not have them; or None.
+        face_expressions: (rows), the probabilities of the seven expressions of the same faces, None where the model
+            does not predict them; or None.
         source: the file that this was read from; not written.
         file: its name in messages; not written.
 
@@ -93,6 +96,7 @@ class Predictions:
     model_revision: str = ""
     dataset_revision: str = ""
     face_attention: Sequence[Sequence[float] | None] | None = None
+    face_expressions: Sequence[Sequence[Sequence[float]] | None] | None = None
     source: str = ""
     file: str = ""
 
@@ -122,6 +126,7 @@ class Predictions:
             "faces": self.faces,
         }
         columns |= {"groups": self.groups, "face_attention": self.face_attention}
+        columns["face_expressions"] = self.face_expressions
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -179,6 +184,7 @@ class Predictions:
             faces=None if self.faces is None else self.faces[rows],
             groups=None if self.groups is None else [self.groups[row] for row in rows],
             face_attention=None if self.face_attention is None else [self.face_attention[row] for row in rows],
+            face_expressions=None if self.face_expressions is None else [self.face_expressions[row] for row in rows],
         )
 
 
@@ -235,6 +241,9 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.face_attention is not None:
         columns["face_attention"] = pa.array(predictions.face_attention, pa.list_(pa.float32()))
         types["face_attention"] = List(Value("float32"))
+    if predictions.face_expressions is not None:
+        columns["face_expressions"] = pa.array(predictions.face_expressions, pa.list_(pa.list_(pa.float32())))
+        types["face_expressions"] = List(List(Value("float32")))
     schema = Features(types).arrow_schema
     if predictions.note:
         schema = schema.with_metadata({**schema.metadata, NOTE_KEY: predictions.note.encode()})
@@ -307,6 +316,9 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
     attention = None
     if "face_attention" in table.column_names:
         attention = _cast(table, "face_attention", pa.list_(pa.float32())).to_pylist()
+    expressions = None
+    if "face_expressions" in table.column_names:
+        expressions = _cast(table, "face_expressions", pa.list_(pa.list_(pa.float32()))).to_pylist()
     return Predictions(
         image_ids=image_ids,
         splits=_cast(table, "split", pa.string()).to_pylist(),
@@ -320,6 +332,7 @@ def _from_table(table: pa.Table, class_names: list[str], note: str) -> Predictio
         model_revision=_only(table, "model_revision"),
         dataset_revision=_only(table, "dataset_revision"),
         face_attention=attention,
+        face_expressions=expressions,
     )
 
 

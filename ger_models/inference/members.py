@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
 
 from ..processing_ensemble import GerEnsembleProcessor
@@ -24,10 +25,13 @@ class Answers:
         logits: (rows, classes) float32.
         face_attention: of each row the shares of its faces in the answer, as many as the model saw, the most confident
             faces; None where the model has no such thing.
+        face_expressions: of each row the probabilities of the seven expressions (`schema.EXPRESSIONS`) of the same
+            faces; None where the model does not predict them.
     """
 
     logits: np.ndarray
     face_attention: list[list[float]] | None
+    face_expressions: list[list[list[float]]] | None = None
 
 
 class Members:
@@ -86,9 +90,15 @@ class Members:
     def _answers(self, model: PreTrainedModel, inputs: dict[str, Any], rows: Sequence[Mapping[str, Any]]) -> Answers:
         output = model(**inputs, **({"output_faces": True} if model.has_face_outputs else {}))
         shares = output.get("face_attention")  # (rows, faces), padded
-        if shares is not None:
-            shares = [
-                of_row[: len(row["face_scores"])]
-                for of_row, row in zip(shares.float().cpu().tolist(), rows, strict=True)
-            ]
-        return Answers(output.logits.float().cpu().numpy(), shares)
+        expressions = output.get("face_expressions")  # (rows, faces, expressions), padded
+        if getattr(model.config, "expressions", None) != list(EXPRESSIONS):
+            expressions = None
+        counts = [len(row["face_scores"]) for row in rows]
+        return Answers(output.logits.float().cpu().numpy(), _cut(shares, counts), _cut(expressions, counts))
+
+
+def _cut(padded: torch.Tensor | None, counts: Sequence[int]) -> list[list[Any]] | None:
+    """The values of the faces that each row has."""
+    if padded is None:
+        return None
+    return [of_row[:count] for of_row, count in zip(padded.float().cpu().tolist(), counts, strict=True)]

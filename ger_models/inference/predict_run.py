@@ -148,13 +148,13 @@ class Run:
         figures = [self._finish(member) for member in range(len(self.names))]
         for partial in self.partial:
             partial.remove(len(self.source.parts))
-        shared = {name: figures[0].pop(name) for name in ("photos", "quarantined")}
+        shared = {name: figures[0].pop(name) for name in ("photos", "failed")}
         for each in figures[1:]:
             for name in shared:
                 del each[name]
         if len(figures) == 1:
-            return {"photos": shared["photos"], **figures[0], "quarantined": shared["quarantined"]}
-        return {"photos": shared["photos"], "models": figures, "quarantined": shared["quarantined"]}
+            return {"photos": shared["photos"], **figures[0], "failed": shared["failed"]}
+        return {"photos": shared["photos"], "models": figures, "failed": shared["failed"]}
 
     def _open_members(self, number: int) -> list[int]:
         return [member for member, partial in enumerate(self.partial) if not partial.has(number)]
@@ -170,6 +170,7 @@ class Run:
         logits = np.array([row for part in parts for row in part.logits], np.float32)
         image_ids = [image_id for part in parts for image_id in part.image_ids]
         attention = [shares for part in parts for shares in part.face_attention]
+        expressions = [shares for part in parts for shares in part.face_expressions]
         table, note, names = self.tables[member], self.notes[member], self.class_names[member]
         predictions = Predictions(
             image_ids,
@@ -184,6 +185,7 @@ class Run:
             model_revision=self.revisions[member],
             dataset_revision=self.source.revision,
             face_attention=attention if any(shares is not None for shares in attention) else None,
+            face_expressions=expressions if any(shares is not None for shares in expressions) else None,
         )
         write_predictions(table, predictions)
         if quarantined:
@@ -201,7 +203,7 @@ class Run:
         }
         if self.source.parts[0].split == "photos":
             figures["labels"] = dict(zip(image_ids, predicted, strict=True))
-        return {**figures, "quarantined": quarantined, "note": note, "output": str(table)}
+        return {**figures, "failed": quarantined, "note": note, "output": str(table)}
 
 
 def _extend(done: PartRows, rows: Sequence[Row], answers: Answers) -> None:
@@ -211,6 +213,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers) -> None:
     done.faces += [len(row["face_scores"]) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
+    done.face_expressions += answers.face_expressions or [None] * len(rows)
 
 
 def table_paths(names: Sequence[str], folder: Path, own_folders: bool) -> list[Path]:
