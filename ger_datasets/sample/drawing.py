@@ -46,7 +46,6 @@ FOLDERS = MappingProxyType({"train": "train", "validation": "val", "test": "val"
 LISTS = MappingProxyType({"validation": "val_list", "test": "test_list"})
 AGREEMENT = 0.85  # chance that a person shows their photo's class; a strict majority always does
 MOST_PEOPLE = 12
-ROWS = MappingProxyType({3: (1, 1), 5: (1, 2), 8: (2, 2), 12: (2, 3)})  # up to so many people: fewest, most rows
 WORTH_A_PROCESS = 60  # photos: starting a process takes as long as drawing some twenty
 # every 16th photo holds backs only, one face, or twelve; 16 shares no factor with the three classes
 SPECIAL = MappingProxyType({3: "backs", 8: "one", 12: "twelve"})
@@ -123,9 +122,7 @@ def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, si
     """Everyone in rows, hindmost row first: places, sizes, looks."""
     width, height = size
     people = len(moods)
-    rows = (
-        1 if people <= 3 else int(rng.integers(1, 3)) if people <= 5 else 2 if people <= 8 else int(rng.integers(2, 4))
-    )
+    rows = 1 + (people > 3) + (people > 8)
     places = np.array_split(np.arange(people), rows)
     spread = rng.uniform(2.0, 2.6)  # head widths from person to person
     step = rng.uniform(1.55, 2.1)  # and from row to row
@@ -165,8 +162,8 @@ def _covers(person: Person, group: list[Person]) -> bool:
 def _develop(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The camera's part: white balance, exposure, a little grain."""
     gain = rng.uniform(0.9, 1.08) * rng.uniform(0.97, 1.03, 3)
-    grain = rng.normal(0, rng.uniform(1.0, 3.0), (photo.height, photo.width, 1))
-    return Image.fromarray(np.clip(np.asarray(photo) * gain + grain, 0, 255).astype(np.uint8))
+    grain = rng.integers(-3, 4, (photo.height, photo.width, 1), np.int8)
+    return Image.fromarray(np.clip(np.asarray(photo) * gain.astype(np.float32) + grain, 0, 255).astype(np.uint8))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------
