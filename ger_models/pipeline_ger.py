@@ -338,6 +338,15 @@ class GroupEmotionPipeline(Pipeline):
         self.image_processor.save_pretrained(save_directory, **kwargs)
 
 
+def _other_than_default(record: logging.LogRecord) -> bool:
+    """Whether a message of transformers is not the advice to name a model, which the default model needs no more."""
+    message = record.getMessage()
+    return not (message.startswith("No model was supplied, defaulted to") and str(STARTER) in message)
+
+
+logging.getLogger("transformers.pipelines").addFilter(_other_than_default)
+
+
 def _as_it_is(photo: dict[str, Any]) -> dict[str, Any]:
     return photo
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
+import contextlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ger_datasets.support.answer_places import check_csv, check_output_dir
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 
@@ -31,13 +34,15 @@ logger = logging.getLogger(__name__)
 class Arguments:
     first = "photos"
 
-    photos: list[str] = field(
-        metadata={"help": "Photos: files, folders (searched recursively) or URLs. They may come first."}
+    photos: list[str] = field(metadata={"help": "Photos: files, folders (searched recursively) or URLs."})
+    json: bool = field(
+        default=False,
+        metadata={"help": "Print one line of JSON for each photo, and nothing else. Pictures only with --output_dir."},
     )
-    json: bool = field(default=False, metadata={"help": "Print one line of JSON for each photo, and nothing else."})
     csv: Path | None = field(default=None, metadata={"help": "New CSV file with a row for each photo."})
     output_dir: str | None = field(
-        default=None, metadata={"help": "New folder for the pictures, or none. Default: answers, answers-2, ..."}
+        default=None,
+        metadata={"help": "New folder for the pictures, or none. Default: answers, answers-2, ...; with --json none."},
     )
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
@@ -52,18 +57,24 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"--batch_size must be 1 or more, not {self.batch_size}")
+        if re.fullmatch(r"auto|[a-z]+(:\d+)?", self.device) is None:
+            raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
+        if self.csv is not None:
+            check_csv(self.csv)
+        if self.output_dir is None and self.json:
+            self.output_dir = "none"
+        if self.output_dir not in (None, "none"):
+            check_output_dir(str(self.output_dir))
 
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
     from accelerate import PartialState
 
     from ger_datasets.support.devices import choose_device
-    from ger_models.inference.answer_files import AnswerFolder, check_csv, write_csv
+    from ger_models.inference.answer_files import AnswerFolder, AnswerTable
     from ger_models.inference.answers import Answer, answer_line, answers, find_photos, load_pipeline, name_width
     from ger_models.inference.inputs import describe_kinds
 
-    if arguments.csv is not None:
-        check_csv(arguments.csv)
     photos = find_photos(arguments.photos)
     for folder, others in photos.left_out.items():
         logger.info("%s: left out %s", folder, describe_kinds(others))
@@ -71,17 +82,18 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     place = None if arguments.output_dir is None else Path(arguments.output_dir)
     folder = None if arguments.output_dir == "none" else AnswerFolder(place, pipe.model.config)
     width, done = name_width(photos.places), []
-    for answer in answers(pipe, photos, arguments.batch_size, arguments.whole_face):
-        print(json.dumps(answer.as_json) if arguments.json else answer_line(answer, width), flush=True)
-        if folder is not None:
-            folder.add(answer)
-        done.append(Answer(answer.name, None, answer.result, answer.problem))
+    with AnswerTable(arguments.csv, pipe.model.config) if arguments.csv else contextlib.nullcontext() as table:
+        for answer in answers(pipe, photos, arguments.batch_size, arguments.whole_face):
+            print(json.dumps(answer.as_json) if arguments.json else answer_line(answer, width), flush=True)
+            if folder is not None:
+                folder.add(answer)
+            if table is not None:
+                table.add(answer)
+            done.append(Answer(answer.name, None, answer.result, answer.problem))
     if folder is not None:
         folder.remove_if_empty()
     check_answered(done)
     class_names = [pipe.model.config.id2label[i] for i in range(pipe.model.config.num_labels)]
-    if arguments.csv is not None:
-        write_csv(arguments.csv, done, class_names)
     if arguments.json:
         return None
     labels = Counter(answer.result["label"] for answer in done if answer.result)

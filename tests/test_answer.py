@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +25,8 @@ from ger_datasets.support.commands import command, main
 from ger_datasets.support.errors import UserError
 from ger_models import STARTER, GerProcessor, GerSceneConfig, GerSceneForImageClassification, GroupEmotionPipeline
 from ger_models.configuration_ger import EXPRESSIONS
-from ger_models.inference.answer_files import AnswerFolder
+from ger_models.evaluation.predictions import read_predictions
+from ger_models.inference.answer_files import AnswerFolder, AnswerTable
 from ger_models.inference.answers import Answer, answer_line, find_photos
 from ger_models.inference.checkpoints import load_checkpoint, read_config
 from ger_models.inference.face_marks import FaceMark, draw_faces, overlap, place_labels
@@ -145,6 +151,89 @@ def test_nothing_is_written_over(answer: Callable, photos: Path) -> None:
     code, lines, log = answer("team", "--output_dir", "new/pictures")
     assert code == 0, log
     assert Path("new/pictures/team/a.jpg").exists()
+
+
+def test_options_are_checked_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("mine")
+    for words, message in (
+        (["--output_dir", ""], "--output_dir is empty"),
+        (["--csv", "table.csv"], "table.csv exists already"),
+        (["--device", "gpu one"], "--device must be auto"),
+    ):
+        code = (
+            "import sys; from ger_datasets.support.command_line import run; import answer\n"
+            f"try: run(answer.main, answer.Arguments, {['a.jpg', *words]!r})\n"
+            "except SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
+        )
+        scripts = Path(__file__).parent.parent / "scripts"
+        environment = {**os.environ, "PYTHONPATH": f"{scripts}{os.pathsep}{scripts.parent}"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.stdout.split() == ["2", "False"], done.stderr
+        assert message in done.stderr
+
+
+def test_json_makes_no_pictures_unless_asked(answer: Callable) -> None:
+    code, _, log = answer("party.jpg", "--json")
+    assert code == 0, log
+    assert not list(Path().iterdir())
+    code, _, log = answer("party.jpg", "--json", "--output_dir", "pictures")
+    assert code == 0, log
+    assert Path("pictures/party.jpg").exists()
+
+
+def test_a_table_keeps_what_was_answered_before_an_interruption(
+    answer: Callable, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = AnswerTable.add
+
+    def interrupted(table: AnswerTable, told: Any) -> None:
+        if told.name == "hall.jpg":
+            raise KeyboardInterrupt
+        add(table, told)
+
+    monkeypatch.setattr(AnswerTable, "add", interrupted)
+    words = ("party.jpg", "broken.jpg", "hall.jpg", "--csv", "table.csv", "--output_dir", "none")
+    assert answer(*words)[0] == 130
+    assert [path.name for path in Path().iterdir()] == ["table.csv.partial"]
+    with open("table.csv.partial", newline="") as table:
+        assert [row["photo"] for row in csv.DictReader(table)] == ["party.jpg", "broken.jpg"]
+    code, _, log = answer(*words)
+    assert code == 2
+    assert "table.csv.partial holds the answers of an interrupted run" in log
+
+
+def test_spreadsheets_calculate_nothing_and_animations_are_named(answer: Callable, photos: Path) -> None:
+    with Image.open(photos / "team" / "a.jpg") as photo:
+        photo.save("=1+1.gif", save_all=True, append_images=[photo.rotate(5), photo.rotate(9)])
+    code, _, log = answer("=1+1.gif", "team", "--csv", "table.csv", "--output_dir", "none")
+    assert code == 0, log
+    with open("table.csv", newline="") as table:
+        rows = {row["photo"]: row["note"] for row in csv.DictReader(table)}
+    assert rows["'=1+1.gif"] == "an animation of 3 frames, of which one was used"
+    assert rows["team/a.jpg"] == ""
+
+
+def test_only_the_advice_to_name_a_model_is_silenced(starter: Path) -> None:
+    logger = logging.getLogger("transformers.pipelines")
+
+    def passes(message: str) -> bool:
+        return bool(logger.filter(logger.makeRecord(logger.name, logging.WARNING, "", 0, message, (), None)))
+
+    assert not passes(f"No model was supplied, defaulted to {STARTER} and revision main.")
+    assert passes("No model was supplied, defaulted to some/model and revision main.")
+    assert passes("Device set to use cpu")
+
+
+def test_help_shows_photos_as_they_are_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["answer", "--help"])
+    shown = capsys.readouterr().out
+    assert "PHOTOS ... [options]" in shown
+    assert "--photos" not in shown
+    assert "default: None" not in shown
+    assert "default: False" not in shown
 
 
 def test_pictures_of_earlier_answers_are_no_photos(answer: Callable, photos: Path) -> None:
@@ -281,6 +370,20 @@ def test_the_starter_answers_where_no_model_is_named(
     code, figures, log = run_script("predict", "--photos", photos / "party.jpg", "--output_dir", tmp_path / "pictures")
     assert code == 0, log
     assert (figures["model"], figures["labels"]) == ("starter", {"party.jpg": told["label"]})
+    (expressions,) = read_predictions(tmp_path / "pictures" / "predictions.parquet").face_expressions
+    assert expressions == [pytest.approx(list(face["expressions"].values()), abs=1e-5) for face in told["faces"]]
+
+
+def test_a_mistyped_model_is_refused_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ger_datasets.support.hub_connection.PROBE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        began = time.monotonic()
+        with pytest.raises(UserError, match="there is no folder run/densenet here; as a Hub repository it could not"):
+            load_checkpoint("run/densenet")
+    assert time.monotonic() - began < 5
 
 
 def test_the_starter_is_called_by_its_name(starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -249,7 +249,7 @@ def test_a_folder_of_photos_whose_faces_are_looked_for_once(
         assert code == 0, log
     assert len(looked) == 3
     assert figures["photos"] == 3
-    assert [photo["file"] for photo in figures["quarantined"]] == ["day 2/cut.jpg"]
+    assert [photo["file"] for photo in figures["failed"]] == ["day 2/cut.jpg"]
     assert figures["left_out"] == {str(photos): {".txt": 1, "hidden": 1}}
     assert "photos: left out 2 files: 1 hidden, 1 .txt" in log
     for each in figures["models"]:
@@ -257,7 +257,7 @@ def test_a_folder_of_photos_whose_faces_are_looked_for_once(
         folder = out / each["model"]
         assert (folder / "day 2" / "a.JPG.png").exists()
         told = (folder / "predictions.quarantine.jsonl").read_text()
-        assert json.loads(told) == figures["quarantined"][0]
+        assert json.loads(told) == figures["failed"][0]
         table = read_predictions(folder / "predictions.parquet")
         assert table.faces.tolist() == [2, 1, 2]
         assert set(table.splits) == {"photos"}
@@ -294,7 +294,7 @@ def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -
     call = ("predict", "--model", models["scene"], "--videos", folder, "--device", "cpu", "--output")
     code, figures, log = run_script(*call, tmp_path / "key.parquet")
     assert code == 0, log
-    assert [video["file"] for video in figures["quarantined"]] == ["broken.mp4"]
+    assert [video["file"] for video in figures["failed"]] == ["broken.mp4"]
     table = read_predictions(tmp_path / "key.parquet")
     assert set(table.splits) == {"videos"}
     names = ("more/talk.avi", "party.mp4")
@@ -324,7 +324,7 @@ def test_a_damaged_photo_of_a_dataset_is_set_aside(
     )
     assert code == 0, log
     assert figures["photos"] == 5
-    assert [photo["file"] for photo in figures["quarantined"]] == [data[2]["image_id"]]
+    assert [photo["file"] for photo in figures["failed"]] == [data[2]["image_id"]]
 
 
 def test_a_dataset_with_repeated_image_ids_is_refused_by_name(

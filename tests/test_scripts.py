@@ -87,8 +87,8 @@ def test_photos_of_ones_own(run_script: Callable, run_folder: Path, tmp_path: Pa
         code, figures, log = run_script("predict", "--model", run_folder, "--photos", *names, *where)
         assert code == 0, log
     assert set(figures["labels"]) == {"group.jpg", "group.jpg-2", "backs.png"}
-    assert [photo["file"] for photo in figures["quarantined"]] == ["broken.jpg"]
-    assert str(tmp_path) not in json.dumps(figures["quarantined"])
+    assert [photo["file"] for photo in figures["failed"]] == ["broken.jpg"]
+    assert str(tmp_path) not in json.dumps(figures["failed"])
     predictions = read_predictions(tmp_path / "pictures" / "predictions.parquet")
     assert dict(zip(predictions.image_ids, predictions.faces.tolist(), strict=True)) == {
         "group.jpg": 3,
@@ -208,8 +208,10 @@ def test_help_explains_every_option(name: str, load_script: Callable, capsys: py
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert module.__doc__.split("\n")[0].split()[0] in text
+    first = getattr(module.Arguments, "first", None)
     for option in dataclasses.fields(module.Arguments):
-        assert f"--{option.name}" in text
+        shown = f"{option.name.upper()} ..." if option.name == first else f"--{option.name}"
+        assert shown in text
         assert len(option.metadata["help"]) > 15, option.name
 
 

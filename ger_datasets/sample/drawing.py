@@ -11,7 +11,6 @@ posture tells), some a single face, some twelve.
     folder/val/{Negative,Neutral,Positive}/neg_1.jpg ...         validation and test photos together
     folder/val_list, folder/test_list                            pickled lists of file names in val
     folder/poses/{train,val}/{class}/neg_1_keypoints.json        OpenPose's JSON, COCO-18 joints
-    folder/people.json                                           what was drawn, person by person
 """
 
 from __future__ import annotations
@@ -22,12 +21,11 @@ import multiprocessing
 import pickle
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -38,7 +36,8 @@ from tqdm.auto import tqdm
 from ..schema import CLASS_NAMES, SPLITS
 from ..support.cpu_cores import usable_cores
 from ..support.errors import UserError, listing
-from .people import Person, draw_person, random_person
+from .pen import FINE, Pen
+from .people import Person, draw_person, mark_visible, random_person
 from .scenery import scenery
 
 PHOTOS: Mapping[str, int] = MappingProxyType({"train": 240, "validation": 90, "test": 90})
@@ -109,20 +108,22 @@ def draw_photo(
     if size is None:
         width = int(rng.integers(640 if people < 8 else 820, 1001))
         size = (width, int(width * rng.uniform(0.66, 0.8)))
-    photo = scenery(rng, size)
-    light = np.array([rng.choice([-1, 1]) * rng.uniform(0.25, 0.6), -rng.uniform(0.25, 0.5), 0.8])
-    light /= np.linalg.norm(light)
     group = _arrange(rng, choose_moods(rng, mood, people), faces_visible, size)
-    _draw_group(photo, group, light, rng)
+    pen = Pen(scenery(rng, (size[0] * FINE, size[1] * FINE)))
+    for number, person in enumerate(group, start=1):
+        draw_person(pen, person, number)
+    photo, owners = pen.finish()
+    for number, person in enumerate(group, start=1):
+        mark_visible(person, owners, number)
     return _develop(photo, rng), group
 
 
 def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, size: tuple[int, int]) -> list[Person]:
     """Everyone in rows, hindmost row first: places, sizes, looks."""
     width, height = size
-    count = len(moods)
-    rows = 1 if count <= 3 else int(rng.integers(1, 3)) if count <= 5 else 2 if count <= 8 else int(rng.integers(2, 4))
-    places = np.array_split(np.arange(count), rows)
+    people = len(moods)
+    rows = 1 + (people > 3) + (people > 8)
+    places = np.array_split(np.arange(people), rows)
     spread = rng.uniform(2.0, 2.6)  # head widths from person to person
     step = rng.uniform(1.55, 2.1)  # and from row to row
     above = 1.5 if rows > 1 else rng.uniform(1.3, 1.9)
@@ -133,84 +134,36 @@ def _arrange(rng: np.random.Generator, moods: list[str], faces_visible: bool, si
     top = max(above * unit, (height - (above + (rows - 1) * step + 6) * unit) * rng.uniform(0.5, 1.0))
     group: list[Person] = []
     for row, members in enumerate(places):
-        front = row == rows - 1
         scale = unit * 0.95 ** (rows - 1 - row)
         shift = (0.25 if row % 2 else -0.25) * spread * unit if rows > 1 else 0.0
-        line: list[tuple[str, tuple[float, float], float, bool, bool]] = []
-        for slot, member in enumerate(members):
+        for slot in rng.permutation(len(members)):
             x = width / 2 + (slot - (len(members) - 1) / 2) * spread * unit + shift + rng.normal(0, 0.1) * unit
-            child = bool(front and count > 1 and rng.random() < 0.2)
+            child = bool(row == rows - 1 and people > 1 and rng.random() < 0.2)
             y = top + row * step * unit + rng.normal(0, 0.12) * unit + (rng.uniform(0.3, 0.8) * unit if child else 0)
             head = scale * rng.uniform(0.92, 1.08) * (0.88 if child else 1.0)
-            facing = faces_visible and (count not in range(3, MOST_PEOPLE) or rng.random() > 0.04)
-            line.append((moods[member], (x, y), head, facing, child))
-        for i in rng.permutation(len(line)):
-            mood, centre, head, facing, child = line[i]
-            person = random_person(rng, mood, centre, head, facing, child, telling=not faces_visible)
+            facing = faces_visible and (people not in range(3, MOST_PEOPLE) or rng.random() > 0.04)
             # arms before somebody's face are rare in group photos: a few tries to keep them out
-            for _ in range(6):
-                if rng.random() < 0.1 or not _covers(person, group):
+            for _ in range(7):
+                mood = moods[members[slot]]
+                person = random_person(rng, mood, (x, y), head, facing, child, telling=not faces_visible)
+                if not _covers(person, group):
                     break
-                person = random_person(rng, mood, centre, head, facing, child, telling=not faces_visible)
             group.append(person)
     return group
 
 
 def _covers(person: Person, group: list[Person]) -> bool:
     """Whether this person's arms would come before the head of somebody drawn earlier."""
-    for sign in (-1, 1):
-        limb = person.body.side(sign)
-        arm = np.stack([limb["shoulder"], limb["elbow"], limb["wrist"], limb["wrist"] * 1.25 - limb["elbow"] * 0.25])
-        share = np.linspace(0, 1, 6)[:, None]
-        path = np.concatenate([a * (1 - share) + b * share for a, b in pairwise(arm)])
-        path = path * person.frame.unit + person.frame.centre
-        for other in group:
-            apart = (path - other.frame.centre) / other.frame.unit
-            if (np.hypot(apart[:, 0] / 0.8, apart[:, 1] / 0.95) < 1).any():
-                return True
-    return False
-
-
-def _draw_group(photo: Image.Image, group: list[Person], light: np.ndarray, rng: np.random.Generator) -> None:
-    """Draw everyone and find out what of each is left to see."""
-    # who is seen where: 0 nobody, i + 1 person i; and the same for heads only
-    bodies, heads = Image.new("L", photo.size), Image.new("L", photo.size)
-    whole = []
-    for number, person in enumerate(group, start=1):
-        for box, cover in draw_person(photo, person, light, rng):
-            solid = cover.point(lambda value: 255 * (value > 127))
-            bodies.paste(number, box[:2], solid)
-            heads.paste(0, box[:2], solid)
-        whole.append(_mark_face(heads, person, number))
-    seen = np.bincount(np.asarray(heads).ravel(), minlength=len(group) + 1)
-    owner = np.asarray(bodies)
-    for number, person in enumerate(group, start=1):
-        person.visible = float(seen[number] / whole[number - 1])
-        for joint in person.joints:
-            if joint[2] and owner[int(joint[1]), int(joint[0])] != number:
-                joint[:] = 0
-
-
-def _mark_face(heads: Image.Image, person: Person, number: int) -> float:
-    """Mark the oval of the person's face (of the head, for backs) as theirs; its area, the part off the photo too."""
-    (x, y), unit = person.frame.centre, person.frame.unit
-    rx, ry = 0.48 * unit, 0.62 * unit
-    ix, iy = np.arange(int(x - rx), int(x + rx) + 1), np.arange(int(y - ry), int(y + ry) + 1)
-    inside = ((ix[None] - x) / rx) ** 2 + ((iy[:, None] - y) / ry) ** 2 <= 1
-    mask = Image.fromarray(inside.astype(np.uint8) * 255)
-    heads.paste(number, (int(ix[0]), int(iy[0])), mask)
-    return float(inside.sum())
+    arms = person.body.arm_points()
+    distances = [np.hypot(*((arms - other.frame.centre) / other.frame.unit).T) for other in group]
+    return any(distance.min() < 0.95 for distance in distances)
 
 
 def _develop(photo: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The camera's part: white balance, exposure, a little grain."""
     gain = rng.uniform(0.9, 1.08) * rng.uniform(0.97, 1.03, 3)
-    photo = photo.point([int(min(255, value * g)) for g in gain for value in range(256)])
-    grain = rng.normal(0, rng.uniform(1.0, 3.0), (128, 128)).round().astype(np.int16)
-    pixels = np.asarray(photo)
-    high, wide = pixels.shape[:2]
-    noise = np.tile(grain, (high // 128 + 1, wide // 128 + 1))[:high, :wide, None]
-    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
+    grain = rng.integers(-3, 4, (photo.height, photo.width, 1), np.int8)
+    return Image.fromarray(np.clip(np.asarray(photo) * gain.astype(np.float32) + grain, 0, 255).astype(np.uint8))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------
@@ -253,68 +206,43 @@ def draw_sample(folder: Path, photos: Mapping[str, int] = PHOTOS, seed: int = 0,
         shutil.rmtree(beside, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class Job:
-    """A photo to draw: which one, and where it goes below the sample's folder."""
-
-    folder: Path
-    split: str
-    index: int
-    place: tuple[str, str]  # train or val, class
-    stem: str
-
-
 def _fill(folder: Path, photos: Mapping[str, int], seed: int, num_proc: int | None) -> None:
-    for place in dict.fromkeys(FOLDERS.values()):
-        for name in CLASS_NAMES:
-            (folder / place / name).mkdir(parents=True)
-            (folder / "poses" / place / name).mkdir(parents=True)
-    jobs: list[Job] = []
-    drawn: Counter[tuple[str, str]] = Counter()
+    numbers: dict[str, Iterator[int]] = {}  # of the next photo of a folder's class
+    jobs: list[tuple[str, int, str]] = []  # split, index, and where the photo goes, without suffix
     for split in SPLITS:
         for index in range(photos.get(split, 0)):
             mood = plan_photo(seed, split, index)[0].mood
-            corner = FOLDERS[split], mood
-            drawn[corner] += 1
-            jobs.append(Job(folder, split, index, corner, f"{PREFIXES[mood]}_{drawn[corner]}"))
+            place = f"{FOLDERS[split]}/{mood}"
+            number = next(numbers.setdefault(place, count(1)))
+            jobs.append((split, index, f"{place}/{PREFIXES[mood]}_{number}"))
+    for place in (f"{name}/{mood}" for name in set(FOLDERS.values()) for mood in CLASS_NAMES):
+        (folder / place).mkdir(parents=True)
+        (folder / "poses" / place).mkdir(parents=True)
     for split, name in LISTS.items():
         if photos.get(split):
-            names = [f"{job.stem}.jpg" for job in jobs if job.split == split]
+            names = [f"{Path(place).name}.jpg" for of, _, place in jobs if of == split]
             (folder / name).write_bytes(pickle.dumps(names, protocol=2))
-
-    draw = partial(_draw_job, seed)
+    draw = partial(_draw_job, folder, seed)
     processes = min(num_proc or usable_cores(), -(-len(jobs) // WORTH_A_PROCESS))
     with contextlib.ExitStack() as stack:
-        one_by_one: Callable[..., Iterable[list[dict]]] = map
+        drawing: Callable[..., Iterable[None]] = map
         if processes > 1:
             context = multiprocessing.get_context("spawn")
-            one_by_one = stack.enter_context(ProcessPoolExecutor(processes, context)).map
-        truths = list(tqdm(one_by_one(draw, jobs), total=len(jobs), desc="drawing the sample", unit="photo"))
-    truth = {"/".join((*job.place, f"{job.stem}.jpg")): people for job, people in zip(jobs, truths, strict=True)}
-    (folder / "people.json").write_text(json.dumps(truth), encoding="utf-8")
+            drawing = stack.enter_context(ProcessPoolExecutor(processes, context)).map
+        for _ in tqdm(drawing(draw, jobs), total=len(jobs), desc="drawing the sample", unit="photo"):
+            pass
 
 
-def _draw_job(seed: int, job: Job) -> list[dict]:
-    """Draw one photo and write it and its poses; returns its people's entries in people.json."""
-    plan, rng = plan_photo(seed, job.split, job.index)
+def _draw_job(folder: Path, seed: int, job: tuple[str, int, str]) -> None:
+    """Draw one photo and write it and its poses."""
+    split, index, place = job
+    plan, rng = plan_photo(seed, split, index)
     photo, people = draw_photo(rng, plan.mood, plan.people, plan.faces_visible)
-    photo.save(job.folder.joinpath(*job.place, f"{job.stem}.jpg"), quality=90)
-    pose = job.folder.joinpath("poses", *job.place, f"{job.stem}_keypoints.json")
-    pose.write_text(json.dumps(pose_json(people)), encoding="utf-8")
-    return [_truth(person) for person in people]
+    photo.save(folder / f"{place}.jpg", quality=90)
+    (folder / "poses" / f"{place}_keypoints.json").write_text(json.dumps(pose_json(people)), encoding="utf-8")
 
 
 def pose_json(people: list[Person]) -> dict:
     """The joints as OpenPose writes them: x, y, confidence of 18 joints in one flat list for each person."""
     rows = [[round(float(value), 2) for value in person.joints.ravel()] for person in people]
     return {"version": 1.3, "people": [{"pose_keypoints_2d": row} for row in rows]}
-
-
-def _truth(person: Person) -> dict:
-    """A person's entry in people.json; `face` is None when turned away or wholly hidden."""
-    seen = person.face is not None and person.visible > 0
-    return {
-        "mood": person.mood,
-        "face": [round(value, 1) for value in person.face] if seen and person.face else None,
-        "visible": round(person.visible, 3),
-    }

@@ -9,6 +9,7 @@ Scripts import this module before `ger_models`: it defers the registration of th
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
 import logging
@@ -48,6 +49,23 @@ def unknown_words(words: Sequence[str], options: Sequence[str], first: str | Non
         return f"unexpected {escaped(' '.join(words))}: {place}; --help lists the options"
     near = difflib.get_close_matches(unknown, options, n=1)
     return f"unknown option {escaped(unknown)}: {f'did you mean {near[0]}? ' if near else ''}--help lists the options"
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Lists options with their defaults, where these say more than that the option may be left out."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        unset = action.default in (None, False, [], argparse.SUPPRESS) or "Default:" in (action.help or "")
+        return action.help if unset else super()._get_help_string(action)
+
+
+def _describe_first(parser: argparse.ArgumentParser, first: str) -> None:
+    """Show the option `first` in `--help` as the words before the options, which is how it is given."""
+    (action,) = (action for action in parser._actions if action.dest == first)
+    parser.usage = f"%(prog)s {first.upper()} ... [options]"
+    described = parser.add_argument_group("what to work on")
+    described.description = f"{first.upper()} ...  {action.help}"
+    action.help = argparse.SUPPRESS
 
 
 def _parsed(parser: Any, argv: list[str], first: str | None) -> Any:
@@ -90,7 +108,9 @@ def run(
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
-    parser = Parser(arguments, description=description.split("\n")[0])
+    parser = Parser(arguments, description=description.split("\n")[0], formatter_class=HelpFormatter)
+    if first is not None:
+        _describe_first(parser, first)
     process, before, interrupted = os.getpid(), {}, False
     at_once = getattr(arguments, "at_once", False)
 

@@ -27,6 +27,7 @@ SILENT_SECONDS = 120.0  # without a byte sent or received, after which a connect
 LONGEST_WAIT = 300  # seconds between two attempts, whatever the Hub asks for: its own rate limits last that long
 WAITS = (1.0, 4.0)  # seconds before a whole piece of work that failed is repeated
 TRYING_SECONDS = 30.0  # after which it is not repeated: huggingface_hub has then retried long enough itself
+PROBE_SECONDS = 5.0  # that a first connection may take
 BUSY = (408, 429, 500, 502, 503, 504)  # HTTP statuses of temporary failures
 
 # What reading and pushing fail with: other libraries wrap the Hub's errors into these
@@ -96,6 +97,23 @@ def rows_from_hub(name: str, rows: Iterable[Result]) -> Iterator[Result]:
         if unreadable is None:
             raise
         raise unreadable from None
+
+
+def check_reachable(name: str) -> None:
+    """Ask the Hub for any answer before `name` is read from it, so that a mistyped folder does not cost a minute.
+
+    Raises:
+        UserError: `name` is no folder here, and no connection to the Hub is made within PROBE_SECONDS.
+    """
+    if Path(name).is_dir() or constants.HF_HUB_OFFLINE:
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
+    except (HTTPError, OSError) as error:
+        raise UserError(
+            f"there is no folder {name} here; as a Hub repository it could not be reached ({one_line(error)}): "
+            "look at the name and at the network"
+        ) from None
 
 
 def _unreadable(name: str, error: BaseException) -> UserError | None:

@@ -12,6 +12,7 @@
 | faces | int32 or None | how many faces the photo had; the column may be missing |
 | group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
 | face_attention | List(float32) or None | the shares of the most confident faces in the answer; it may be missing |
+| face_expressions | List(List(float32)) or None | probabilities of the seven expressions of the same faces |
 | route | string | which route of a routed ensemble answered the photo; the column may be missing |
 
 `faces` counts those that the model counts: at least as sure as its processor's `min_face_score`.
@@ -49,7 +50,15 @@ from .metrics.group_emotion.figures import UNKNOWN_FACES
 
 NOTE_KEY, ONLY_KEY = b"ger_note", b"ger_only"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
-OPTIONAL_COLUMNS = ("model_revision", "dataset_revision", "faces", "group", "face_attention", "route")
+OPTIONAL_COLUMNS = (
+    "model_revision",
+    "dataset_revision",
+    "faces",
+    "group",
+    "face_attention",
+    "face_expressions",
+    "route",
+)
 _POSITION = re.compile(r"row \d+ of .+")
 
 
@@ -78,6 +87,8 @@ class Predictions:
         dataset_revision: the same of the dataset.
         face_attention: (rows), the shares of a photo's most confident faces in the answer, None where the model does
             not have them; or None.
+        face_expressions: (rows), the probabilities of the seven expressions of the same faces, None where the model
+            does not predict them; or None.
         only: the route, such as `faces`, whose photos alone were predicted on; empty: no photo was left out.
         routes: (rows), the route of a routed ensemble that answered each photo; or None.
         source: the archive that this was read from; empty for tables; not written.
@@ -101,6 +112,7 @@ class Predictions:
     face_attention: Sequence[Sequence[float] | None] | None = None
     only: str = ""
     routes: Sequence[str] | None = None
+    face_expressions: Sequence[Sequence[Sequence[float]] | None] | None = None
     source: str = ""
     file: str = ""
 
@@ -130,6 +142,7 @@ class Predictions:
             "faces": self.faces,
         }
         columns |= {"groups": self.groups, "face_attention": self.face_attention, "routes": self.routes}
+        columns["face_expressions"] = self.face_expressions
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -194,6 +207,7 @@ class Predictions:
             groups=None if self.groups is None else [self.groups[row] for row in rows],
             face_attention=None if self.face_attention is None else [self.face_attention[row] for row in rows],
             routes=None if self.routes is None else [self.routes[row] for row in rows],
+            face_expressions=None if self.face_expressions is None else [self.face_expressions[row] for row in rows],
         )
 
     def chosen(self, only: str) -> Predictions:
@@ -281,6 +295,9 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.routes is not None:
         columns["route"] = pa.array(predictions.routes, pa.string())
         types["route"] = Value("string")
+    if predictions.face_expressions is not None:
+        columns["face_expressions"] = pa.array(predictions.face_expressions, pa.list_(pa.list_(pa.float32())))
+        types["face_expressions"] = List(List(Value("float32")))
     schema = Features(types).arrow_schema
     marks = {NOTE_KEY: predictions.note.encode(), ONLY_KEY: predictions.only.encode()}
     schema = schema.with_metadata({**schema.metadata, **{key: mark for key, mark in marks.items() if mark}})
@@ -364,6 +381,9 @@ def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
     attention = None
     if "face_attention" in table.column_names:
         attention = _cast(table, "face_attention", pa.list_(pa.float32())).to_pylist()
+    expressions = None
+    if "face_expressions" in table.column_names:
+        expressions = _cast(table, "face_expressions", pa.list_(pa.list_(pa.float32()))).to_pylist()
     return Predictions(
         image_ids=image_ids,
         splits=_cast(table, "split", pa.string()).to_pylist(),
@@ -377,6 +397,7 @@ def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
         dataset_revision=_only(table, "dataset_revision"),
         face_attention=attention,
         routes=_routes(table),
+        face_expressions=expressions,
     )
 
 

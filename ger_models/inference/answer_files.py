@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedConfig
 
+from ger_datasets.support.answer_places import FOLDER, check_csv, partial_csv
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, one_line
 
@@ -22,8 +24,8 @@ from .face_marks import FACE_COLOUR, FaceMark
 from .inputs import free_name
 from .pictures import COLOURS, draw_prediction
 
-FOLDER = "answers"  # default folder of the pictures
 JPEG_QUALITY = 90
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets calculate begins so (OWASP, CSV injection)
 
 
 class AnswerFolder:
@@ -119,32 +121,70 @@ def _empty_folder(path: Path) -> Path:
     return path
 
 
-def check_csv(path: Path) -> None:
-    """Raise a UserError if the table would overwrite a file, or if its folder does not exist."""
-    if path.exists():
-        raise UserError(f"{path} exists already: choose another --csv")
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} for --csv {path.name}: make it first")
+class AnswerTable:
+    """A CSV file with a row for each photo: label, score, probabilities, faces, expressions, note, error.
 
+    Rows are written to `NAME.partial` as they come, which gets its own name when the `with` block ends without error:
+    an interrupted run keeps what it has answered.
 
-def write_csv(path: Path, answers: Sequence[Answer], class_names: Sequence[str]) -> None:
-    """A row for each photo: its label, score, probabilities, number of faces and of each expression, note and error.
+    Args:
+        path: the file, which must not exist.
+        config: of the model: its labels and, of an expression model, its expressions.
 
     Raises:
         UserError: it cannot be written.
     """
-    counts = [expression_counts(answer.result) if answer.result else {} for answer in answers]
-    expressions = list(dict.fromkeys([*EXPRESSIONS, *(name for each in counts for name in each)]))
-    table = io.StringIO(newline="")
-    writer = csv.writer(table)
-    writer.writerow(["photo", "label", "score", *class_names, "faces", *expressions, "note", "error"])
-    for answer, count in zip(answers, counts, strict=True):
+
+    def __init__(self, path: Path, config: PreTrainedConfig) -> None:
+        self.path, self._partial, self._rows = path, partial_csv(path), 0
+        self._class_names = [config.id2label[i] for i in range(config.num_labels)]
+        self._expressions = list(dict.fromkeys([*EXPRESSIONS, *(getattr(config, "expressions", None) or ())]))
+        header = ["photo", "label", "score", *self._class_names, "faces", *self._expressions, "note", "error"]
+        with self._failing():
+            self._file = self._partial.open("x", encoding="utf-8", newline="")  # closed in __exit__
+        self._write(header)
+
+    def add(self, answer: Answer) -> None:
+        """Write the row of an answer."""
         result = answer.result
-        row: list[object] = [""] * (3 + len(class_names) + len(expressions))
+        row: list[object] = [""] * (3 + len(self._class_names) + len(self._expressions))
         if result:
-            scores = [f"{result['scores'][name]:.6f}" for name in class_names]
+            counts = expression_counts(result)
+            scores = [f"{result['scores'][name]:.6f}" for name in self._class_names]
             row = [result["label"] or "", f"{result['score']:.6f}", *scores, result["face_count"]]
-            row += [count.get(name, 0) for name in expressions]
-        writer.writerow([answer.name, *row, result.get("note", ""), answer.problem])
-    with replacing(path) as file:
-        file.write(table.getvalue().encode())
+            row += [counts.get(name, 0) for name in self._expressions]
+        self._write([answer.name, *row, result.get("note", ""), answer.problem])
+        self._rows += 1
+
+    def __enter__(self) -> AnswerTable:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is None:
+            with self._failing():
+                check_csv(self.path, finishing=True)
+                self._partial.rename(self.path)
+        elif not self._rows:
+            self._partial.unlink(missing_ok=True)
+
+    def _write(self, row: Sequence[object]) -> None:
+        with self._failing():
+            csv.writer(self._file).writerow(map(spreadsheet_safe, row))
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {one_line(error)}") from error
+
+
+def spreadsheet_safe(value: object) -> object:
+    """A value that spreadsheets show as it is: text that they would calculate, such as a file name, gets a `'` before.
+
+    >>> spreadsheet_safe("=1+1.jpg"), spreadsheet_safe("party.jpg"), spreadsheet_safe(-1)
+    ("'=1+1.jpg", 'party.jpg', -1)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

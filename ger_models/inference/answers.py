@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ DOWNLOAD_SECONDS = 20
 RECORD = "answers.jsonl"  # written next to the pictures of a run; marks a folder of answers
 LONGEST_NAME = 40  # maximum width of the column of names, in characters
 SIGNIFICANT = 0.01  # smaller differences between shares are ignored
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's names of the formats that hold animations
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Answer:
         image: the photo, upright, RGB; None where it cannot be used.
         result: the pipeline's answer; empty where there is none.
         problem: why the photo cannot be used; empty where it can.
+        frames: how many pictures the file holds; of several, one is answered.
     """
 
     name: str
     image: Image.Image | None
     result: dict[str, Any]
     problem: str = ""
+    frames: int = 1
 
     @property
     def as_json(self) -> dict[str, Any]:
@@ -127,7 +130,32 @@ def answers(pipe: GroupEmotionPipeline, photos: Photos, batch_size: int, whole_f
         rows = [{"image": photo.image, "image_id": photo.name} for photo in batch if photo.image is not None]
         results = iter(pipe(rows, batch_size=len(rows), **asked) if rows else [])
         for photo in batch:
-            yield photo if photo.image is None else Answer(photo.name, photo.image, next(results))
+            yield photo if photo.image is None else _answered(photo, next(results))
+
+
+def _answered(photo: Answer, result: dict[str, Any]) -> Answer:
+    """The photo with its answer, which says so if the file holds more pictures."""
+    if photo.frames > 1:
+        animated = f"an animation of {photo.frames} frames, of which one was used"
+        result = {**result, "note": "; ".join(filter(None, (result["note"], animated)))}
+    return replace(photo, result=result)
+
+
+def _frames(place: Path | str) -> int:
+    """How many frames an animated file holds; 1 for other photos, and for addresses, whose file is not kept."""
+    if not isinstance(place, Path):
+        return 1
+    try:
+        with Image.open(place) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format in ANIMATED else 1
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+    ):  # it could be read
+        return 1
 
 
 def _read(photos: Photos) -> Iterator[Answer]:
@@ -136,7 +164,7 @@ def _read(photos: Photos) -> Iterator[Answer]:
         try:
             if isinstance(place, BadPhoto):
                 raise place
-            yield Answer(name, read_input(place, DOWNLOAD_SECONDS), {})
+            yield Answer(name, read_input(place, DOWNLOAD_SECONDS), {}, frames=_frames(place))
         except BadPhoto as reason:
             yield Answer(name, None, {}, str(reason).removeprefix("the file cannot be read: "))
 

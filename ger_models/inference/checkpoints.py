@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -17,7 +17,7 @@ from transformers import (
 from transformers.utils import CONFIG_NAME
 
 from ger_datasets.support.errors import UserError, one_line
-from ger_datasets.support.hub_connection import read_from_hub
+from ger_datasets.support.hub_connection import check_reachable, read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder
 
 from .. import auto  # noqa: F401 - registers the models
@@ -39,7 +39,7 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
         name: a folder, a Hub repository, or `starter`.
 
     Raises:
-        UserError: the checkpoint does not exist, or is not of this package.
+        UserError: the checkpoint does not exist, is not of this package, or the Hub cannot be reached.
     """
     name = checkpoint_place(name)
     if is_missing_folder(name):
@@ -51,6 +51,8 @@ def load_checkpoint(name: str) -> tuple[PreTrainedModel, GerProcessor | GerEnsem
                 "again (train.py with --resume)"
             )
         read_config(name)
+    elif not isinstance(try_to_load_from_cache(name, CONFIG_NAME), str):
+        check_reachable(name)
     file = f"its {CONFIG_NAME} and its weights, .safetensors,"
 
     def load() -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
 
 from ..processing_ensemble import GerEnsembleProcessor
@@ -23,10 +24,13 @@ class Answers:
         logits: (rows, classes) float32.
         face_attention: for each row, the shares of the faces that the model saw, the most confident faces first; None
             if the model has no attention.
+        face_expressions: for each row, the probabilities of the seven expressions (`schema.EXPRESSIONS`) of the same
+            faces; None if the model does not predict them.
     """
 
     logits: np.ndarray
     face_attention: list[list[float]] | None
+    face_expressions: list[list[list[float]]] | None = None
 
 
 class Members:
@@ -87,9 +91,15 @@ class Members:
         model, processor = self.models[member], self.processors[member]
         output = model(**inputs, **({"output_faces": True} if model.has_face_outputs else {}))
         shares = output.get("face_attention")  # (rows, faces), padded
-        if shares is not None:
-            shares = [
-                of_row[: min(len(row["face_scores"]), processor.face_limit(row))]
-                for of_row, row in zip(shares.float().cpu().tolist(), rows, strict=True)
-            ]
-        return Answers(output.logits.float().cpu().numpy(), shares)
+        expressions = output.get("face_expressions")  # (rows, faces, expressions), padded
+        if getattr(model.config, "expressions", None) != list(EXPRESSIONS):
+            expressions = None
+        counts = [min(len(row["face_scores"]), processor.face_limit(row)) for row in rows]
+        return Answers(output.logits.float().cpu().numpy(), _cut(shares, counts), _cut(expressions, counts))
+
+
+def _cut(padded: torch.Tensor | None, counts: Sequence[int]) -> list[list[Any]] | None:
+    """The values of the faces that each row has."""
+    if padded is None:
+        return None
+    return [of_row[:count] for of_row, count in zip(padded.float().cpu().tolist(), counts, strict=True)]

@@ -160,13 +160,13 @@ class Run:
         figures = [self._finish(member) for member in range(len(self.names))]
         for partial in self.partial:
             partial.remove(len(self.source.parts))
-        shared = {name: figures[0].pop(name) for name in ("photos", "quarantined")}
+        shared = {name: figures[0].pop(name) for name in ("photos", "failed")}
         for each in figures[1:]:
             for name in shared:
                 del each[name]
         members = figures[0] if len(figures) == 1 else {"models": figures}
         left_out = {"left_out": self.source.left_out} if self.source.left_out else {}
-        return {"photos": shared["photos"], **members, "quarantined": shared["quarantined"], **left_out}
+        return {"photos": shared["photos"], **members, "failed": shared["failed"], **left_out}
 
     def _open_members(self, number: int) -> list[int]:
         return [member for member, partial in enumerate(self.partial) if not partial.has(number)]
@@ -182,6 +182,7 @@ class Run:
         logits = np.array([row for part in parts for row in part.logits], np.float32)
         image_ids = [image_id for part in parts for image_id in part.image_ids]
         attention = [shares for part in parts for shares in part.face_attention]
+        expressions = [shares for part in parts for shares in part.face_expressions]
         table, note, names = self.tables[member], self.notes[member], self.class_names[member]
         predictions = Predictions(
             image_ids,
@@ -197,6 +198,7 @@ class Run:
             dataset_revision=self.source.revision,
             face_attention=attention if any(shares is not None for shares in attention) else None,
             only=self.source.only,
+            face_expressions=expressions if any(shares is not None for shares in expressions) else None,
         )
         routes = getattr(self.members.models[member].config, "routes", None)
         if routes is not None:
@@ -219,7 +221,7 @@ class Run:
         if self.source.parts[0].split == "photos":
             figures["labels"] = dict(zip(image_ids, predicted, strict=True))
         only = {"only": self.source.only} if self.source.only else {}
-        return {**figures, "quarantined": quarantined, "note": note, **only, "output": str(table)}
+        return {**figures, "failed": quarantined, "note": note, **only, "output": str(table)}
 
 
 def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_score: float) -> None:
@@ -229,6 +231,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.faces += [sure_faces(row, min_face_score) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)
+    done.face_expressions += answers.face_expressions or [None] * len(rows)
 
 
 def renumbered(labels: Sequence[int], class_names: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

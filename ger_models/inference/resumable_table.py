@@ -30,6 +30,7 @@ class PartRows:
     faces: list[int] = field(default_factory=list)
     logits: list[list[float]] = field(default_factory=list)
     face_attention: list[list[float] | None] = field(default_factory=list)
+    face_expressions: list[list[list[float]] | None] = field(default_factory=list)
     quarantined: list[dict[str, str]] = field(default_factory=list)
 
 

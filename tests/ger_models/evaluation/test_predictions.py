@@ -254,3 +254,14 @@ def test_face_attention_is_kept(tmp_path):
     assert given.take([2, 0]).face_attention == [[], [0.25, 0.5]]
     with pytest.raises(UserError, match="face_attention must have one entry per image_id"):
         Predictions(**parts, logits=np.eye(3), model="m", class_names=["x", "y", "z"], face_attention=shares[:2])
+
+
+def test_face_expressions_are_kept(tmp_path):
+    expressions = [[[0.5, 0.25], [0.0, 1.0]], None, []]
+    parts = {"image_ids": ["a", "b", "c"], "splits": ["test"] * 3, "labels": np.zeros(3, int)}
+    given = Predictions(
+        **parts, logits=np.eye(3), model="m", class_names=["x", "y", "z"], face_expressions=expressions
+    )
+    write_predictions(tmp_path / "t.parquet", given)
+    assert read_predictions(tmp_path / "t.parquet").face_expressions == expressions
+    assert given.take([2, 0]).face_expressions == [[], [[0.5, 0.25], [0.0, 1.0]]]

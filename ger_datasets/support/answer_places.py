@@ -1,0 +1,45 @@
+"""Where answers may be written: checked before anything is loaded, so that a wrong option is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import UserError
+
+FOLDER = "answers"  # default folder of the pictures
+
+
+def partial_csv(path: Path) -> Path:
+    """The table while it is written."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def check_csv(path: Path, finishing: bool = False) -> None:
+    """Refuse a table that would be written over a file, or into a folder that is not there.
+
+    Args:
+        finishing: whether the table is written already and gets its name now.
+
+    Raises:
+        UserError: it is refused.
+    """
+    if path.exists():
+        kept = f"; the answers are in {partial_csv(path).name}" if finishing else ""
+        raise UserError(f"{path} exists already: choose another --csv{kept}")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} for --csv {path.name}: make it first")
+    if not finishing and partial_csv(path).exists():
+        raise UserError(
+            f"{partial_csv(path)} holds the answers of an interrupted run: move it, or choose another --csv"
+        )
+
+
+def check_output_dir(text: str) -> None:
+    """Refuse a folder for pictures that has no name, holds something, or is a file; raises UserError."""
+    path = Path(text)
+    if not text.strip():
+        raise UserError("--output_dir is empty: name a new folder, or none for no pictures")
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(f"{path} is not empty: choose another --output_dir, or none for no pictures")
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} cannot be made: it is a file; choose another --output_dir, or none")
