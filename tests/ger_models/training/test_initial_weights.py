@@ -15,10 +15,10 @@ from transformers import AutoModelForImageClassification
 
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
-from ger_models import STARTER
+from ger_models import STARTER, GerProcessor
 from ger_models.conversion.convert import convert
 from ger_models.presets import build
-from ger_models.training.initial_weights import continue_from, graft
+from ger_models.training.initial_weights import continue_from, graft, warn_of_other_pixels
 
 CLASSES = ["Negative", "Neutral", "Positive"]
 SCENE = "backbone=test_resnet"
@@ -219,3 +219,14 @@ def test_emotic_then_gaf(run_script: Callable, emotic: Path, raw_folder: Path, t
         tmp_path / "out.parquet",
     )  # fmt: skip
     assert code == 0, log
+
+
+def test_weights_of_other_pixels_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = GerProcessor(), GerProcessor(image_mean=[0.5] * 3, interpolation="bicubic")
+    warn_of_other_pixels("runs/a", theirs, ours)
+    assert "runs/a was trained on photos made with image_mean [0.5, 0.5, 0.5] instead of [0.485" in caplog.text
+    assert "interpolation bicubic instead of bilinear" in caplog.text
+    caplog.clear()
+    for other in (GerProcessor(), None, GerProcessor(columns=["face_features"], image_mean=[0.5] * 3)):
+        warn_of_other_pixels("runs/a", other, ours)
+    assert not caplog.text

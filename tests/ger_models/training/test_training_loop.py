@@ -295,6 +295,23 @@ def test_training_accuracy_is_without_the_margin(train: Callable, tmp_path: Path
     assert entry["accuracy"] == pytest.approx(1 / 3, abs=0.2), "as untrained weights guess; lowered, never right"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("face_dim=100", "face_dim must be 256, the length of the features in"),
+        ("depth=1.5", "GerFusionConfig.depth must be a whole number"),
+        ("depth=true", "GerFusionConfig.depth must be a whole number"),
+    ],
+)
+def test_configurations_that_cannot_train_are_refused_in_one_line(
+    overrides: str, words: str, train: Callable, tmp_path: Path
+) -> None:
+    code, _, log = train("--config_overrides", overrides)
+    assert (code, words in log) == (2, True), log
+    assert "Traceback" not in log
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_the_main_process_computes_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
