@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,12 +63,13 @@ def group_curve(
     if not 0 <= window < np.inf:
         raise UserError(f"the smoothing window must be 0 or more seconds, not {window}")
     seconds, faces = np.asarray(seconds, np.float64), np.asarray(faces, np.float64)
-    probabilities = np.where(faces[:, None] > 0, np.asarray(probabilities, np.float64), 0.0)
+    probabilities = np.asarray(probabilities, np.float64)
     if probabilities.shape[0] != len(seconds) or faces.shape != seconds.shape or np.any(np.diff(seconds) <= 0):
         raise ValueError(
             f"seconds {seconds.shape}, probabilities {probabilities.shape} and faces {faces.shape} must be of the "
             "same frames, in the order of time"
         )
+    probabilities = np.where(faces[:, None] > 0, probabilities, 0.0)
     smooth, around = np.empty_like(probabilities), np.empty_like(faces)
     for start, end in scenes(len(seconds), cuts):
         scene = slice(start, end)
@@ -84,7 +86,7 @@ def scenes(frames: int, cuts: Sequence[int] | np.ndarray) -> Iterator[tuple[int,
     [(0, 4), (4, 7), (7, 10)]
     """
     edges = [0, *sorted({int(cut) for cut in cuts if 0 < cut < frames}), frames]
-    return ((start, end) for start, end in zip(edges, edges[1:], strict=False) if start < end)
+    return ((start, end) for start, end in pairwise(edges) if start < end)
 
 
 def wilson_band(shares: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -48,7 +48,7 @@ def scene_cuts(distances: np.ndarray) -> np.ndarray:
     distances = np.asarray(distances, np.float64)
     cuts = []
     for place in np.flatnonzero(distances >= CUT_DISTANCE):
-        around = np.delete(distances[max(0, place - AROUND) : place + AROUND + 1], min(place, AROUND))
+        around = np.concatenate([distances[max(0, place - AROUND) : place], distances[place + 1 : place + AROUND + 1]])
         if not len(around) or distances[place] >= CUT_RATIO * np.median(around):
             cuts.append(place + 1)
     return np.array(cuts, np.int64)

@@ -35,6 +35,8 @@ class FaceReader(CheckpointExpressions):
             images: RGB photos of any sizes.
             face_boxes: for each of them (faces, 4), x1 y1 x2 y2 in pixels; faces may be 0.
         """
+        if not images:
+            return []
         rows = [{"image": image, "face_boxes": boxes} for image, boxes in zip(images, face_boxes, strict=True)]
         pixels = self.processor(rows)["expression_pixels"].to(self.model.device)  # (all faces, 1, side, side)
         embeddings = torch.cat([self.model.embed(chunk) for chunk in pixels.split(CHUNK)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING) -> Iter
     return _from_thread(_frames(path, fps), waiting)
 
 
-def _frames(path: str | Path, fps: float) -> Iterator[Frame]:
+def _frames(path: str | Path, fps: float) -> Generator[Frame, None, None]:
     due = 0.0
 
     def wanted(number: int, seconds: float) -> bool:
@@ -56,7 +57,7 @@ def _frames(path: str | Path, fps: float) -> Iterator[Frame]:
         yield Frame(number, seconds, Image.fromarray(pixels))
 
 
-def _from_thread(frames: Iterator[Frame], waiting: int) -> Iterator[Frame]:
+def _from_thread(frames: Generator[Frame, None, None], waiting: int) -> Iterator[Frame]:
     """The same frames and the same error, made by a thread."""
     ready: queue.Queue[Frame | BaseException | None] = queue.Queue(waiting)
     stopped = threading.Event()
@@ -72,11 +73,12 @@ def _from_thread(frames: Iterator[Frame], waiting: int) -> Iterator[Frame]:
 
     def work() -> None:
         try:
-            for frame in frames:
-                if not put(frame):
-                    return
+            with closing(frames):
+                for frame in frames:
+                    if not put(frame):
+                        return
             put(None)
-        except BaseException as error:  # it is raised where the frames are used
+        except BaseException as error:  # noqa: BLE001 (it is raised where the frames are used)
             put(error)
 
     thread = threading.Thread(target=work, name="decoding", daemon=True)

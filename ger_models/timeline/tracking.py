@@ -11,7 +11,7 @@ MARGIN = 0.5  # of a box's size, added on each side: at two frames per second a 
 MARGIN_PER_SECOND = 0.5  # more of it for each second that a person was away
 LEAST_OVERLAP = 0.05  # of the enlarged boxes
 LARGEST_RATIO = 2.5  # between the sizes of two boxes of one face
-APPEARANCE = 0.5  # weight of the embeddings' distance, 1 - cosine; that of the boxes, 1 - overlap, has weight 1
+APPEARANCE = 1.0  # weight of the embeddings' distance, 1 - cosine; that of the boxes, 1 - overlap, has weight 1
 LEAST_SIMILARITY = 0.35  # cosine of two embeddings of one face; the starter's are seldom below 0.7
 MEMORY = 0.7  # share of the earlier embeddings in a track's mean
 MOTION_SECONDS = 1.0  # of the past, from which a person's velocity is estimated
@@ -87,7 +87,7 @@ class Tracker:
         for face, place in self._links(known, seconds, boxes, looks):
             known[place].add(seconds, boxes[face], looks[face])
             ids[face] = known[place].id
-        for face in np.flatnonzero(ids < 0):
+        for face in np.flatnonzero(ids < 0).tolist():
             ids[face] = self._people
             known.append(_Track(self._people))
             known[-1].add(seconds, boxes[face], looks[face])
