@@ -54,7 +54,32 @@ LATER_COLUMNS = (
     "region_features",
 )  # columns that datasets of earlier versions do not have
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112  # pixels
-FACE_COUNT_BINS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))  # photos by number of faces; both ends inclusive
+Bin = tuple[int, int | None]  # from, to; both inclusive; None: no upper end
+FACE_COUNT_BINS: tuple[Bin, ...] = (
+    (0, 0),
+    (1, 1),
+    (2, 4),
+    (5, 9),
+    (10, None),
+)  # photos by number of faces; both ends inclusive
+
+
+def bin_name(low: int, high: int | None) -> str:
+    """What a bin is called in tables.
+
+    >>> bin_name(1, 1), bin_name(2, 4), bin_name(10, None)
+    ('1', '2–4', '10 and more')
+    """
+    return f"{low} and more" if high is None else f"{low}" if low == high else f"{low}–{high}"
+
+
+def binned(counts: Mapping[int, int], bins: Sequence[Bin]) -> list[tuple[str, int]]:
+    """The name of each bin and the counts of the numbers within it."""
+
+    def inside(value: int, low: int, high: int | None) -> bool:
+        return low <= value and (high is None or value <= high)
+
+    return [(bin_name(*edges), sum(n for value, n in counts.items() if inside(value, *edges))) for edges in bins]
 
 
 def frame_features() -> dict[str, Any]:

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..schema import FACE_COUNT_BINS, features
-from ..support.bins import Bin, binned
+from ..schema import FACE_COUNT_BINS, Bin, binned, features
 from ..support.html_page import Markup, escape, render
 from .contact_sheet import Picture
 from .summary import Inspection

@@ -37,7 +37,7 @@ from ..faces.columns import photo_columns
 from ..photos.patches import PATCH_HEIGHT, PATCH_WIDTH
 from ..photos.reading import STORED_PIXELS, SUFFIXES, TURNS, open_photo, orientation, read_photo
 from ..records import Record
-from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_FEATURE_DIM
+from ..schema import ALIGNED_FACE_HEIGHT, ALIGNED_FACE_WIDTH, FACE_COLUMNS, FACE_FEATURE_DIM
 from ..support.errors import BadPhoto, UserError, listing, printable
 from .index import File, Index, path_key
 from .npz import read_npz
@@ -55,16 +55,6 @@ SCENE_FEATURE_DIM = 2208  # DenseNet-161
 MAX_FACES = 1000  # the fullest photos of GAF 3.0 have about a hundred
 MAX_BYTES = 16 * 2**20  # of coordinates or features: a thousand faces take 4 MiB as float32
 MAX_CROP_BYTES = 256 * 2**20
-
-FACE_COLUMNS = (
-    "face_boxes",
-    "face_scores",
-    "face_landmarks",
-    "face_features",
-    "face_crops",
-    "aligned_faces",
-    "sampled_patches",
-)
 
 
 class LegacySource:

@@ -17,7 +17,6 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from .. import schema
 from ..support.atomic_files import write_text
-from ..support.bins import bin_name, binned
 from ..support.errors import UserError
 from .column_sources import ENCODED, SOURCES
 
@@ -140,8 +139,10 @@ def _counts(by_split: Mapping[str, Sequence[Mapping[str, Any]]], builder: Builde
 
 
 def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    counts = {split: binned(_sum(members, "faces"), schema.FACE_COUNT_BINS) for split, members in by_split.items()}
-    header = [bin_name(*edges) for edges in schema.FACE_COUNT_BINS]
+    counts = {
+        split: schema.binned(_sum(members, "faces"), schema.FACE_COUNT_BINS) for split, members in by_split.items()
+    }
+    header = [schema.bin_name(*edges) for edges in bins]
     rows = [[split, *(count for _, count in within)] for split, within in counts.items()]
     return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)
 

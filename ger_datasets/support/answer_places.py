@@ -1,4 +1,4 @@
-"""Where answers may be written: checked before anything is loaded, so that a wrong option is refused at once."""
+"""Where answers may be written, checked before anything is loaded, and cells that spreadsheets show as they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .errors import UserError
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets calculate begins so (OWASP, CSV injection)
 FOLDER = "answers"  # default folder of the pictures
 
 
@@ -43,3 +44,12 @@ def check_output_dir(text: str) -> None:
         raise UserError(f"{path} is not empty: choose another --output_dir, or none for no pictures")
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} cannot be made: it is a file; choose another --output_dir, or none")
+
+
+def spreadsheet_safe(value: object) -> object:
+    """A value that spreadsheets show as it is: text that they would calculate, such as a file name, gets a `'` before.
+
+    >>> spreadsheet_safe("=1+1.jpg"), spreadsheet_safe("party.jpg"), spreadsheet_safe(-1)
+    ("'=1+1.jpg", 'party.jpg', -1)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

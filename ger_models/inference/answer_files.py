@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedConfig
 
-from ger_datasets.support.answer_places import FOLDER, check_csv, partial_csv
+from ger_datasets.support.answer_places import FOLDER, check_csv, partial_csv, spreadsheet_safe
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, one_line
 
@@ -25,7 +25,6 @@ from .inputs import free_name
 from .pictures import COLOURS, draw_prediction
 
 JPEG_QUALITY = 90
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets calculate begins so (OWASP, CSV injection)
 
 
 class AnswerFolder:
@@ -179,12 +178,3 @@ class AnswerTable:
             yield
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {one_line(error)}") from error
-
-
-def spreadsheet_safe(value: object) -> object:
-    """A value that spreadsheets show as it is: text that they would calculate, such as a file name, gets a `'` before.
-
-    >>> spreadsheet_safe("=1+1.jpg"), spreadsheet_safe("party.jpg"), spreadsheet_safe(-1)
-    ("'=1+1.jpg", 'party.jpg', -1)
-    """
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ger_datasets.schema import bin_name
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.bins import bin_name
 from ger_datasets.support.errors import UserError, one_line
 
 from ..metrics import METRICS

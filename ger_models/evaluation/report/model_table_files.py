@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ger_datasets.support.answer_places import spreadsheet_safe
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.html_page import render
 from ger_datasets.support.locks import alone
@@ -135,15 +136,10 @@ def comma_separated(content: Mapping[str, Any]) -> str:
         edges = [*(row["photos_interval"] or ["", ""]), *(row["seeds_interval"] or ["", ""])]
         cost = [row["cost"].get(name, "") for name in ("parameters", "photos_per_second")]
         writer.writerow(
-            [cell_text(row["model"]), row["accuracy"], row["std"], " ".join(map(str, row["seeds"])), *edges,
+            [spreadsheet_safe(row["model"]), row["accuracy"], row["std"], " ".join(map(str, row["seeds"])), *edges,
              row["photos"], row["compared"], *cost]
         )  # fmt: skip
     return text.getvalue()
-
-
-def cell_text(text: str) -> str:
-    """A cell that a spreadsheet does not take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def latex(content: Mapping[str, Any]) -> str:

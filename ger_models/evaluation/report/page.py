@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ger_datasets.support.bins import bin_name
+from ger_datasets.schema import bin_name
 from ger_datasets.support.html_page import Markup, photos, render
 
 from ...combining import route_title
