@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
-from ger_models.inference.chosen_photos import check_only
+from ger_models.evaluation.chosen_photos import check_only
 from ger_models.routing import FORMS
 
 if TYPE_CHECKING:

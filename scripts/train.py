@@ -14,8 +14,8 @@ from pathlib import Path
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models import presets
+from ger_models.evaluation.chosen_photos import check_only
 from ger_models.evaluation.metrics import METRICS
-from ger_models.inference.chosen_photos import check_only
 from ger_models.training import recipe as recipes
 
 

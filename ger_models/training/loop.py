@@ -29,9 +29,9 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import patiently
 
+from ..evaluation.chosen_photos import choose_photos
 from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint
-from ..inference.chosen_photos import choose_photos
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import GerProcessor
