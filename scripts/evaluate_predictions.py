@@ -18,7 +18,7 @@ from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
 from ger_models.combining import FORMS
-from ger_models.inference.chosen_photos import check_only
+from ger_models.evaluation.chosen_photos import check_only
 
 if TYPE_CHECKING:
     from ger_models.evaluation.ensemble.ensemble import Ensemble

@@ -20,7 +20,7 @@ from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models.combining import FORMS
-from ger_models.inference.chosen_photos import check_only
+from ger_models.evaluation.chosen_photos import check_only
 from ger_models.starter import STARTER_NAME
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_datasets.loading.revision import dataset_revision
     from ger_datasets.loading.splits import check_image_ids, load_splits
     from ger_datasets.preparation.card import read_notice
-    from ger_models.inference.chosen_photos import choose_photos
+    from ger_models.evaluation.chosen_photos import choose_photos
     from ger_models.inference.encoded_columns import check_encoders
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source

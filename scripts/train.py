@@ -15,8 +15,8 @@ from pathlib import Path
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models import presets
+from ger_models.evaluation.chosen_photos import check_only
 from ger_models.evaluation.metrics import METRICS
-from ger_models.inference.chosen_photos import check_only
 from ger_models.training import recipe as recipes
 
 
@@ -72,9 +72,9 @@ class Arguments(recipes.RecipeOptions, recipes.RunOptions):
 def main(arguments: Arguments) -> dict | None:
     from accelerate.utils import set_seed
 
+    from ger_models.inference.encoded_columns import column_of_backbone, training_processor
     from ger_models.training import loop
     from ger_models.training.data_loading import Collator, make_loader, report_killed_workers, rest_of, set_epoch
-    from ger_models.training.encoded_columns import column_of_backbone, training_processor
     from ger_models.training.losses import LOSSES
     from ger_models.training.meter import Stop, Watch
     from ger_models.training.optimization import clip_gradients, make_optimizer, rate_at, set_rate

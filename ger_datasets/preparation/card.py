@@ -139,9 +139,8 @@ def _counts(by_split: Mapping[str, Sequence[Mapping[str, Any]]], builder: Builde
 
 
 def _faces(by_split: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    counts = {
-        split: schema.binned(_sum(members, "faces"), schema.FACE_COUNT_BINS) for split, members in by_split.items()
-    }
+    bins = schema.FACE_COUNT_BINS
+    counts = {split: schema.binned(_sum(members, "faces"), bins) for split, members in by_split.items()}
     header = [schema.bin_name(*edges) for edges in bins]
     rows = [[split, *(count for _, count in within)] for split, within in counts.items()]
     return "## Photos by number of faces found\n\n" + _table(["split", *header], rows)

@@ -31,15 +31,15 @@ from ger_datasets.support.hub_connection import patiently
 
 from ..backbones import checkpoint_gradients
 from ..combining import route_title
+from ..evaluation.chosen_photos import choose_photos
 from ..evaluation.metrics import METRICS, compute_metrics
 from ..inference.checkpoints import load_checkpoint, read_processor
-from ..inference.chosen_photos import choose_photos
+from ..inference.encoded_columns import column_of_backbone, note_encoders
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .data_loading import Collator, face_counts
 from .dataset_checks import check_trainable, check_widths, face_dim, scene_dim
-from .encoded_columns import column_of_backbone, note_encoders
 from .initial_weights import GRAFTS, continue_from, graft, warn_of_other_pixels
 from .optimization import make_optimizer
 from .recipe import Recipe, RunOptions
