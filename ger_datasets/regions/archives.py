@@ -29,8 +29,8 @@ class RegionArchives:
     """Fills `region_boxes` and `region_features` from files of other pipelines, such as object detectors.
 
     Each file holds `features` (regions, d) and `boxes` (regions, 4): x1 y1 x2 y2 in pixels of the upright photo, or,
-    if no coordinate is above 1, as shares of its sides. A photo may have no regions. A photo's file is found by its path
-    below the raw folder or, where nothing else has it, its name. Photos without a file have None in both columns.
+    if no coordinate is above 1, as shares of its sides. A photo may have no regions. A photo's file is found by its
+    path below the raw folder or, where nothing else has it, its name. Photos without a file have None in both columns.
 
     Args:
         folder: holds the files.
