@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..support.errors import UserError, listing
 from .annotations import SPLITS, AnnotatedPhoto, Person, tidy_folder
-from .mat_integrity import check_mat
+from .mat_reader import Cells, Numbers, Structs, Texts, Value, read_mat
 
 DIMENSIONS = ("valence", "arousal", "dominance")
+
+Struct = dict[str, Value]
 
 
 class _WrongField(ValueError):
@@ -32,141 +31,125 @@ def read_matlab(path: Path) -> list[AnnotatedPhoto]:
         UserError: the file is missing, too large or not a MATLAB file, has none of the variables, or a field of
             the wrong kind.
     """
-    check_mat(path)
-    from scipy.io import loadmat, whosmat
-
-    try:
-        contents = loadmat(path, appendmat=False, variable_names=list(SPLITS))
-        names = [name for name, *_ in whosmat(path, appendmat=False)]
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path.name} cannot be read as a MATLAB file ({reason}): download it again") from error
-    if not any(name in contents for name in SPLITS):
+    photos: dict[str, list[AnnotatedPhoto]] = {}
+    names = []
+    for name, value in read_mat(path, SPLITS.keys()):
+        names.append(name)
+        if name in SPLITS:
+            position = name
+            photos[name] = []
+            try:
+                for number, struct in enumerate(_structs(value, name), 1):
+                    position = f"{name}({number})"
+                    photos[name].append(_photo(struct, SPLITS[name]))
+            except _WrongField as error:
+                raise UserError(f"{path.name}, {position}: {error}; download the file again") from error
+    if not photos:
         raise UserError(f"{path.name} holds {listing(names)}: expected the variables {', '.join(SPLITS)}")
-
-    photos = []
-    for name, split in SPLITS.items():
-        position = name
-        try:
-            for number, struct in enumerate(_structs(_plain(contents.get(name), name), name), 1):
-                position = f"{name}({number})"
-                photos.append(_photo(struct, split))
-        except _WrongField as error:
-            raise UserError(f"{path.name}, {position}: {error}; download the file again") from error
-    return photos
+    return [photo for name in SPLITS for photo in photos.get(name, ())]
 
 
-def _photo(struct: np.void, split: str) -> AnnotatedPhoto:
-    people = [_person(person) for person in _structs(_field(struct, "person"), "person")]
-    folder, filename = (_text(_field(struct, name, required=True), name) for name in ("folder", "filename"))
+def _photo(struct: Struct, split: str) -> AnnotatedPhoto:
+    people = [_person(person) for person in _structs(struct.get("person"), "person")]
+    missing = [name for name in ("folder", "filename") if name not in struct]
+    if missing:
+        raise _WrongField(f"no field {missing[0]}, found {listing(struct)}")
+    folder, filename = (_text(struct[name], name) for name in ("folder", "filename"))
     if not filename:
         raise _WrongField("the field filename is empty")
-    return AnnotatedPhoto(split, tidy_folder(folder), filename, tuple(people), _sides(_field(struct, "image_size")))
+    return AnnotatedPhoto(split, tidy_folder(folder), filename, tuple(people), _sides(struct.get("image_size")))
 
 
-def _sides(value: Any) -> tuple[int, int] | None:
+def _sides(value: Value | None) -> tuple[int, int] | None:
     for struct in _structs(value, "image_size"):
-        sides = [_number(_field(struct, name), name) for name in ("n_row", "n_col")]
+        sides = [_number(struct.get(name), name) for name in ("n_row", "n_col")]
         if all(side >= 1 and math.isfinite(side) for side in sides):
             return int(sides[0]), int(sides[1])
     return None
 
 
-def _person(struct: np.void) -> Person:
-    categories = _structs(_field(struct, "annotations_categories"), "annotations_categories")
-    continuous = _structs(_field(struct, "annotations_continuous"), "annotations_continuous")
-    combined = _structs(_field(struct, "combined_continuous"), "combined_continuous")
-    names = _texts(_field(struct, "combined_categories"), "combined_categories")
+def _person(struct: Struct) -> Person:
+    categories = _structs(struct.get("annotations_categories"), "annotations_categories")
+    continuous = _structs(struct.get("annotations_continuous"), "annotations_continuous")
+    combined = _structs(struct.get("combined_continuous"), "combined_continuous")
+    names = _texts(struct.get("combined_categories"), "combined_categories")
     if not names:
-        judged = [_texts(_field(one, "categories"), "categories") for one in categories]
+        judged = [_texts(one.get("categories"), "categories") for one in categories]
         names = [name for names_of_one in judged for name in names_of_one]
     ratings = {}
     for name in DIMENSIONS:
-        rating = _mean([_number(_field(one, name), name) for one in combined])
+        rating = _mean([_number(one.get(name), name) for one in combined])
         if math.isnan(rating):
-            rating = _mean([_number(_field(one, name), name) for one in continuous])
+            rating = _mean([_number(one.get(name), name) for one in continuous])
         ratings[name] = rating
     return Person(
-        box=_box(_field(struct, "body_bbox")),
+        box=_box(struct.get("body_bbox")),
         categories=tuple(names),
-        gender=_text(_field(struct, "gender"), "gender"),
-        age=_text(_field(struct, "age"), "age"),
+        gender=_text(struct.get("gender"), "gender"),
+        age=_text(struct.get("age"), "age"),
         annotators=max(len(categories), len(continuous)),
         **ratings,
     )
 
 
-def _box(value: Any) -> tuple[float, ...]:
-    array = np.zeros(0) if value is None else np.asarray(value)
-    if array.size and array.dtype.kind not in "iuf":
-        raise _WrongField(f"the field body_bbox holds {_kind(array)}, expected four numbers")
-    return tuple(float(number) for number in array.ravel()[:5])
+def _box(value: Value | None) -> tuple[float, ...]:
+    if _is_empty(value):
+        return ()
+    if not isinstance(value, Numbers) or value.kind != "numbers":
+        raise _WrongField(f"the field body_bbox holds {_kind(value)}, expected four numbers")
+    return value.first[:5]
 
 
-def _field(struct: np.void, name: str, required: bool = False) -> Any:
-    """The field `name`; None where the struct has no such field."""
-    names = struct.dtype.names or ()
-    if name in names:
-        return _plain(struct[name], name)
-    if required:
-        raise _WrongField(f"no field {name}, found {listing(names)}")
-    return None
-
-
-def _plain(value: Any, name: str) -> np.ndarray | None:
-    """`value`, unless it is one of those MATLAB types for which scipy has a class of its own."""
-    if value is not None and type(value) is not np.ndarray:
-        raise _WrongField(f"the field {name} holds a {type(value).__name__}, expected a struct, a cell or an array")
-    return value
-
-
-def _structs(value: Any, name: str) -> list[np.void]:
+def _structs(value: Value | None, name: str) -> Sequence[Struct]:
     """The structs of a struct, an array of structs or a cell of structs; none where there is nothing."""
-    if value is None or value.size == 0:
-        return []
-    if value.dtype.names:
-        return list(value.ravel())
+    if isinstance(value, Structs):
+        return value
     return [struct for cell in _cells(value, name, "structs") for struct in _structs(cell, name)]
 
 
-def _texts(value: Any, name: str) -> list[str]:
+def _texts(value: Value | None, name: str) -> list[str]:
     """The texts of a char array or a cell of char arrays, without the empty ones."""
-    if value is None or value.size == 0:
-        return []
-    if value.dtype.kind == "U":
-        return [text for item in value.ravel() if (text := str(item).strip())]
+    if isinstance(value, Texts):
+        return [text for row in value if (text := row.strip())]
     return [text for cell in _cells(value, name, "text") for text in _texts(cell, name)]
 
 
-def _text(value: Any, name: str) -> str:
+def _text(value: Value | None, name: str) -> str:
     texts = _texts(value, name)
     if len(texts) > 1:
         raise _WrongField(f"the field {name} holds {len(texts)} texts, expected one")
     return texts[0] if texts else ""
 
 
-def _number(value: Any, name: str) -> float:
+def _number(value: Value | None, name: str) -> float:
     """The one number of an array; NaN where there is none."""
-    if value is None or value.size == 0:
+    if _is_empty(value):
         return math.nan
-    if value.size != 1:
-        raise _WrongField(f"the field {name} holds {value.size} values, expected one number")
-    if value.dtype.kind in "iuf":
-        return float(value.ravel()[0])
-    (cell,) = _cells(value, name, "a number")
-    return _number(cell, name)
+    if isinstance(value, Numbers) and value.kind == "numbers":
+        if value.size != 1:
+            raise _WrongField(f"the field {name} holds {value.size} values, expected one number")
+        return value.first[0]
+    cells = _cells(value, name, "a number")
+    if len(cells) != 1:
+        raise _WrongField(f"the field {name} holds {len(cells)} values, expected one number")
+    return _number(cells[0], name)
 
 
-def _cells(array: np.ndarray, name: str, expected: str) -> list[np.ndarray]:
-    cells = list(array.ravel()) if array.dtype == object else []
-    if not cells or not all(type(cell) is np.ndarray for cell in cells):
-        raise _WrongField(f"the field {name} holds {_kind(array)}, expected {expected}")
-    return cells
+def _cells(value: Value | None, name: str, expected: str) -> Sequence[Value]:
+    """The values of a cell; none where there is nothing."""
+    if _is_empty(value):
+        return ()
+    if not isinstance(value, Cells):
+        raise _WrongField(f"the field {name} holds {_kind(value)}, expected {expected}")
+    return value
 
 
-def _kind(array: np.ndarray) -> str:
-    kinds = {"U": "text", "b": "a truth value", "i": "numbers", "u": "numbers", "f": "numbers", "c": "complex numbers"}
-    return kinds.get(array.dtype.kind, "structs" if array.dtype.names else "objects")
+def _is_empty(value: Value | None) -> bool:
+    return value is None or (value.size if isinstance(value, Numbers) else len(value)) == 0
+
+
+def _kind(value: Value | None) -> str:
+    return "nothing" if value is None else value.kind
 
 
 def _mean(ratings: Sequence[float]) -> float:

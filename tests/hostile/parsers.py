@@ -22,8 +22,9 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
+from ger_datasets.emotic.annotations import SPLITS
 from ger_datasets.emotic.arrays import array_png, read_array_csv
-from ger_datasets.emotic.mat_integrity import check_mat
+from ger_datasets.emotic.mat_reader import read_mat
 from ger_datasets.emotic.matlab import read_matlab
 from ger_datasets.emotic.tables import read_csv
 from ger_datasets.emotic.tables import read_npz as read_valences
@@ -303,6 +304,16 @@ def _coco_seeds() -> dict[str, bytes]:
     return {name: json.dumps(content).encode() for name, content in seeds.items()} | {"deep": b"[" * 100_000}
 
 
+def _stored_mats() -> dict[str, bytes]:
+    """Not compressed, so that damage reaches the structs."""
+    photo = tables.photo(tables.person())
+    contents = {
+        "good": {"train": photo},
+        "good_two": {"val": {**photo, "person": np.array([tables.person()])}, "x": 1.0},
+    }
+    return {name: tables.mat(content, compressed=False) for name, content in contents.items()} | tables.mats()
+
+
 def _read_table(path: Path) -> object:
     rows = list(read_table(path, ("path", "label")))
     if not rows:
@@ -388,7 +399,7 @@ PARSERS: dict[str, Parser] = {
     ),
     "old_pickles": Parser(_old_pickle, "hostile.pkl", (UserError,), _good_pickle),
     "npz": Parser(_read_npz, "hostile.npz", (BadPhoto,), _npz_seeds),
-    "mat_integrity": Parser(check_mat, "hostile.mat", (UserError,), tables.mats, True),
+    "mat_reader": Parser(lambda path: list(read_mat(path, SPLITS)), "hostile.mat", (UserError,), _stored_mats, True),
     "matlab": Parser(read_matlab, "hostile.mat", (UserError,), tables.mats, True),
     "csv": Parser(lambda path: read_csv(path, "train"), "hostile.csv", (UserError,), _csv_seeds, True),
     "array_csv": Parser(

@@ -435,7 +435,7 @@ BOMB = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15
 def test_refusals_say_what_there_is(
     raw: Path, change: Callable[[Path], object], words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ger_datasets.emotic.mat_integrity.MAX_INFLATED_BYTES", 999_999)
+    monkeypatch.setattr("ger_datasets.emotic.mat_reader.MAX_INFLATED_BYTES", 999_999)
     change(raw)
     with refused(words):
         EmoticBuilder(raw).records()
