@@ -37,7 +37,7 @@ class CheckpointExpressions(CheckpointSource):
         found = self.model.config.expressions
         if found != list(EXPRESSIONS):
             raise UserError(f"{self.checkpoint} predicts {listing(found)}; the column holds {listing(EXPRESSIONS)}")
-        # every face has a row in its columns
+        # every face has a row in its columns; an expression model has a GerProcessor
         self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # type: ignore[misc]
 
     def batch_columns(
