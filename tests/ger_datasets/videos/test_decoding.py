@@ -119,6 +119,21 @@ def test_missing_and_backward_timestamps_go_on_by_the_frame_rate(monkeypatch: py
     np.testing.assert_allclose(seconds, [0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7])
 
 
+def test_a_recording_whose_clock_and_size_start_anew(tmp_path: Path) -> None:
+    """Two transport streams in one file, as receivers write them: the times go on, and each frame has its own size."""
+    first = write_numbered(tmp_path / "a.ts", 30, "mpeg2video")
+    second = write_video(tmp_path / "b.ts", [scene(0, 320, 240)] * 30, codec="mpeg2video")
+    path = tmp_path / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    frames, _ = intact(path)
+    assert [frame.number for frame in frames] == list(range(len(frames)))
+    assert len(frames) >= 58
+    assert np.all(np.diff([frame.seconds for frame in frames]) > 0)
+    assert frames[-1].seconds < 3
+    assert (frames[0].image.size, frames[-1].image.size) == ((160, 64), (320, 240))
+    assert len(frame_differences(path)) == len(frames) - 1
+
+
 # Pixels
 
 
