@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from fractions import Fraction
 from pathlib import Path
@@ -292,6 +293,19 @@ def test_large_high_dynamic_range_frames_are_converted_in_strips(rng: np.random.
     pixels = rng.integers(0, 65536, (1100, 1000, 3), dtype=np.uint16)
     whole = to_srgb(pixels, HLG, BT2020)
     np.testing.assert_array_equal(whole[700:720], to_srgb(pixels[700:720], HLG, BT2020))
+
+
+def test_frames_do_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    """Of 1080p, hundreds would: a gigabyte that Python does not know of."""
+    path = write_numbered(tmp_path / "a.mp4", 60)
+    set_display_matrix(path, 0, 1, -1, 0)
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in video_frames(path, 1)) == 60
+        assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) < 5
+    finally:
+        gc.enable()
 
 
 # Missing ends and damage
