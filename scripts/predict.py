@@ -48,7 +48,8 @@ class Arguments:
         default=None, metadata={"help": "Videos instead of a dataset: files or folders. Predicts on their key frames."}
     )
     every: int | None = field(
-        default=None, metadata={"help": "Videos: predict on frames 0, N, 2N, ... as they are shown instead of the key frames."}
+        default=None,
+        metadata={"help": "Videos: predict on frames 0, N, 2N, ... as they are shown instead of the key frames."},
     )
     output: list[Path] | None = field(
         default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
