@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ from typing import Any
 from PIL import Image
 
 from ..records import Record
-from ..support.errors import UserError, listing, one_line, printable
+from ..support.errors import BadPhoto, UserError, listing, one_line, printable
 from .drawing import MAX_COORDINATE, draw_skeletons
 from .files import reduction
-from .openpose import poses_of
+from .openpose import confidence_remark, poses_of
 from .photo_names import PhotoNames
 
 MAX_BYTES = 512 * 2**20  # the keypoints of MS COCO's 118,000 training photos are 230 MB
@@ -82,6 +83,14 @@ class CocoSkeletons:
         if photo.size is not None:
             scale = image.width / photo.size[0], image.height / photo.size[1]
         return {"skeleton": draw_skeletons(poses.in_pixels(image.size, scale), image.size, poses.layout)}
+
+    def remarks(self) -> list[str]:
+        """That people have no confidences, where some have none."""
+        photos, without = [photo for photo in self._photos.index.values() if photo.rows], 0
+        for photo in photos:
+            with contextlib.suppress(BadPhoto):
+                without += not poses_of(photo.rows).confident
+        return confidence_remark(without, f"{len(photos)} photos with people")
 
     @cached_property
     def _photos(self) -> PhotoNames[CocoPhoto]:

@@ -589,6 +589,7 @@ def test_prepared_arrays_load_pixel_for_pixel(photos: Path, tmp_path: Path) -> N
     array = np.load(photos / "archive" / "img_arrs" / "img_arr_val_0.npy")
     np.testing.assert_array_equal(np.asarray(row["image"]), array)
     assert [who["box"] for who in row["people"]] == [[4, 5, 40, 44]] * 2
+    assert "The photos are the published arrays" in (tmp_path / "emotic" / "README.md").read_text(encoding="utf-8")
 
 
 def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:
