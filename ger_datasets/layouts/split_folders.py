@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import UserError, listing, printable
+from ..support.errors import UserError, listing, one_line, printable
 from ..support.symlinks import inside, leads_inside
 from .label_files import SUFFIXES as LABEL_SUFFIXES
 from .label_files import label_of, labels_by_name, read_label_file
@@ -278,7 +278,7 @@ def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
     except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
+        raise UserError(f"{printable(folder)} cannot be listed: {one_line(error)}") from error
     return sorted(kept, key=lambda entry: entry.name)
 
 

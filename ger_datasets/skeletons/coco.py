@@ -113,7 +113,7 @@ class CocoSkeletons:
                 if "keypoints" in person and person["image_id"] in photos:
                     photos[person["image_id"]].rows.append(person["keypoints"])
         except OSError as error:
-            raise UserError(f"{self.file} cannot be read: {error.strerror or error}") from error
+            raise UserError(f"{self.file} cannot be read: {one_line(error)}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self.file} is not a file of MS COCO's keypoints, an object with images and annotations: "
