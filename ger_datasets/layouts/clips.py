@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..photos.reading import JPEG
-from ..support.errors import UserError, printable
+from ..support.errors import UserError, one_line, printable
 from ..videos.decoding import BadVideo, IncompleteVideo, decoded_frames
 from ..videos.display import shown_pixels
 from ..videos.frames import Frame
@@ -140,8 +140,6 @@ def _write(video: Path, folder: Path, frames: Callable[[Path], Iterable[Frame]])
         os.rename(temporary, folder)
     except OSError as error:
         if not _is_of(folder, video):  # else another process was faster, with the same frames
-            raise UserError(
-                f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
-            ) from error
+            raise UserError(f"cannot write {folder}: {one_line(error)}; choose another place or free it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

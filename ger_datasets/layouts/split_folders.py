@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import UserError, listing, printable
+from ..support.errors import UserError, listing, one_line, printable
 from ..support.symlinks import inside, leads_inside
 from .label_files import SUFFIXES as LABEL_SUFFIXES
 from .label_files import label_of, labels_by_name, read_label_file
@@ -227,7 +227,17 @@ def _take(split: SplitFolder, class_name: str | None, entries: list[os.DirEntry[
 
 
 def find_label_file(key: str, inner: Iterable[Path], outer: Iterable[Path], source: Path) -> Path | None:
-    """The label file of a split; those in its own folders, `inner`, need not name the split."""
+    """The label file of a split, such as `train_labels.txt`; None if there is none.
+
+    Args:
+        key: the split's key in `SPLIT_FOLDERS`.
+        inner: its own folders, in which the file need not name the split.
+        outer: the folders around it.
+        source: the raw folder.
+
+    Raises:
+        UserError: there are several.
+    """
     inner, found = list(inner), []
     for path in files_in([*inner, *outer], source):
         match = LABEL_FILE.fullmatch(path.stem.lower())
@@ -252,6 +262,8 @@ def _take_labelled(
     found = [(label_of(path.name, labels), path) for _, path in split.photos]
     split.photos = [(class_names[label], path) for label, path in found if label is not None]
     unlabelled = [path.name for label, path in found if label is None]
+    if found and not split.photos:
+        raise UserError(f"{label_file.name} names none of the {len(found)} photos, such as {printable(unlabelled[0])}")
     names = {name for _, path in found for name in (path.name.lower(), path.stem.lower())}
     missing = sorted(labels.keys() - names)
     if unlabelled:
@@ -266,7 +278,7 @@ def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
     except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
+        raise UserError(f"{printable(folder)} cannot be listed: {one_line(error)}") from error
     return sorted(kept, key=lambda entry: entry.name)
 
 
