@@ -39,11 +39,8 @@ SPLITS = ("train", "validation", "test")
 
 FACE_FEATURE_DIM = 256
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")  # FER2013's order
-LATER_COLUMNS = (
-    "face_expressions",
-    "region_boxes",
-    "region_features",
-)  # columns that datasets of earlier versions do not have
+# Columns that datasets of earlier versions do not have
+LATER_COLUMNS = ("face_expressions", "region_boxes", "region_features", "seconds")
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112
 
 
