@@ -320,3 +320,14 @@ def test_two_models_of_one_name(run_script: Callable, models: dict[str, Path], d
     twice = ("--model", models["scene"], models["scene"])
     code, _, log = run_script("predict", *twice, "--dataset", drawn_dataset, "--output_dir", tmp_path / "out")
     assert (code, "two models are called the same" in log) == (2, True)
+
+
+def test_the_intact_part_of_a_video_is_predicted_and_listed(tmp_path: Path) -> None:
+    path = write_cuts(tmp_path / "cut.webm", [20], 60, codec="libvpx")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    for every in (5, None):
+        (part,), _ = inputs.video_parts([path], every, lambda images: [{} for _ in images])
+        quarantined: list[dict[str, str]] = []
+        assert list(part.rows(quarantined))
+        assert [line["file"] for line in quarantined] == ["cut.webm"]
+        assert "incomplete: it ends after" in quarantined[0]["reason"]
