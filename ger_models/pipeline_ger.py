@@ -284,7 +284,9 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        for column, option in ADDED_BY.items():
+        encoders = getattr(self.model.config, "encoders", None) or {}
+        vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
+        for column, option in {**ADDED_BY, **vectors}.items():
             if column in wanted and any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
