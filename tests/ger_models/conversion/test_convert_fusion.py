@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from ger_models.sphereface import SphereFace20
+from ger_models.backbones import SphereFace20
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
