@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from ger_datasets.photos.reading import in_groups
 from ger_datasets.support.atomic_files import write_text
@@ -20,6 +19,7 @@ from ger_datasets.support.locks import alone
 from ger_datasets.support.repository_names import public_name
 
 from ..combining import routes_of
+from ..evaluation.calibration import calibrated, calibration_of
 from ..evaluation.predictions import Predictions, write_predictions
 from ..pipeline_ger import BATCH_PIXELS, pixels_of_row
 from ..processing_ger import sure_faces
@@ -84,7 +84,7 @@ class Run:
         batch_size: photos per forward.
 
     Raises:
-        UserError: a folder of pictures holds something else.
+        UserError: a folder of pictures holds something else, or a model's calibration is invalid.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Run:
         self.revisions = [model_revision(*each) for each in models]
         self.names = [public_name(name) for name in members.names]
         self.class_names = [members.class_names(i) for i in range(len(self.names))]
+        self.calibrations = [calibration_of(model.config) for model in members.models]
         notices = [getattr(model.config, "notice", "") for model in members.models]
         self.notes = ["; ".join(dict.fromkeys(filter(None, (notice, source.note)))) for notice in notices]
         for folder in pictures or ():
@@ -143,7 +144,7 @@ class Run:
                 least = self.members.min_face_scores[member]
                 _extend(done[member], batch, answers, least)
                 if self.pictures:
-                    shares = softmax(answers.logits, axis=1)
+                    shares = calibrated(answers.logits, self.calibrations[member])
                     about = self.class_names[member], self.notes[member], least
                     save_pictures(self.pictures[member], batch, shares, *about)
             yield len(batch)
@@ -199,6 +200,7 @@ class Run:
             face_attention=attention if any(shares is not None for shares in attention) else None,
             only=self.source.only,
             face_expressions=expressions if any(shares is not None for shares in expressions) else None,
+            calibration=self.calibrations[member],
         )
         routes = getattr(self.members.models[member].config, "routes", None)
         if routes is not None:

@@ -93,6 +93,7 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
         groups=[group for each in groups for group in each] if len(groups) == len(parts) else None,
         model_revision="",
         face_attention=None,
+        calibration=None,  # of a member, not of the whole
         routes=[route for part in parts for route in part.routes or ()] if parts[0].routes else None,
         source="",
         file="",

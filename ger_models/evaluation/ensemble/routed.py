@@ -204,6 +204,7 @@ def _as_one(parts: Sequence[Predictions]) -> Predictions:
         model_revision="",
         dataset_revision=revisions.pop() if len(revisions) == 1 else "",
         face_attention=None,
+        calibration=None,
         only="",
         source=parts[0].source,
         file="",
