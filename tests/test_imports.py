@@ -61,7 +61,7 @@ ORDER = (
 ALLOWED: dict[tuple[str, str], str] = {}
 MOST_FILES = 15  # Python files in a folder
 # the files that travel with a checkpoint must stand side by side
-MORE_FILES = {"ger_models": 18, "ger_models/inference": 16}
+MORE_FILES = {"ger_models": 18}
 LOOK_FOR_FACES = ("ger_models/pipeline_ger.py", "ger_models/timeline/", "ger_models/app/")
 FILES = sorted(path for room in ("ger_datasets", "ger_models", "scripts") for path in (ROOT / room).rglob("*.py"))
 
