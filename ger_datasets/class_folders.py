@@ -218,7 +218,11 @@ def _listed(name: str, classes: Collection[str]) -> tuple[str | None, str]:
 
 
 def with_unique_ids(records: list[Record]) -> list[Record]:
-    """The records sorted by image_id; where two share one (a.jpg and a.png), they keep their suffixes."""
+    """The records sorted by image_id; where two share one (a.jpg and a.png), they keep their suffixes.
+
+    Raises:
+        UserError: two photos would still share an image_id.
+    """
     counts = Counter(record.image_id for record in records)
     unique = [
         record

@@ -26,6 +26,7 @@ from ger_datasets.preparation.column_sources import ADDED_BY
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
+from .evaluation.calibration import calibrated, calibration_of, named_sets
 from .starter import STARTER
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class GroupEmotionPipeline(Pipeline):
     `expressions` (expression -> probability). `face_count` counts the faces that the model sees: those whose score is
     at least the processor's `min_face_score`. `faces` and `face_count` are None where nobody looked for faces: in
     photos, for models that do not read them, unless `faces=True`. `label` is None where a model that reads nothing
-    but faces found none: its `scores` are equal then.
+    but faces found none: its `scores` are equal then. Of a calibrated model (scripts/calibrate.py) the probabilities
+    are calibrated, and answers have a `prediction_set`: the classes that cannot be ruled out, the most probable first.
 
     Keyword arguments, here or in a call:
         faces: look for faces even if the model does not read them.
@@ -138,6 +140,7 @@ class GroupEmotionPipeline(Pipeline):
                 f"with {type(self.image_processor).__name__}"
             )
         self.model.eval()
+        self._calibration = calibration_of(self.model.config)
         self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
         self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
         self._starter: tuple[Any, Any] | None = None  # predicts expressions where the model does not
@@ -284,7 +287,9 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        for column, option in ADDED_BY.items():
+        encoders = getattr(self.model.config, "encoders", None) or {}
+        vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
+        for column, option in {**ADDED_BY, **vectors}.items():
             if column in wanted and any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
@@ -301,7 +306,8 @@ class GroupEmotionPipeline(Pipeline):
         """{"logits": (classes,), "row": ...} or {"error": ...} -> what `__call__` returns."""
         if "error" in answered:
             return answered
-        shares = answered["logits"].softmax(-1).tolist()
+        logits = answered["logits"].cpu().numpy()[None]
+        shares = calibrated(logits, self._calibration)[0].tolist()
         names = [self.model.config.id2label[i] for i in range(len(shares))]
         best = max(range(len(shares)), key=shares.__getitem__)
         by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
@@ -323,7 +329,7 @@ class GroupEmotionPipeline(Pipeline):
                         face["expressions"] = dict(zip(answered["expression_names"], probabilities, strict=True))
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
         notes = [getattr(self.model.config, "notice", ""), faceless if count == 0 else ""]
-        return {
+        answer = {
             "label": None if by_faces_alone and not count else names[best],
             "score": shares[best],
             "scores": dict(zip(names, shares, strict=True)),
@@ -331,6 +337,9 @@ class GroupEmotionPipeline(Pipeline):
             "face_count": count,
             "note": "; ".join(filter(None, notes)),
         }
+        if self._calibration is not None:
+            (answer["prediction_set"],) = named_sets(logits, self._calibration, names)
+        return answer
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model and the processor; not, as other pipelines do, this file: it does not work on its own."""

@@ -56,6 +56,7 @@ class GerProcessor(BaseImageProcessor):
         min_face_score: faces with a lower detection score, 0 to 1, are left out. MTCNN's scores are 0.7 to 0.87 for
             hands and patterns, and 0.93 or more for faces that are not very small.
         scene_dim: length of the scene feature.
+        face_dim: length of a face's feature: that of the tensors of photos without faces.
         face_side: side of the squares around the faces, in pixels.
         preprocessing: fields of `Preprocessing`, for photos as a backbone's own configuration wants them (evaluation);
             None: `resize_shorter`, `crop_size`, `keep_aspect`, `image_mean` and `image_std` say how.
@@ -93,6 +94,7 @@ class GerProcessor(BaseImageProcessor):
         image_std: Sequence[float] = IMAGENET_STD,
         max_faces: int = 15,
         scene_dim: int = 0,
+        face_dim: int = 256,
         face_side: int = 48,
         face_scale: float = 1.0,
         min_face_score: float = 0.0,
@@ -113,6 +115,7 @@ class GerProcessor(BaseImageProcessor):
         self.image_std = list(image_std)
         self.max_faces = max_faces
         self.scene_dim = scene_dim
+        self.face_dim = face_dim
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
@@ -322,7 +325,9 @@ class GerProcessor(BaseImageProcessor):
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.face_limit(row)] for row in rows]
-        dim = max((features.shape[1] for features in per_row if features.ndim == 2), default=256)
+        dim = max(
+            (features.shape[1] for features in per_row if features.ndim == 2 and len(features)), default=self.face_dim
+        )
         slots = max(1, max(len(features) for features in per_row))  # at least one, even if no photo has a face
         faces = torch.zeros(len(rows), slots, dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)

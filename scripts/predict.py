@@ -3,6 +3,7 @@
 python scripts/predict.py --model runs/densenet_emotic --dataset ger_datasets/gaf3 --split test --output test.parquet
 accelerate launch scripts/predict.py --model runs/a runs/b --dataset ger_datasets/gaf3 --output_dir tables
 python scripts/predict.py --photos a.jpg holidays --output_dir pictures
+python scripts/predict.py --model runs/densenet_emotic --photos a.jpg --explain --output_dir pictures
 python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --every 25 --output frames.parquet
 """
 
@@ -26,6 +27,7 @@ from ger_models.starter import STARTER_NAME
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from ger_models.inference.explanations import Explainer
     from ger_models.inference.members import Members
     from ger_models.inference.predict_run import Source
 
@@ -70,6 +72,10 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
+    explain: bool = field(
+        default=False,
+        metadata={"help": "With --photos and scene models: add heat maps of what drove the decision to the pictures."},
+    )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
@@ -98,6 +104,8 @@ class Arguments:
             raise UserError("--every is for --videos")
         if self.whole_face and self.photos is None:
             raise UserError("--whole_face is for --photos")
+        if self.explain and (self.photos is None or self.output_dir is None):
+            raise UserError("--explain needs --photos and --output_dir, the folder that the pictures go to")
         for name in ("batch_size", "every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
@@ -116,11 +124,12 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     members = Members(arguments.model, device)
     if arguments.min_face_score is not None:
         members.min_face_scores = [arguments.min_face_score] * len(members.models)
+    explainers = make_explainers(members) if arguments.explain else None
     source = make_source(arguments, members, device, state)
     tables, pictures = destinations(arguments)
     main_process = state.is_main_process
     with alone_with(tables, main_process):
-        work = Run(members, source, tables, pictures, arguments.batch_size)
+        work = Run(members, source, tables, pictures, arguments.batch_size, explainers)
         state.wait_for_everyone()  # no process writes before all have listed the missing parts
         if main_process:
             work.report_progress()
@@ -150,7 +159,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     if arguments.photos is not None:
         faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
         parts, identity, left_out = photo_parts(arguments.photos, arguments.batch_size, faces)
-        identity += " whole_face" if arguments.whole_face else ""
+        identity += " whole_face" * arguments.whole_face + " explain" * arguments.explain
         return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
         faces = FaceColumns(device, wanted, detector=arguments.detector)
@@ -172,6 +181,14 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     parts = dataset_parts(choose_photos(dataset, data, only, least), arguments.batch_size)
     identity = f"{revision} only {only} from {least}"
     return Source(parts, identity, revision, read_notice(dataset), only, class_names=class_names)
+
+
+def make_explainers(members: Members) -> list[Explainer]:
+    """What draws the heat maps of each model; UserError if a model is not a scene model."""
+    from ger_models.inference.explanations import Explainer
+
+    models = zip(members.names, members.models, members.processors, strict=True)
+    return [Explainer(name, model, processor, members.device) for name, model, processor in models]
 
 
 def agreed_min_face_score(members: Members) -> float:

@@ -9,6 +9,7 @@ import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 
 # isort: split
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,7 +155,9 @@ def main(arguments: Arguments) -> dict | None:
                             break
                 watch.look()
                 with average.in_place():
+                    began = time.perf_counter()
                     logits, labels = loop.predict(model, validation, accelerator)
+                    report.photos_per_second = round(len(labels) / (time.perf_counter() - began), 1)
                     main_process = accelerator.is_main_process
                     if loop.finish_epoch(position, logits, labels, names, arguments, recipe.epochs, main_process):
                         loop.save_best(folder, model, processor)

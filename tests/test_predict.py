@@ -414,3 +414,14 @@ def test_routes_that_cannot_be_predicted_on(
     assert (code, "none of the 6 photos in the split 'test'" in log) == (2, True)
     code, _, log = run_script("predict", *output, "--photos", tmp_path, "--only", "faces")
     assert (code, "--only is for --dataset" in log) == (2, True)
+
+
+def test_the_intact_part_of_a_video_is_predicted_and_listed(tmp_path: Path) -> None:
+    path = write_cuts(tmp_path / "cut.webm", [20], 60, codec="libvpx")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    for every in (5, None):
+        (part,), *_ = inputs.video_parts([path], every, lambda images: [{} for _ in images])
+        quarantined: list[dict[str, str]] = []
+        assert list(part.rows(quarantined))
+        assert [line["file"] for line in quarantined] == ["cut.webm"]
+        assert "incomplete: it ends after" in quarantined[0]["reason"]

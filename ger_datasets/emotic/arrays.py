@@ -91,7 +91,7 @@ def open_array(path: Path) -> np.ndarray:
             message holds no path.
     """
     try:
-        with np.errstate(over="ignore"):  # of a wrong shape, which is refused
+        with np.errstate(all="ignore"):  # of a wrong shape, which is refused
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise BadPhoto(f"the array cannot be read: {one_line(error)}") from error

@@ -92,6 +92,10 @@ class EmoticBuilder:
             entries = read_matlab(files["mat"])
         else:
             entries = [photo for name, path in files.items() for photo in readers[kind](path, ARRAY_SPLITS[name])]
+        if kind == "arrays":
+            self._remarks.append(
+                "The photos are the published arrays, often smaller than the originals; boxes are scaled to them."
+            )
         photos = merged(entries)
         if not photos:
             raise UserError(f"{listing(path.name for path in files.values())}: no photos in there; download it again")

@@ -17,11 +17,11 @@ from typing import BinaryIO, Protocol
 from ..support.errors import UserError
 from .annotations import check_size
 
-MAX_INFLATED_BYTES = 2 * 2**30  # some 60,000 a person
+MAX_INFLATED_BYTES = 2**30  # some 30,000 a person
 MOST_NUMBERS = 16  # that are kept of an array; no field of an annotation has more
 MOST_TEXT_BYTES = 2**20
 MOST_DEPTH = 32
-MOST_ARRAYS = 20_000_000  # in one variable; EMOTIC's have about a million
+MOST_ARRAYS = 5_000_000  # in one variable; EMOTIC's have about a million
 _CHUNK_BYTES = 2**20
 
 _BYTE_ORDERS = {b"IM": "<", b"MI": ">"}
@@ -193,6 +193,10 @@ class _Matrices:
         if (tag, len(content)) != _FLAGS_TAG:
             raise Damaged("an array without flags")
         flags, left = struct.unpack(f"{self.order}I", content[:4])[0], left - used
+        kind = flags & 0xFF
+        if kind not in (_CELL, _STRUCT, _CHAR, *_NUMERIC):  # sparse arrays, objects, functions: no annotation is one
+            self._skip(left)
+            return 0, "", Numbers(1, (), f"an object of MATLAB's class {kind}")
         dimensions, left = self._integers(left)
         name, left = self._text(left)
         count = math.prod(dimensions) if len(dimensions) >= 2 and min(dimensions) >= 0 else -1
@@ -201,7 +205,6 @@ class _Matrices:
         if names is not None and name not in names:
             self._skip(left)
             return 0, name, None
-        kind = flags & 0xFF
         if kind == _CELL:
             cells, left = self._values(left, count, depth)
             return left, name, Cells(cells)
@@ -210,12 +213,12 @@ class _Matrices:
         if kind == _CHAR:
             texts, left = self._characters(left, dimensions)
             return left, name, texts
-        if kind not in _NUMERIC:
-            raise Damaged(f"an array of MATLAB's class {kind}, which no annotation has")
         numbers, left = self._numbers(left, count)
         word = "complex numbers" if flags & _COMPLEX else "a truth value" if flags & _LOGICAL else "numbers"
-        self._skip(left if flags & _COMPLEX else 0)
-        return (0 if flags & _COMPLEX else left), name, Numbers(count, numbers, word)
+        if flags & _COMPLEX:  # the imaginary parts
+            self._skip(left)
+            left = 0
+        return left, name, Numbers(count, numbers, word)
 
     def _structs(self, left: int, count: int, depth: int, name: str) -> tuple[int, str, Structs]:
         lengths, left = self._integers(left)

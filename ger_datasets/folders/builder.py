@@ -66,7 +66,11 @@ class FoldersBuilder(Remarks):
 
     @cached_property
     def class_names(self) -> Sequence[str]:
-        """The classes that there are, sorted; Negative, Neutral and Positive in this order if there are no others."""
+        """The classes that there are, sorted; Negative, Neutral and Positive in this order if there are no others.
+
+        Raises:
+            UserError: as `records`, or no photo has a label.
+        """
         names = {entry.class_name for entry in self._entries if entry.class_name is not None}
         if not names:
             raise UserError(f"no labels in {self.source}: expected class folders, or a CSV file with path and label")

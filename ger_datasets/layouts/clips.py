@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..photos.reading import JPEG
-from ..support.errors import UserError, printable
+from ..support.errors import UserError, one_line, printable
 from ..videos.decoding import BadVideo, IncompleteVideo, decoded_frames
 from ..videos.display import shown_pixels
 from ..videos.frames import Frame
@@ -92,7 +92,8 @@ def write_clips(
             _write(videos[name], place / name, frames)
         except BadVideo as reason:
             broken[name] = str(reason)
-            logger.warning("%s cannot be used: %s", printable(videos[name].name), reason)
+            folder, slash, _ = name.rpartition("/")
+            logger.warning("%s%s%s cannot be used: %s", folder, slash, printable(videos[name].name), reason)
     clips = {}
     for name in videos:
         if name not in broken:
@@ -140,8 +141,6 @@ def _write(video: Path, folder: Path, frames: Callable[[Path], Iterable[Frame]])
         os.rename(temporary, folder)
     except OSError as error:
         if not _is_of(folder, video):  # else another process was faster, with the same frames
-            raise UserError(
-                f"cannot write {folder}: {error.strerror or error}; choose another place or free it"
-            ) from error
+            raise UserError(f"cannot write {folder}: {one_line(error)}; choose another place or free it") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

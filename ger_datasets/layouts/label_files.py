@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ..support.errors import UserError, listing, printable
+from ..support.errors import UserError, listing, one_line, printable
 
 Label = TypeVar("Label", int, float)
 
@@ -35,7 +35,7 @@ def read_label_file(path: Path) -> list[tuple[str, str]]:
             raise UserError(f"{path.name} has more than {MAX_BYTES:,} bytes: it is not a label file")
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise UserError(f"{path.name} cannot be read: {one_line(error)}") from error
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16", "replace") if utf16 else content.decode("utf-8-sig", "surrogateescape")
     rows = []

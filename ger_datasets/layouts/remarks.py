@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ..support.errors import listing, printable
 
+MOST_CHARACTERS = 100  # of a name in a message; a hostile list has longer ones
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +24,7 @@ class Remarks:
     def remark(self, sentence: str, examples: Iterable[str] = ()) -> None:
         """Keep `sentence` for the card, and warn with it; the log also names `examples`."""
         self._remarks.append(f"{sentence}.")
-        names = [printable(name) for name in examples]
+        names = [printable(name)[:MOST_CHARACTERS] for name in examples]
         logger.warning("%s%s", sentence, f": {listing(names)}" if names else "")
 
     def compare_counts(self, things: str, found: Mapping[str, int], published: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import UserError, listing, printable
+from ..support.errors import UserError, listing, one_line, printable
 from ..support.symlinks import inside, leads_inside
 from .label_files import SUFFIXES as LABEL_SUFFIXES
 from .label_files import label_of, labels_by_name, read_label_file
@@ -96,17 +96,11 @@ def read_split(
     known = {plain(name): name for name in class_names}
     split = SplitFolder(path, places=[path])
     entries = _scan(path)
-    inner = _only_folder(path)
-    if (
-        inner is not None
-        and plain(inner.name) not in known
-        and not any(_is_photo(entry) for entry in entries)
-        and (key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner), known))
-    ):
+    inner = _superfluous_folder(key, path, entries, known)
+    if inner is not None:
         split.path = inside(inner, root)
         split.places.append(split.path)
         entries = _scan(split.path)
-
     classes = _class_folders(entries, known)
     label_file = None if classes else find_label_file(key, split.places, places, source)
     if label_file is not None:
@@ -142,6 +136,15 @@ def files_in(places: Iterable[Path], source: Path) -> list[Path]:
         for entry in entries
         if not _is_folder(entry) and (not entry.is_symlink() or leads_inside(entry.path, root))
     ]
+
+
+def _superfluous_folder(key: str, path: Path, entries: list[os.DirEntry[str]], known: Collection[str]) -> Path | None:
+    """The folder in the split folder `path` that holds all of the split, if there is one."""
+    inner = _only_folder(path)
+    if inner is None or plain(inner.name) in known or any(_is_photo(entry) for entry in entries):
+        return None
+    holds = key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner), known)
+    return inner if holds else None
 
 
 def class_folder_names(folders: Iterable[Path], keys: Collection[str]) -> list[str]:
@@ -227,7 +230,17 @@ def _take(split: SplitFolder, class_name: str | None, entries: list[os.DirEntry[
 
 
 def find_label_file(key: str, inner: Iterable[Path], outer: Iterable[Path], source: Path) -> Path | None:
-    """The label file of a split; those in its own folders, `inner`, need not name the split."""
+    """The label file of a split, such as `train_labels.txt`; None if there is none.
+
+    Args:
+        key: the split's key in `SPLIT_FOLDERS`.
+        inner: its own folders, in which the file need not name the split.
+        outer: the folders around it.
+        source: the raw folder.
+
+    Raises:
+        UserError: there are several.
+    """
     inner, found = list(inner), []
     for path in files_in([*inner, *outer], source):
         match = LABEL_FILE.fullmatch(path.stem.lower())
@@ -252,6 +265,8 @@ def _take_labelled(
     found = [(label_of(path.name, labels), path) for _, path in split.photos]
     split.photos = [(class_names[label], path) for label, path in found if label is not None]
     unlabelled = [path.name for label, path in found if label is None]
+    if found and not split.photos:
+        raise UserError(f"{label_file.name} names none of the {len(found)} photos, such as {printable(unlabelled[0])}")
     names = {name for _, path in found for name in (path.name.lower(), path.stem.lower())}
     missing = sorted(labels.keys() - names)
     if unlabelled:
@@ -266,7 +281,7 @@ def _scan(folder: Path, hidden: bool = False) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if hidden or not (e.name.startswith(".") or e.name == "__MACOSX")]
     except OSError as error:
-        raise UserError(f"{printable(folder)} cannot be listed: {error.strerror}") from error
+        raise UserError(f"{printable(folder)} cannot be listed: {one_line(error)}") from error
     return sorted(kept, key=lambda entry: entry.name)
 
 

@@ -249,7 +249,7 @@ class ShardWriter:
                         columns |= _photo_columns(source, [records[i] for i in ids], images, shard.name)
                 for name in schema.LATER_COLUMNS:
                     if name not in table.column_names:
-                        columns.setdefault(name, [None] * len(ids))
+                        columns.setdefault(name, [records[i].extras.get(name) for i in ids])
                 arrays = [
                     pa.array(columns[field.name], field.type)
                     if field.name in columns

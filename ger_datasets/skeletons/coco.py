@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ from typing import Any
 from PIL import Image
 
 from ..records import Record
-from ..support.errors import UserError, listing, one_line, printable
+from ..support.errors import BadPhoto, UserError, listing, one_line, printable
 from .drawing import MAX_COORDINATE, draw_skeletons
 from .files import reduction
-from .openpose import poses_of
+from .openpose import confidence_remark, poses_of
 from .photo_names import PhotoNames
 
 MAX_BYTES = 512 * 2**20  # the keypoints of MS COCO's 118,000 training photos are 230 MB
@@ -83,6 +84,14 @@ class CocoSkeletons:
             scale = image.width / photo.size[0], image.height / photo.size[1]
         return {"skeleton": draw_skeletons(poses.in_pixels(image.size, scale), image.size, poses.layout)}
 
+    def remarks(self) -> list[str]:
+        """That people have no confidences, where some have none."""
+        photos, without = [photo for photo in self._photos.index.values() if photo.rows], 0
+        for photo in photos:
+            with contextlib.suppress(BadPhoto):
+                without += not poses_of(photo.rows).confident
+        return confidence_remark(without, f"{len(photos)} photos with people")
+
     @cached_property
     def _photos(self) -> PhotoNames[CocoPhoto]:
         index: dict[tuple[str, str], CocoPhoto] = {}
@@ -104,7 +113,7 @@ class CocoSkeletons:
                 if "keypoints" in person and person["image_id"] in photos:
                     photos[person["image_id"]].rows.append(person["keypoints"])
         except OSError as error:
-            raise UserError(f"{self.file} cannot be read: {error.strerror or error}") from error
+            raise UserError(f"{self.file} cannot be read: {one_line(error)}") from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self.file} is not a file of MS COCO's keypoints, an object with images and annotations: "

@@ -17,7 +17,7 @@ from ..photos.reading import STORED_PIXELS, open_photo, read_photo
 from ..records import Record
 from ..support.errors import BadPhoto, UserError, listing, printable
 from .drawing import draw_skeletons
-from .openpose import read_poses
+from .openpose import confidence_remark, read_poses
 from .photo_names import PhotoNames, walk
 
 logger = logging.getLogger(__name__)
@@ -104,11 +104,7 @@ class SkeletonFiles:
         for name in names:
             with contextlib.suppress(BadPhoto):
                 without += not read_poses(self.folder / name).confident
-        if not without:
-            return []
-        sentence = f"Joints without confidences count as certain: {without} of the first {len(names)} skeleton files."
-        logger.warning("%s", sentence)
-        return [sentence]
+        return confidence_remark(without, f"the first {len(names)} skeleton files")
 
     @cached_property
     def _photos(self) -> PhotoNames[str]:

@@ -102,6 +102,16 @@ def poses_of(rows: Sequence[Any]) -> Poses:
     return Poses(people, layout, _range(people), values == 3)
 
 
+def confidence_remark(without: int, things: str) -> list[str]:
+    """The sentence for the card on joints without confidences; none where all have them.
+
+    Args:
+        without: how many have none.
+        things: of what.
+    """
+    return [f"Joints without confidences count as certain: {without} of {things}."] if without else []
+
+
 def _range(people: np.ndarray) -> tuple[int, int] | None:
     seen = people[people[..., 2] > MIN_CONFIDENCE][:, :2]
     if len(seen) <= 2 or not (np.abs(seen) <= 1).all():

@@ -141,6 +141,10 @@ class VgafBuilder(Remarks):
         split = SPLITS[key] if labels is not None else "challenge"
         found = {path: NO_LABEL if labels is None else label_of(path.name, labels) for path in videos}
         unlabelled = [path.name for path, label in found.items() if label is None]
+        if label_file is not None and len(unlabelled) == len(found):
+            raise UserError(
+                f"{label_file.name} names none of the {len(found)} clips in {key}, such as {printable(videos[0].name)}"
+            )
         if unlabelled:
             self.remark(f"{key}: {len(unlabelled)} clips without a label, left out", unlabelled)
         names = {name for path in videos for name in (path.name.lower(), path.stem.lower())}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from ..support.errors import OneLine
 from .animations import FORMATS, animation_frames, is_animation_format, missing_bytes
 from .completeness import Ends, why_not_opened
 from .deinterlacing import deinterlaced
-from .display import shown_size
+from .display import DisplayMatrix, View, shown_size
 from .times import Clock
 
 SUFFIXES = frozenset(
@@ -33,7 +32,7 @@ TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.spli
 MAX_FRAME_PIXELS = 8192 * 4320  # 8K; a larger frame is no photo of people but a way to fill the memory
 
 Made = TypeVar("Made")
-Source = Iterator[tuple[float, av.VideoFrame, Fraction | None]]  # seconds, frame, width of a pixel by its height
+Source = Iterator[tuple[float, av.VideoFrame, View]]  # with the seconds at which each frame is shown
 
 
 class BadVideo(OneLine):
@@ -60,15 +59,14 @@ class Decoded(NamedTuple, Generic[Made]):
 
 def decoded_frames(
     path: str | Path,
-    convert: Callable[[av.VideoFrame, tuple[int, int]], Made],
+    convert: Callable[[av.VideoFrame, View], Made],
     wanted: Callable[[int, float], bool] = lambda number, seconds: True,
 ) -> Iterator[Decoded[Made]]:
     """The frames of a video in the order in which they are shown, deinterlaced, one at a time.
 
     Args:
         path: the video.
-        convert: makes the result of a frame and of the size it is shown with, before it is turned; see
-            `display.shown_pixels`.
+        convert: makes the result of a frame and of how it is shown, such as `display.shown_pixels`.
         wanted: whether a frame, by its number and its seconds, is converted and given.
 
     Raises:
@@ -80,13 +78,12 @@ def decoded_frames(
     try:
         # An open file, not its name: FFmpeg takes names with a colon for addresses, and wants them in UTF-8.
         with open(path, "rb") as file:
-            for seconds, frame, aspect in _animation(file) if is_animation_format(file) else _stream(file):
-                size = shown_size(frame, aspect)
-                _check_size(*size)
+            for seconds, frame, view in _animation(file) if is_animation_format(file) else _stream(file):
+                _check_size(*view.size)
                 if frame.is_corrupt:
                     lost += 1
                 elif wanted(count, seconds):
-                    yield Decoded(count, seconds, convert(frame, size))
+                    yield Decoded(count, seconds, convert(frame, view))
                 count += 1
     except BadVideo as reason:
         if isinstance(reason, IncompleteVideo) and count == lost:
@@ -139,7 +136,7 @@ def _animation(file: BinaryIO) -> Source:
         if not getattr(image, "is_animated", False):
             raise BadVideo("a still picture, not a video: give it as a photo")
         for seconds, shown in animation_frames(image):
-            yield seconds, av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24"), None
+            yield seconds, av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24"), View(shown.size)
     if incomplete:
         raise IncompleteVideo("incomplete: the end of the file is missing; the frames before it are used")
 
@@ -157,10 +154,11 @@ def _stream(file: BinaryIO) -> Source:
         _check_coded_size(stream)
         stream.thread_type = "SLICE"  # threads over frames lose errors, depending on how many cores there are
         clock, ends = Clock(container, stream), Ends(container, stream)
-        aspect, errors = stream.sample_aspect_ratio, list[av.error.FFmpegError]()
+        matrix, errors = DisplayMatrix(), list[av.error.FFmpegError]()
+        aspect = stream.sample_aspect_ratio
         timed = ((clock.seconds(frame), frame) for frame in _intact(container, stream, (clock, ends), errors))
         for seconds, frame in deinterlaced(timed):
-            yield seconds, frame, aspect
+            yield seconds, frame, View(shown_size(frame, aspect), matrix.of(frame))
         if errors:
             raise errors[0]
         if ends.shortfall(clock.longest_gap):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -14,6 +15,21 @@ from .colors import needs_conversion, to_srgb
 UNSPECIFIED = 2  # matrix coefficients that the file does not name (ITU-T H.273, 8.3)
 SD_LINES = 576  # frames of more lines are BT.709 where the file does not say, as players take it
 MOST_ASPECT = 4  # wider or taller pixels are a mistake of the file; anamorphic lenses stretch by 2 at most
+
+
+Matrix = tuple[int, int, int, int]  # a, b, c, d of x' = a x + c y and y' = b x + d y, in fixed point
+
+
+class View(NamedTuple):
+    """How the frames of a video are shown.
+
+    Attributes:
+        size: width and height with square pixels, before they are turned.
+        matrix: how they are turned and flipped (libavutil/display.h); None: not at all.
+    """
+
+    size: tuple[int, int]
+    matrix: Matrix | None = None
 
 
 def shown_size(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
@@ -30,45 +46,67 @@ def shown_size(frame: av.VideoFrame, aspect: Fraction | None) -> tuple[int, int]
     return frame.width, round(frame.height / aspect)
 
 
-def shown_pixels(frame: av.VideoFrame, size: tuple[int, int], interpolation: str = "BILINEAR") -> np.ndarray:
+class DisplayMatrix:
+    """The display matrix of a video's frames, which hardly ever changes.
+
+    It is read from the first frame, and again when a frame is turned otherwise: whoever reads a frame's side data
+    keeps the frame in memory until Python's garbage collector runs, as the two refer to each other.
+    """
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._matrix: Matrix | None = None
+
+    def of(self, frame: av.VideoFrame) -> Matrix | None:
+        """The matrix of the next frame."""
+        if frame.rotation != self._rotation:
+            self._rotation = frame.rotation
+            side_data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+            if side_data is None:
+                self._matrix = None
+            else:
+                a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+                self._matrix = (a, b, c, d)
+        return self._matrix
+
+
+def shown_pixels(frame: av.VideoFrame, view: View, interpolation: str = "BILINEAR") -> np.ndarray:
     """A frame as a player shows it.
 
     Args:
         frame: as decoded.
-        size: the width and height wanted, before the frame is turned.
-        interpolation: how FFmpeg scales to them.
+        view: how it is shown; with another size, it is scaled to that.
+        interpolation: how FFmpeg scales.
 
     Returns:
-        (height, width, 3) uint8: sRGB, turned as the display matrix says.
+        (height, width, 3) uint8: sRGB, upright.
     """
     convert = needs_conversion(frame.color_trc, frame.color_primaries)
-    width, height = size
+    width, height = view.size
     rgb = VideoReformatter().reformat(
         frame,
         width,
         height,
         format="rgb48le" if convert else "rgb24",
-        src_colorspace=_matrix(frame),
+        src_colorspace=_coefficients(frame),
         interpolation=interpolation,
     )
     pixels = rgb.to_ndarray()
-    return _upright(to_srgb(pixels, frame.color_trc, frame.color_primaries) if convert else pixels, frame)
+    if convert:
+        pixels = to_srgb(pixels, frame.color_trc, frame.color_primaries)
+    return pixels if view.matrix is None else _upright(pixels, view.matrix)
 
 
-def _matrix(frame: av.VideoFrame) -> int | None:
+def _coefficients(frame: av.VideoFrame) -> int | None:
     """The matrix coefficients where FFmpeg would guess wrongly: it takes all frames that do not say for BT.601."""
     if frame.colorspace == UNSPECIFIED and frame.height > SD_LINES:
         return Colorspace.ITU709
     return None
 
 
-def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """(height, width, 3) uint8: `pixels` turned and flipped as the frame's display matrix says."""
-    side_data = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side_data is None:
-        return pixels
-    # libavutil/display.h: x' = a x + c y and y' = b x + d y, in fixed point; turns and flips differ by signs alone
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
+def _upright(pixels: np.ndarray, matrix: Matrix) -> np.ndarray:
+    """(height, width, 3) uint8: turned and flipped; turns by right angles and flips differ by signs alone."""
+    a, b, c, d = matrix
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     if a < 0:

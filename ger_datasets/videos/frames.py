@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..support.errors import UserError
 from .decoding import SUFFIXES, BadVideo, IncompleteVideo, decoded_frames
-from .display import shown_pixels
+from .display import View, shown_pixels
 
 __all__ = [
     "KEY_FRAME_RULES",
@@ -105,10 +105,10 @@ def _compared(path: str | Path) -> tuple[list[int], np.ndarray, IncompleteVideo 
     """The numbers of the intact frames, their differences, and why these are not all frames."""
     size: tuple[int, int] | None = None
 
-    def levels(frame: av.VideoFrame, shown: tuple[int, int]) -> np.ndarray:  # (height, width, 3) float32, reduced
+    def levels(frame: av.VideoFrame, view: View) -> np.ndarray:  # (height, width, 3) float32, reduced
         nonlocal size
-        size = size or _reduced(*shown)  # of the first frame, should they change
-        return rgb_to_luv(shown_pixels(frame, size, "AREA")) * LUV_TO_LEVELS
+        size = size or _reduced(*view.size)  # of the first frame, should they change
+        return rgb_to_luv(shown_pixels(frame, View(size), "AREA")) * LUV_TO_LEVELS
 
     numbers: list[int] = []
     differences: list[float] = []

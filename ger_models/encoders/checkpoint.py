@@ -57,7 +57,7 @@ class ExpressionEncoder:
         self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # every face has a vector
 
     def encode(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Raises UserError: it encodes faces alone."""
+        """No (photos, width): raises UserError, since it encodes faces alone."""
         raise UserError(f"{self.name} encodes faces, not whole photos: use it for columns of faces (--face_features)")
 
     @torch.inference_mode()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 MOST_SECONDS_AWAY = 2.0  # a person who is not seen for longer comes back as another one
-MARGIN = 0.5  # of a box's size, added on each side: at two frames per second a face moves out of its own box
+MARGIN = 0.15  # of a box's size, added on each side: at two frames per second a face moves out of its own box
 MARGIN_PER_SECOND = 0.5  # more of it for each second that a person was away
 LEAST_OVERLAP = 0.05  # of the enlarged boxes
 LARGEST_RATIO = 2.5  # between the sizes of two boxes of one face

@@ -72,6 +72,7 @@ class Report:
 
     Attributes:
         run: information about the run that is known before it starts.
+        photos_per_second: of the last pass over the validation split, decoding included.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Report:
     ) -> None:
         self.options, self.folder, self.repository = options, folder, push_to_hub
         self.accelerator = folder.accelerator
+        self.photos_per_second: float | None = None
         card = read_card(options.dataset)
         self.run = {
             **run,
@@ -136,6 +138,7 @@ class Report:
             "epochs": len(position.history),
             "steps": position.step,
             "seconds": round(position.seconds, 1),
+            "photos_per_second": self.photos_per_second,
             "history": position.history,
         }
         output, name = self.folder.path, self.run["model"]

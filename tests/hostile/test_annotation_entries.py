@@ -14,7 +14,7 @@ import pytest
 from checks import Meeting, reasons_in
 from parsers import PARSERS
 
-from ger_datasets.builders import BUILDERS
+from ger_datasets.builders import BUILDERS, make_builder
 from ger_datasets.legacy.source import LegacySource
 from ger_datasets.preparation.column_sources import skeleton_source
 from ger_datasets.records import Record
@@ -39,6 +39,7 @@ def test_emotic(here: Path, ended: Callable) -> None:
         ("Annotations.mat", tables.mats()),
         ("train.csv", PARSERS["csv"].seeds()),
         ("train_annotations.npz", PARSERS["valences"].seeds()),
+        ("annot_arrs_train.csv", PARSERS["array_csv"].seeds()),
     ):
         for case, content in seeds.items():
             (folder / file).write_bytes(content)
@@ -75,6 +76,34 @@ def test_name_lists(raw_folder: Path, ended: Callable) -> None:
             written(place / "val_list", content)
             meeting.meet(case, lambda: BUILDERS["gaf3"](raw_folder).records(), "val_list")
         (place / "val_list").unlink()
+    ended(meeting)
+
+
+def test_label_files(raw_folder: Path, here: Path, ended: Callable) -> None:
+    written(here / "flat" / "train" / "pos_1.jpg", GOOD)
+    written(here / "clips" / "Train" / "1_1.mp4", GOOD)
+    meeting = Meeting("gaf3, vgaf, happei: label files", UserError)
+    for case, content in PARSERS["label_files"].seeds().items():
+        for dataset, folder in (("gaf3", here / "flat"), ("vgaf", here / "clips"), ("happei", here / "flat")):
+            written(folder / "train_labels.txt", content)
+            builder = make_builder(dataset, folder, here / "work", {})
+            # the file, or the split folder whose photos it does not name
+            meeting.meet(f"{dataset} {case}", lambda builder=builder: builder.records(), "train")
+    ended(meeting)
+
+
+def test_tables_of_photos(here: Path, ended: Callable) -> None:
+    written(here / "mine" / "a.jpg", GOOD)
+    written(here / "finding" / "Run_1" / "a.jpg", GOOD)
+    heading = b"image_path,valence,arousal,emotion\n/Run_1/a.jpg,1,2,Joy\n"
+    meeting = Meeting("folders, findingemo: tables", UserError)
+    for case, content in PARSERS["tables"].seeds().items():
+        written(here / "mine" / "labels.csv", content)
+        written(here / "finding" / "annotations.csv", heading + content)
+        for dataset, folder in (("folders", here / "mine"), ("findingemo", here / "finding")):
+            meeting.meet(
+                f"{dataset} {case}", lambda d=dataset, f=folder: make_builder(d, f, here, {}).records(), ".csv"
+            )
     ended(meeting)
 
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import corpus
+import numpy as np
 import pytest
 from checks import Meeting
-from drawn_videos import write_cuts
+from drawn_videos import scene, write_coloured, write_combed, write_cuts
+from PIL import Image
 
 from ger_datasets.group_scene.builder import GroupSceneBuilder
 from ger_datasets.support.errors import UserError, printable
@@ -31,6 +33,12 @@ def videos(here: Path) -> Iterator[tuple[str, bytes]]:
                 yield f"lying_{box.decode()}{suffix}", whole[:place] + b"\xff" * 12 + whole[place + 12 :]
         for number, content in enumerate(corpus.mutated(whole, 12)):
             yield f"damaged_{number}{suffix}", content
+    for name, whole in other_kinds(here):
+        stem, _, suffix = name.partition(".")
+        yield name, whole
+        yield f"{stem}_half.{suffix}", whole[: len(whole) // 2]
+        for number, content in enumerate(corpus.mutated(whole, 8)):
+            yield f"{stem}_damaged_{number}.{suffix}", content
     yield "playlist.mp4", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
     yield "concat.mkv", b"ffconcat version 1.0\nfile /etc/passwd\n"
     yield "sdp.avi", b"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 9 RTP/AVP 96\n"
@@ -39,6 +47,19 @@ def videos(here: Path) -> Iterator[tuple[str, bytes]]:
     good = (here / "whole.mp4").read_bytes()
     for stem in corpus.names():
         yield os.fsdecode(stem + b".mp4"), good
+
+
+def other_kinds(here: Path) -> Iterator[tuple[str, bytes]]:
+    """High dynamic range, interlaced material, a program stream, and animations."""
+    levels = np.linspace(0, 65535, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint16)
+    for name, transfer in (("pq", 16), ("hlg", 18)):
+        yield f"{name}.mp4", write_coloured(here / f"{name}.mp4", levels, "yuv420p10le", 9, transfer, 9).read_bytes()
+    yield "combed.mp4", write_combed(here / "combed.mp4", **{"x264-params": "tff=1"}).read_bytes()
+    yield "program.mpg", write_cuts(here / "program.mpg", [4], 8, codec="mpeg2video").read_bytes()
+    first, *others = (Image.fromarray(scene(seed)) for seed in range(6))
+    for suffix in ("gif", "webp"):
+        first.save(here / f"animation.{suffix}", save_all=True, append_images=others, duration=100)
+        yield f"animation.{suffix}", (here / f"animation.{suffix}").read_bytes()
 
 
 @pytest.fixture

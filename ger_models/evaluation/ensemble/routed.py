@@ -205,6 +205,7 @@ def _as_one(parts: Sequence[Predictions]) -> Predictions:
         dataset_revision=revisions.pop() if len(revisions) == 1 else "",
         face_attention=None,
         face_expressions=None,
+        calibration=None,
         only="",
         source=parts[0].source,
         file="",

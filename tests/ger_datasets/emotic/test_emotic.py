@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from datasets import load_dataset
 from PIL import Image
 from refusals import refused
@@ -520,6 +521,27 @@ def test_a_damaged_mat_file_is_refused(raw: Path, rng: np.random.Generator) -> N
             assert {record.image_id: record.label for record in EmoticBuilder(raw).records()}.items() <= LABELS.items()
 
 
+def test_fields_that_are_not_read_may_hold_anything(raw: Path) -> None:
+    entry = photo_struct("mscoco/images", COCO, [person()])
+    entry["original_database"] = scipy.sparse.csc_array(np.eye(3))
+    entry["big"] = np.zeros((300, 300), np.uint8)
+    entry["complex"] = np.array([1 + 2j, 3])
+    savemat(raw / "Annotations" / "Annotations.mat", {"x": "y", "train": structs([entry])}, do_compression=False)
+    (record,) = EmoticBuilder(raw).records()
+    assert record.label == 1
+    assert record.extras["people"][0]["box"] == [4, 5, 40, 44]
+
+
+def test_every_kind_of_number(raw: Path) -> None:
+    entry = photo_struct("mscoco/images", COCO, [person()])
+    who = entry["person"][0, 0]
+    for dtype in (np.uint8, np.int16, np.int32, np.float32, np.float64, np.int64):
+        who["body_bbox"] = np.array([[1, 2, 30, 40]], dtype)
+        savemat(raw / "Annotations" / "Annotations.mat", {"train": structs([entry])})
+        (record,) = EmoticBuilder(raw).records()
+        assert record.extras["people"][0]["box"] == [1, 2, 30, 40]
+
+
 CSV_HEADER = "Folder,Filename,BBox,Categorical_Labels,Continuous_Labels,Gender,Age\n"
 
 
@@ -589,6 +611,7 @@ def test_prepared_arrays_load_pixel_for_pixel(photos: Path, tmp_path: Path) -> N
     array = np.load(photos / "archive" / "img_arrs" / "img_arr_val_0.npy")
     np.testing.assert_array_equal(np.asarray(row["image"]), array)
     assert [who["box"] for who in row["people"]] == [[4, 5, 40, 44]] * 2
+    assert "The photos are the published arrays" in (tmp_path / "emotic" / "README.md").read_text(encoding="utf-8")
 
 
 def test_prepared_people_load_and_stream(raw: Path, tmp_path: Path) -> None:

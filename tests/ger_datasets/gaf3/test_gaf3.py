@@ -273,6 +273,9 @@ def test_flat_folders_that_are_unclear(tmp_path: Path) -> None:
     layout(tmp_path, "train/a.jpg")
     with pytest.raises(UserError, match=r"no photos .*or photos and train_labels\.txt"):
         Gaf3Builder(tmp_path).records()
+    (tmp_path / "train_labels.txt").write_text("b.jpg Negative\n")
+    with pytest.raises(UserError, match=r"train_labels\.txt names none of the 1 photos, such as a\.jpg"):
+        Gaf3Builder(tmp_path).records()
     for file in ("train_labels.txt", "train/labels.csv"):
         (tmp_path / file).write_text("a.jpg Negative\n")
     with pytest.raises(UserError, match=r"labels\.csv, train_labels\.txt all hold labels of train: keep one"):

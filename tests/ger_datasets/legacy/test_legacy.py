@@ -118,7 +118,7 @@ def test_every_column_comes_from_the_files_sorted_by_score(world: World) -> None
 
 def test_the_columns_fit_the_schema(world: World) -> None:
     columns = {**photo_columns(world.image, Faces.none()), **world.write().columns()}
-    row = {"image_id": "x", "label": 0, "group": "x", **encoded(columns)}
+    row = {**dict.fromkeys(features()), "image_id": "x", "label": 0, "group": "x", **encoded(columns)}
     (read,) = Dataset.from_list([row], features=features())
     assert [face.size for face in read["face_crops"]] == [(17, 21), (15, 20), (19, 22)]
     assert [face.size for face in read["aligned_faces"]] == [(96, 112)] * 3

@@ -320,6 +320,10 @@ def test_one_file_of_ms_coco_for_a_whole_dataset(raw_folder: Path, tmp_path: Pat
     assert skeleton("train/Neutral/neu_1.jpg") is None
     assert skeleton("train/Negative/neg_3.jpg") is not None
     assert source.settings["kind"] == "coco"
+    assert source.remarks() == []
+    file = written(tmp_path / "coco.json", coco(("neg_3.jpg", [who[:, :2]])))
+    remark = "Joints without confidences count as certain: 1 of 1 photos with people."
+    assert skeleton_source(str(file), raw_folder).remarks() == [remark]
 
     twice = written(tmp_path / "coco.json", coco(("neg_3.jpg", [who * (2, 2, 1)]), width=320, height=480))
     source = skeleton_source(str(twice), raw_folder)

@@ -121,6 +121,9 @@ def test_refusals(raw: Path, tmp_path: Path) -> None:
     (raw / "Val_labels.txt").write_text("7_1 4\n8_10 4\n")
     with refused(["Val_labels.txt: unknown label 4 (2 lines)", "Negative, Neutral, Positive, 1, 2, 3"]):
         records(raw)
+    (raw / "Val_labels.txt").write_text("99_1 1\n")
+    with refused(["Val_labels.txt names none of the 2 clips in val, such as 7_1.mp4"]):
+        records(raw)
     (raw / "Val_labels.txt").unlink()
     with refused(["no label file of val", "Val_labels.txt"]):
         records(raw)

@@ -17,6 +17,7 @@ from ger_datasets.support.errors import UserError
 from ger_datasets.videos import decoding
 from ger_datasets.videos import frames as video
 from ger_datasets.videos.decoding import decoded_frames
+from ger_datasets.videos.display import View
 from ger_datasets.videos.frames import (
     KEY_FRAME_RULES,
     BadVideo,
@@ -175,7 +176,7 @@ def test_frames_come_one_at_a_time_and_reading_ends_with_the_last_that_is_wanted
     path = write_cuts(tmp_path / "a.mp4", [], 60)
     seen = []
 
-    def see(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+    def see(frame: av.VideoFrame, view: View) -> np.ndarray:
         seen.append(frame.pts)
         return np.zeros(0)
 
