@@ -141,7 +141,9 @@ def summary(module: str) -> str:
 
 def python_page() -> str:
     """The table of folders."""
-    rows = "".join(f"| [{room}]({Path(page_of(room)).name}) | {summary(room)} |\n".replace("\\", "") for room in rooms())
+    rows = "".join(
+        f"| [{room}]({Path(page_of(room)).name}) | {summary(room)} |\n".replace("\\", "") for room in rooms()
+    )
     return f"# Python\n\n| folder | |\n|---|---|\n{rows}"
 
 

@@ -37,7 +37,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_page_and_script_is_in_the_index() -> None:
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert pages <= set(re.findall(r"\]\((\w+\.md)\)", INDEX))
+    assert pages <= set(re.findall(r"\]\(([\w.]+\.md)\)", INDEX))
     scripts = {script.name for script in (ROOT / "scripts").glob("*.py")} - {"demo.py"}
     assert scripts <= set(re.findall(r"`(\w+\.py)`", INDEX))
 

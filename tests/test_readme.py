@@ -54,7 +54,9 @@ def test_both_languages_hold_the_same_commands() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_that_a_readme_names_is_there(page: str) -> None:
     links = {link for link in re.findall(r"\]\(([^)#]+)\)", PAGES[page]) if "://" not in link}
-    named = set(re.findall(r"(?:scripts|docs|benchmarks)/\w+\.\w+", PAGES[page])) - {"scripts/NAME.py"} | links
+    named = (
+        set(re.findall(r"(?:scripts|docs|benchmarks)/[\w/]+\.(?:zh\.)?\w+", PAGES[page])) - {"scripts/NAME.py"} | links
+    )
     assert len(named) >= 6
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     assert ({*PAGES} - {page}) <= links
@@ -102,8 +104,8 @@ def test_every_accuracy_in_the_table_of_models_is_in_the_results() -> None:
 def test_every_command_and_example_works_as_pasted(
     run_script: Callable, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In order, in one folder: what a command leaves is what the next one, and then the Python, takes. The drawn photos
-    are fewer than those that prepare.py would draw."""
+    """In order, in one folder: what a command leaves is what the next one, and then the Python, takes. The
+    drawn photos are fewer than those that prepare.py would draw."""
     draw_sample(tmp_path / "drawn", {"train": 12, "validation": 6, "test": 6}, seed=1)
     rng = np.random.default_rng(0)
     (tmp_path / "team").mkdir()
