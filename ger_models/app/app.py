@@ -12,6 +12,7 @@ from .handlers import TEMPLATES, Handlers, told
 from .texts import translations
 
 I18N = gr.I18n(**translations())
+WAITING = f"<p class='ge-waiting'>{I18N('waiting')}</p>"
 CSS = TEMPLATES / "app.css"
 QUEUED = 64  # requests that wait; further ones are told to come again
 PHOTOS_AT_ONCE, FOLDERS_AT_ONCE = 2, 2  # requests at work; the models take turns between them
@@ -29,6 +30,8 @@ THEME = gr.themes.Default(
     button_primary_text_color_dark="white",
     block_label_text_color="*neutral_700",
     block_label_text_color_dark="*neutral_200",
+    block_title_text_color="*neutral_700",
+    block_title_text_color_dark="*neutral_200",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
     body_text_color_subdued="*neutral_600",
@@ -60,25 +63,40 @@ def _photo_tab(handlers: Handlers) -> None:
     with gr.Row():
         with gr.Column():
             photo = gr.Image(
-                label=I18N("photo"), type="filepath", image_mode=None, sources=["upload", "clipboard", "webcam"],
-                elem_id="photo", height=360,
-            )  # fmt: skip
+                label=I18N("photo"),
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard", "webcam"],
+                buttons=["fullscreen"],
+                elem_id="photo",
+                height=360,
+            )
             score, blur = _options(handlers)
             button = gr.Button(I18N("recognise"), variant="primary", elem_id="recognise")
         outputs: list[Any] = []
         for name in handlers.models.names:
             with gr.Column():
                 several = len(handlers.models.names) > 1
-                html = gr.HTML(I18N("waiting"), label=_titled("answer", name) if several else I18N("answer"),
-                               show_label=True, container=True, elem_classes="ge-result")  # fmt: skip
+                label = _titled("answer", name) if several else I18N("answer")
+                html = gr.HTML(WAITING, label=label, show_label=True, container=True)
                 picture = gr.Image(
-                    label=I18N("picture"), type="filepath", interactive=False, visible=False, elem_classes="ge-picture"
+                    label=I18N("picture"),
+                    type="filepath",
+                    interactive=False,
+                    visible=False,
+                    buttons=["download", "fullscreen"],
+                    elem_classes="ge-picture",
                 )
                 outputs += [html, picture]
     button.click(
-        handlers.show_photo, [photo, score, blur], outputs, preprocess=False, api_visibility="private",
-        concurrency_id="photos", concurrency_limit=PHOTOS_AT_ONCE,
-    )  # fmt: skip
+        handlers.show_photo,
+        [photo, score, blur],
+        outputs,
+        preprocess=False,
+        api_visibility="private",
+        concurrency_id="photos",
+        concurrency_limit=PHOTOS_AT_ONCE,
+    )
 
 
 def _folder_tab(handlers: Handlers) -> None:
@@ -87,12 +105,17 @@ def _folder_tab(handlers: Handlers) -> None:
     )
     score, blur = _options(handlers)
     button = gr.Button(I18N("recognise"), variant="primary", elem_id="recognise_all")
-    html = gr.HTML(I18N("waiting"), label=I18N("table"), show_label=True, container=True)
+    html = gr.HTML(WAITING, label=I18N("table"), show_label=True, container=True)
     made = gr.File(label=I18N("downloads"), file_count="multiple", interactive=False, visible=False, elem_id="made")
     button.click(
-        handlers.show_files, [files, score, blur], [html, made], preprocess=False, api_visibility="private",
-        concurrency_id="folders", concurrency_limit=FOLDERS_AT_ONCE,
-    )  # fmt: skip
+        handlers.show_files,
+        [files, score, blur],
+        [html, made],
+        preprocess=False,
+        api_visibility="private",
+        concurrency_id="folders",
+        concurrency_limit=FOLDERS_AT_ONCE,
+    )
 
 
 def _options(handlers: Handlers) -> tuple[gr.Slider, gr.Checkbox]:

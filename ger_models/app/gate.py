@@ -59,9 +59,11 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it with the reason why not."""
+        if scope["type"] == "websocket":  # the page uses none
+            await send({"type": "websocket.close"})
+            return
         if scope["type"] != "http":
-            if scope["type"] != "websocket":
-                await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def sending(message: Message) -> None:

@@ -19,7 +19,7 @@ from ger_datasets.support.errors import BadPhoto, UserError, listing
 from ger_datasets.support.html_page import render
 
 from ..inference.answer_files import AnswerFolder, AnswerTable
-from ..inference.answers import Answer, expression_of, face_weights
+from ..inference.answers import Answer, expression_of
 from ..inference.pictures import COLOURS
 from .answering import Models, problem
 from .texts import chosen_language, text
@@ -137,7 +137,7 @@ class Handlers:
                 answer = self._answer(model, source, score, blur_faces)
                 picture = self._picture(model, answer) if answer.image is not None else None
                 shown += [
-                    self._answer_html(model, answer, score, language),
+                    self._answer_html(model, answer, language),
                     gr.update(value=picture, visible=bool(picture)),
                 ]
             log_counts([answer])
@@ -206,7 +206,7 @@ class Handlers:
         min_face_score: float | None = None,
         blur_faces: bool = False,
     ) -> FolderAnswer:
-        """The answers to photos and zip archives of photos, as JSON, as a CSV table, and as a zip archive of pictures."""
+        """The answers to photos and zip archives of photos: JSON, a CSV table, and a zip archive of pictures."""
         name = self._model(model)
         check_options(min_face_score, blur_faces)
         sources, _ = list_photos(uploads(self.folder, files))
@@ -296,22 +296,21 @@ class Handlers:
     def _json(model: str, answer: Answer) -> PhotoAnswer:
         return {**answer.as_json, "model": model}  # type: ignore[typeddict-item]
 
-    def _answer_html(self, model: str, answer: Answer, min_face_score: float | None, language: str) -> str:
+    def _answer_html(self, model: str, answer: Answer, language: str) -> str:
         if answer.problem:
             message = text("not_usable", language, reason=answer.problem)
             return render(TEMPLATES / "message.html", message=message)
         result, config = answer.result, self.models.config(model)
         names = [config.id2label[i] for i in range(config.num_labels)]
         colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-        weights = face_weights(result)
         faces = [
             {
                 "crop": _crop(answer, face["box"]),
                 "expression": text(expression_of(face), language) if expression_of(face) else "–",
-                "weight": "–" if weights is None else f"{100 * weights[i]:.0f} %",
+                "weight": f"{100 * face['attention']:.0f} %" if "attention" in face else "–",
                 "score": f"{face['score']:.2f}",
             }
-            for i, face in enumerate(result["faces"][: result["face_count"]][:MAX_FACES_SHOWN])
+            for face in result["faces"][: result["face_count"]][:MAX_FACES_SHOWN]
         ]
         return render(
             TEMPLATES / "answer.html",

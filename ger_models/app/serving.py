@@ -87,8 +87,8 @@ def serving(
 def _checker(user: str, password: str) -> Callable[[str, str], Awaitable[bool]]:
     async def check(given_user: str, given_password: str) -> bool:
         """Whether user and password are right; what is wrong is answered late, which slows guessing down."""
-        pairs = ((given_user, user), (given_password, password))
-        right = all([hmac.compare_digest(given.encode(), own.encode()) for given, own in pairs])
+        right = hmac.compare_digest(given_user.encode(), user.encode())
+        right &= hmac.compare_digest(given_password.encode(), password.encode())
         if not right:
             await asyncio.sleep(FAILED_LOGIN_SECONDS)
         return right

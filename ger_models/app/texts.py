@@ -18,13 +18,10 @@ TEXTS: dict[str, dict[str, str]] = {
     "photo_tab": {"en": "Photo", "zh": "照片"},
     "folder_tab": {"en": "Folder", "zh": "批量"},
     "about_tab": {"en": "About", "zh": "关于"},
-    "photo": {
-        "en": "Photo: upload, paste or take one (up to 25 MB)",
-        "zh": "照片：上传、粘贴或拍摄（最大 25 MB）",
-    },
+    "photo": {"en": "Photo (up to 25 MB)", "zh": "照片（最大 25 MB）"},
     "files": {
-        "en": "Photos, or zip archives of photos (up to 200 photos, 25 MB each)",
-        "zh": "照片或照片的 zip 压缩包（最多 200 张，每张不超过 25 MB）",
+        "en": "Photos or zip archives (up to 200 photos)",
+        "zh": "照片或 zip 压缩包（最多 200 张）",
     },
     "min_face_score": {"en": "Least detection score of a face", "zh": "人脸检测的最低得分"},
     "min_face_score_info": {

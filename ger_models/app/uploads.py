@@ -202,8 +202,10 @@ def _is_archive(file: Path) -> bool:
 class _BoundedFile(FileIO):
     """A file of which no more than `MAX_DIRECTORY_BYTES` are read at once, whatever an archive says of itself."""
 
-    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
-        if size is None or size < 0 or size > MAX_DIRECTORY_BYTES:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            size = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        if size > MAX_DIRECTORY_BYTES:
             raise zipfile.BadZipFile("too many entries")
         return super().read(size) or b""
 
@@ -222,9 +224,7 @@ def _photos_in_archive(file: Path, left_out: Counter[str]) -> Iterator[Source]:
         with _open_archive(file) as archive:
             entries = archive.infolist()
     except BROKEN as error:
-        raise UserError(
-            f"{name} is no zip archive that can be read: it is damaged, or has too many entries"
-        ) from error
+        raise UserError(f"{name} cannot be read as a zip archive: it is damaged or has too many entries") from error
     if sum(entry.file_size for entry in entries) > MAX_ARCHIVE_BYTES:
         raise UserError(f"{name} unpacks to more than {MAX_ARCHIVE_BYTES // MB} MB: upload fewer photos at a time")
     for entry in entries:
