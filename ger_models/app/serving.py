@@ -7,6 +7,8 @@ import hmac
 import logging
 import os
 import socket
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -33,7 +35,7 @@ def serving(
 
     Args:
         models: checkpoints, Hub repositories, or `starter`.
-        device: where they run.
+        device: where they run; `auto`: a GPU if there is one.
         host: the address that is listened at.
         port: of that address; 0: any that is free.
         login: user and password, without which nothing is shown.
@@ -47,15 +49,20 @@ def serving(
         os.environ["GRADIO_TEMP_DIR"] = str(folder.path)
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         try:
-            import gradio  # noqa: F401
+            from gradio import queueing
         except ImportError as error:
             raise UserError(f'the app needs Gradio ({one_line(error)}): pip install "group-emotion[app]"') from error
+        queueing.traceback = _ErrorTypes  # its tracebacks hold what users sent
         from starlette.middleware import Middleware
+
+        import torch
 
         from .answering import Models
         from .app import CSS, I18N, THEME, build_app
         from .handlers import Handlers
 
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         app = build_app(Handlers(Models(models, device), folder))
         try:
             _, url, _ = app.launch(
@@ -82,6 +89,17 @@ def serving(
             yield url
         finally:
             app.close(verbose=False)
+
+
+class _ErrorTypes:
+    """In place of the module `traceback`: errors of requests are logged by their type alone."""
+
+    @staticmethod
+    def print_exc() -> None:
+        error = sys.exc_info()[1]
+        places = traceback.extract_tb(error.__traceback__)[-1:] if error is not None else []
+        for place in places:
+            logger.error("a request failed: %s at %s:%s", type(error).__name__, place.name, place.lineno)
 
 
 def _checker(user: str, password: str) -> Callable[[str, str], Awaitable[bool]]:

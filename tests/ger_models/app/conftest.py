@@ -19,6 +19,7 @@ import pytest
 from ger_datasets.sample.drawing import draw_photo
 
 ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = ROOT / "scripts" / "app.py"
 SECONDS = 120  # that the start may take
 
 
@@ -34,7 +35,9 @@ class Running:
 
 
 @contextmanager
-def running_app(place: Path, *options: str, script: Path = ROOT / "scripts" / "app.py", **more: str) -> Iterator[Running]:
+def running_app(
+    place: Path, *options: str, script: Path = ROOT / "scripts" / "app.py", **more: str
+) -> Iterator[Running]:
     """The app while a `with` block lasts."""
     folder, temporary, log = place / "current", place / "temporary", place / "log"
     folder.mkdir(parents=True)

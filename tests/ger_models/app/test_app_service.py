@@ -186,7 +186,7 @@ HOSTILE_CALLS: dict[str, tuple[str, list[Any]]] = {
     "a folder of nothing": ("folder", [[], None, None, False]),
     "a folder of one": ("folder", ["x", None, None, False]),
     "too many files": ("folder", [[{"path": "PHOTO", "meta": META}] * 201, None, None, False]),
-    "another endpoint": ("show_photo", [None, 0.5, False]),
+    "an endpoint that does not exist": ("exit", [None, 0.5, False]),
 }
 
 
@@ -236,7 +236,9 @@ def test_hostile_bodies(app: Any) -> None:
     uploads = f"{app.url}/gradio_api/upload"
     assert httpx.post(uploads, content=(b"x" for _ in range(3))).status_code == 411
     with socket.create_connection(app.url.removeprefix("http://").split(":"), timeout=20) as connection:
-        connection.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n")
+        connection.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000\r\n\r\n"
+        )
         assert b" 413 " in connection.recv(4096)
     assert httpx.post(uploads, content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code in (400, 422)
 
@@ -279,7 +281,8 @@ def test_afterwards_nothing_is_outside_and_only_counts_were_logged(app: Any, cli
     (uploads,) = [path for path in app.temporary.iterdir() if any(path.iterdir())]
     assert uploads.name.startswith("group_emotion_")
     lines = [line for line in app.log.read_text().splitlines() if not line.startswith("open http")]
-    assert {re.sub(r"\d+", "N", line) for line in lines} == {"photos answered: N; not usable: N"}
+    counts = "photos answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
+    assert [line for line in lines if not re.fullmatch(counts, line)] == []
 
 
 def test_everything_is_deleted_at_exit_and_a_password_is_asked_for(
@@ -293,7 +296,7 @@ def test_everything_is_deleted_at_exit_and_a_password_is_asked_for(
         assert httpx.post(f"{running.url}/login", data=wrong, timeout=20).status_code == 400
         client = Client(running.url, auth=("me", "correct horse"), verbose=False)
         assert client.predict(photo=handle_file(str(party)), api_name="/photo")["label"] == "Positive"
-        with pytest.raises(AppError, match="damaged|not an image"):
+        with pytest.raises(AppError, match=r"not an image"):
             client.predict(photo=handle_file(str(running.log)), api_name="/photo")
         assert any(running.temporary.rglob("party.jpg"))
     assert [path for path in running.temporary.iterdir() if path.name.startswith("group_emotion")] == []
