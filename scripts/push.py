@@ -45,8 +45,6 @@ def main(arguments: Arguments) -> dict:
         return push_space(arguments.space, arguments.model, arguments.private, arguments.revision)
     from ger_datasets.preparation.push import push_dataset
 
-    assert arguments.dataset is not None
-    assert arguments.repo is not None
     return push_dataset(arguments.dataset, arguments.repo, arguments.private, arguments.revision)
 
 

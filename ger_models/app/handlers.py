@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import gradio as gr
+from PIL import Image
 
 from ger_datasets.support.errors import BadPhoto, UserError, listing
 from ger_datasets.support.html_page import render
@@ -297,7 +298,8 @@ class Handlers:
         return {**answer.as_json, "model": model}  # type: ignore[typeddict-item]
 
     def _answer_html(self, model: str, answer: Answer, language: str) -> str:
-        if answer.problem:
+        image = answer.image
+        if image is None:
             message = text("not_usable", language, reason=answer.problem)
             return render(TEMPLATES / "message.html", message=message)
         result, config = answer.result, self.models.config(model)
@@ -305,7 +307,7 @@ class Handlers:
         colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
         faces = [
             {
-                "crop": _crop(answer, face["box"]),
+                "crop": _crop(image, face["box"]),
                 "expression": text(expression_of(face), language) if expression_of(face) else "–",
                 "weight": f"{100 * face['attention']:.0f} %" if "attention" in face else "–",
                 "score": f"{face['score']:.2f}",
@@ -361,12 +363,11 @@ def log_counts(answers: list[Answer]) -> None:
     logger.info("photos answered: %d; not usable: %d", len(answers) - failed, failed)
 
 
-def _crop(answer: Answer, box: list[float]) -> str:
+def _crop(image: Image.Image, box: list[float]) -> str:
     """A face as a `data:` URL."""
-    assert answer.image is not None
     left, top, right, bottom = box
     place = (int(left), int(top), max(int(left) + 1, round(right)), max(int(top) + 1, round(bottom)))
-    crop = answer.image.crop(place)
+    crop = image.crop(place)
     crop.thumbnail((CROP_SIDE, CROP_SIDE))
     buffer = io.BytesIO()
     crop.save(buffer, "JPEG", quality=85)

@@ -53,9 +53,8 @@ def serving(
         except ImportError as error:
             raise UserError(f'the app needs Gradio ({one_line(error)}): pip install "group-emotion[app]"') from error
         queueing.traceback = _ErrorTypes  # its tracebacks hold what users sent
-        from starlette.middleware import Middleware
-
         import torch
+        from starlette.middleware import Middleware
 
         from .answering import Models
         from .app import CSS, I18N, THEME, build_app

@@ -52,9 +52,10 @@ pinned: false
 
 # The emotion of a group
 
-Recognises which emotion a group of people in a photo is perceived to show, with the model {model}. It does not know what
-anybody feels. It is not meant for judging individuals, nor for decisions about them; in the European Union, emotion
-recognition in workplaces and schools is prohibited (Regulation 2024/1689, Article 5). Photos are deleted within an hour.
+Recognises which emotion a group of people in a photo is perceived to show, with the model {model}. It does not know
+what anybody feels. It is not meant for judging individuals, nor for decisions about them; in the European Union,
+emotion recognition in workplaces and schools is prohibited (Regulation 2024/1689, Article 5).
+Photos are deleted within an hour.
 """
 
 
@@ -96,7 +97,7 @@ def write_space(folder: Path, model: str) -> list[Path]:
 def requirements() -> list[str]:
     """What the packages need, with the installed versions as upper bounds."""
     lines = []
-    for line in [*(importlib.metadata.requires(DISTRIBUTION) or ()), "pillow<13"]:
+    for line in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(line)
         if requirement.marker is not None or requirement.name == "group-emotion":  # an extra
             continue
@@ -105,7 +106,7 @@ def requirements() -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             newest = ""
         known = str(requirement.specifier)
-        exact = "==" in known or not newest or requirement.name == "pillow"
+        exact = "==" in known or not newest
         lines.append(f"{requirement.name}{known}" if exact else f"{requirement.name}{known},<={newest}")
     return lines
 
