@@ -3,9 +3,9 @@
     python benchmarks/bench_app.py --seconds 60
     python benchmarks/bench_app.py --clients 4 --seconds 1800
 
-A client uploads a photo, asks for its answer and waits for it, again and again. For each number of clients: answers per
-second, errors, the median and 95th percentile of the seconds that an answer takes, and the app's memory. The same photo
-answered by the pipeline in this process, one after the other, is what the app can reach at most.
+A client uploads a photo, asks for its answer and waits for it, again and again. For each number of clients: answers
+per second, errors, the median and 95th percentile of the seconds that an answer takes, and the app's memory. The first
+line is the rate of the pipeline alone, in this process.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ async def _checked_body(scope: Message, receive: Receive) -> Receive:
             raise Refused(413, f"a request may have at most {MAX_JSON_BYTES // MB} MB")
         if not message.get("more_body"):
             break
-    if body[:1] in (b"{", b"[", b" ", b"\n", b"\t", b"\r"):
+    if bytes(body[:1]) in (b"{", b"[", b" ", b"\n", b"\t", b"\r"):
         _check_json(bytes(body))
     given = False
 
