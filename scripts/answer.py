@@ -47,6 +47,9 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
+    blur_faces: bool = field(
+        default=False, metadata={"help": "Make the faces in the pictures unrecognisable; the answers stay the same."}
+    )
     model: str = field(
         default="starter",
         metadata={"help": "A checkpoint or Hub repository. Default: starter, which comes with the package."},
@@ -73,6 +76,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     from ger_datasets.support.devices import choose_device
     from ger_models.inference.answer_files import AnswerFolder, AnswerTable
     from ger_models.inference.answers import Answer, answer_line, answers, find_photos, load_pipeline, name_width
+    from ger_models.inference.blurring import without_faces
     from ger_models.inference.inputs import describe_kinds
 
     photos = find_photos(arguments.photos)
@@ -86,7 +90,7 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
         for answer in answers(pipe, photos, arguments.batch_size, arguments.whole_face):
             print(json.dumps(answer.as_json) if arguments.json else answer_line(answer, width), flush=True)
             if folder is not None:
-                folder.add(answer)
+                folder.add(without_faces(answer) if arguments.blur_faces else answer)
             if table is not None:
                 table.add(answer)
             done.append(Answer(answer.name, None, answer.result, answer.problem))
