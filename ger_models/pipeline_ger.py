@@ -55,6 +55,7 @@ class FaceColumns:
         columns: those that are made, see `photo_columns`; None: all of them.
         whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
         detector: a name in `ger_datasets.detectors.DETECTORS`.
+        min_face_pixels: side of the smallest face that the detector finds, in pixels; None: its default.
     """
 
     def __init__(
@@ -63,16 +64,18 @@ class FaceColumns:
         columns: Collection[str] | None = None,
         whole_face: bool = False,
         detector: str = "mtcnn",
+        min_face_pixels: int | None = None,
     ) -> None:
         self.device, self.columns, self.whole_face, self.detector = device, columns, whole_face, detector
+        self.min_face_pixels = min_face_pixels
         self.extractor: FaceDetector | None = None
 
     def __call__(self, images: Sequence[Image.Image], whole_face: bool | None = None) -> list[dict[str, Any]]:
-        from ger_datasets.detectors import DETECTORS
+        from ger_datasets.detectors import make_detector
         from ger_datasets.faces.columns import photo_columns, whole_pictures
 
         if self.extractor is None:
-            self.extractor = DETECTORS[self.detector](device=self.device)
+            self.extractor = make_detector(self.detector, self.device, self.min_face_pixels)
         whole_face = self.whole_face if whole_face is None else whole_face
         found = whole_pictures(self.extractor, images, self.device) if whole_face else self.extractor.extract(images)
         return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]

@@ -252,7 +252,7 @@ class GerProcessor(BaseImageProcessor):
         if generators is None and self.preprocessing is not None:
             own = Preprocessing.from_dict(self.preprocessing)
             return {"pixel_values": torch.stack([own.pixels(pixels_of(image)) for image in images])}
-        pixels = torch.empty(len(images), 3, self.crop_size, self.crop_size, dtype=torch.uint8)
+        pixels = _empty(len(images), self.crop_size, self.crop_size)
         for i, image in enumerate(images):
             pixels[i] = self._centre(pixels_of(image)) if generators is None else self._augmented(image, generators[i])
         return {"pixel_values": pixels}
@@ -378,7 +378,7 @@ def _packed(
     """The concatenated images of all rows: (images, 3, height, width) uint8; if `published`, PUBLISHED_FACE_BOX of
     aligned faces."""
     count = sum(map(len, per_row))
-    pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
+    pixels = _empty(count, height, width)
     for i, image in enumerate(image for images in per_row for image in images):
         photo = pixels_of(image)
         is_aligned = published and photo.shape[1:] == (FACE_HEIGHT, FACE_WIDTH)
@@ -386,6 +386,11 @@ def _packed(
         photo = cut(photo, box, width, height)
         pixels[i] = photo.flip(-1) if mirrored and mirrored[i] else photo
     return pixels
+
+
+def _empty(count: int, height: int, width: int) -> torch.Tensor:
+    """(count, 3, height, width) uint8; in memory the colours of a pixel stand together, as decoders give them."""
+    return torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
 def _coins(generators: Sequence[torch.Generator], per_row: Sequence[Sequence[Any]]) -> list[bool]:

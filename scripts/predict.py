@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
+from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS, MIN_FACE_PIXELS_HELP
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models.combining import FORMS
@@ -77,6 +77,7 @@ class Arguments:
         metadata={"help": "With --photos and scene models: add heat maps of what drove the decision to the pictures."},
     )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
+    min_face_pixels: int | None = field(default=None, metadata={"help": MIN_FACE_PIXELS_HELP})
     batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
@@ -100,6 +101,10 @@ class Arguments:
         check_only(self.only, self.min_face_score)
         if self.only is not None and self.dataset is None:
             raise UserError("--only is for --dataset")
+        if self.min_face_pixels is not None and self.dataset is not None:
+            raise UserError(
+                "--min_face_pixels is for --photos and --videos: prepare.py has detected the faces of a dataset"
+            )
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
         if self.whole_face and self.photos is None:
@@ -156,13 +161,15 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
+    limit = arguments.min_face_pixels
+    other_detector += "" if limit is None else f" min_face_pixels {limit}"
     if arguments.photos is not None:
-        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
+        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector, limit)
         parts, identity, left_out = photo_parts(arguments.photos, arguments.batch_size, faces)
         identity += " whole_face" * arguments.whole_face + " explain" * arguments.explain
         return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
-        faces = FaceColumns(device, wanted, detector=arguments.detector)
+        faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit)
         parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces)
         return Source(parts, f"{identity} every {arguments.every}{other_detector}", left_out=left_out)
     dataset = arguments.dataset
