@@ -89,7 +89,7 @@ class FrameReader:
         shares = softmax(answers.logits, axis=1)
         boxes = [np.asarray(row["face_boxes"], np.float32).reshape(-1, 4) for row in rows]
         sure = [found[: sure_faces(row, self._least)] for found, row in zip(boxes, rows, strict=True)]
-        people = self._people.readings(images, sure)
+        people = self._people.readings(images, [each.tolist() for each in sure])
         return [
             FrameReading(share, mine, each.expressions, each.embeddings, found)
             for share, mine, each, found in zip(shares, sure, people, boxes, strict=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError, one_line
 
 from .reading import FrameReading
@@ -160,7 +161,7 @@ def _frame(values: Mapping[str, Any]) -> ReadFrame:
     reading = FrameReading(
         np.array(values["probabilities"]),
         boxes,
-        np.array(values["expressions"], np.float32).reshape(faces, -1),
+        np.array(values["expressions"], np.float32).reshape(faces, len(EXPRESSIONS)),
         embeddings.reshape(faces, -1) if faces else np.zeros((0, 1), np.float32),
         np.array(values["hidden_boxes"], np.float32).reshape(-1, 4),
     )

@@ -94,13 +94,11 @@ def make_timeline(record: Record, class_names: Sequence[str], smooth: float, met
         expressions.append(reading.expressions)
     times, faces = np.array(seconds), np.array(counts)
     probabilities, durations = np.array(shares), sample_durations(np.array(seconds))
-    width = max(each.shape[1] for each in expressions)
-    found = np.concatenate([each.reshape(len(each), width) for each in expressions])
     people = find_people(
         np.concatenate(ids),
         np.repeat(np.arange(len(times)), faces),
         np.concatenate(boxes).astype(np.float64),
-        found.astype(np.float64),
+        np.concatenate(expressions).astype(np.float64),
         times,
         durations,
     )

@@ -20,14 +20,14 @@ from typing import Any
 from ger_datasets.detectors import DEFAULT_DETECTOR
 from ger_datasets.photos.reading import in_groups
 from ger_datasets.support.atomic_files import write_text
-from ger_datasets.support.errors import UserError, printable
+from ger_datasets.support.errors import printable
 from ger_datasets.support.locks import alone
 from ger_datasets.videos.frames import BadVideo, Frame, IncompleteVideo
 
 from ..pipeline_ger import BATCH_PIXELS
 from ..starter import STARTER_NAME
-from .curve import SMOOTHINGS
 from .cuts import scene_distance, scene_signature
+from .options import Options
 from .output.page import TIMELINE_HTML, write_page
 from .output.pictures import Pictures
 from .output.rendering import TIMELINE_MP4, render_video
@@ -39,36 +39,6 @@ from .sampling import sampled_frames
 
 UNFINISHED, FRAMES = ".unfinished", "frames.jsonl"
 LOCK = ".timeline-{}.lock"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a video's timeline is made.
-
-    Attributes:
-        fps: sampled frames per second of the video's time, above 0.
-        smooth: window of the curve in seconds; 0: not smoothed.
-        method: how it is smoothed: a name in `curve.SMOOTHINGS`.
-        blur_faces: blur the faces in all pictures.
-        render: write timeline.mp4, too.
-
-    Raises:
-        UserError: on construction, for a value that is out of range.
-    """
-
-    fps: float = 2.0
-    smooth: float = 2.0
-    method: str = "exponential"
-    blur_faces: bool = False
-    render: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fps < float("inf"):
-            raise UserError(f"fps must be a number above 0, not {self.fps}")
-        if not 0 <= self.smooth < float("inf"):
-            raise UserError(f"smooth must be 0 or more seconds, not {self.smooth}")
-        if self.method not in SMOOTHINGS:
-            raise UserError(f"unknown smoothing {self.method!r}: there are {', '.join(SMOOTHINGS)}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +111,12 @@ def video_timeline(
             folder.rmdir()
             raise
         timeline = make_timeline(record, reader.class_names, smooth, method)
-        about = {"video": path.name, "note": reader.note, "settings": settings, "summary": timeline.summary()}
+        about: dict[str, Any] = {
+            "video": path.name,
+            "note": reader.note,
+            "settings": settings,
+            "summary": timeline.summary(),
+        }
         write_tables(folder, timeline)
         write_page(folder / TIMELINE_HTML, timeline, pictures.read(), about)
         if render:
