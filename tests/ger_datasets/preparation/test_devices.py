@@ -122,7 +122,13 @@ def test_every_source_gets_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
         "ger_datasets.skeletons.pose_model.SkeletonModel",
         lambda pose, detector, device: setattr(pose_model, "device", device) or pose_model,
     )
-    given = {"legacy": "none", "skeletons": "owner/pose", "scene_model": "scene", "expressions": "faces", "regions": "none"}
+    given = {
+        "legacy": "none",
+        "skeletons": "owner/pose",
+        "scene_model": "scene",
+        "expressions": "faces",
+        "regions": "none",
+    }
     skeletons, *others = open_sources(given, Path("raw"), "cuda:1")
     assert (skeletons.device, others) == ("cuda:1", ["cuda:1", "cuda:1"])
 
