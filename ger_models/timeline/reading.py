@@ -14,7 +14,7 @@ from scipy.special import softmax
 from ger_datasets.detectors import DEFAULT_DETECTOR
 from ger_datasets.support.repository_names import public_name
 
-from ..inference.members import Members
+from ..inference.members import Answers, Members
 from ..inference.revisions import model_revision
 from ..pipeline_ger import FACES, WITHOUT_FACES, FaceColumns
 from ..processing_ger import sure_faces
@@ -84,8 +84,7 @@ class FrameReader:
         """
         if not images:
             return []
-        rows = self._find(images)
-        (answers,) = self._members.ask(rows)
+        rows, answers = self.ask_alone(images)
         shares = softmax(answers.logits, axis=1)
         boxes = [np.asarray(row["face_boxes"], np.float32).reshape(-1, 4) for row in rows]
         sure = [found[: sure_faces(row, self._least)] for found, row in zip(boxes, rows, strict=True)]
@@ -94,3 +93,8 @@ class FrameReader:
             FrameReading(share, mine, each.expressions, each.embeddings, found)
             for share, mine, each, found in zip(shares, sure, people, boxes, strict=True)
         ]
+
+    def ask_alone(self, images: Sequence[Image.Image]) -> tuple[list[dict[str, Any]], Answers]:
+        """Detection and model alone: the rows of the images, and the model's answers."""
+        rows = self._find(images)
+        return rows, self._members.ask(rows)[0]
