@@ -40,6 +40,12 @@ class Arguments:
         default=None, metadata={"help": "The splits to score. Default: the only one of the tables."}
     )
     only: str | None = field(default=None, metadata={"help": f"Score only photos with so many faces: {FORMS}."})
+    by: str | None = field(
+        default=None, metadata={"help": "group: score each group, such as a video, by all its rows together."}
+    )
+    group_rule: str = field(
+        default="mean", metadata={"help": "With --by group: the mean, median or majority of its rows' probabilities."}
+    )
     weights: list[float] | None = field(
         default=None,
         metadata={"help": "Score their ensemble too: for each model a weight, which its logits are multiplied by."},
@@ -79,11 +85,16 @@ class Arguments:
             raise UserError("give --weights or --ensemble, not both")
         if self.explain is not None and (self.dataset is None or self.without_images or self.output_dir is None):
             raise UserError("--explain needs --dataset, whose photos it draws on, and --output_dir")
+        if self.by not in (None, "group"):
+            raise UserError(f"--by must be group, not {self.by!r}")
+        if self.by is not None and self.dataset is not None:
+            raise UserError("--by group scores groups, and --dataset shows photos: leave one out")
         check_only(self.only)
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
     from ger_models.evaluation.ensemble.applying import apply, in_order
+    from ger_models.evaluation.grouping import by_group
     from ger_models.evaluation.joining import read_members
     from ger_models.evaluation.report.card import add_to_card
     from ger_models.evaluation.report.shown_photos import read_pictures
@@ -100,6 +111,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
         models = [whole, *members_of_all(whole, members, splits)]
     if arguments.only is not None:
         models = [model.chosen(arguments.only) for model in models]
+    if arguments.by is not None:
+        models = [by_group(model, arguments.group_rule) for model in models]
     if arguments.submission is not None:
         check_submission(splits, [] if ensemble is not None else [member.model for member in members])
     figures: dict[str, Any] = {}

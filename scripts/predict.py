@@ -14,6 +14,7 @@ import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 # isort: split
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,10 @@ class Arguments:
         default=None,
         metadata={"help": "Videos: predict on frames 0, N, 2N, ... as they are shown instead of the key frames."},
     )
+    fps: float | None = field(
+        default=None,
+        metadata={"help": "Videos: predict on so many frames per second of their time instead of the key frames."},
+    )
     output: list[Path] | None = field(
         default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
     )
@@ -107,6 +112,8 @@ class Arguments:
             )
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
+        if self.fps is not None and (self.videos is None or self.every is not None or not 0 < self.fps < float("inf")):
+            raise UserError("--fps is for --videos, without --every, and a number above 0")
         if self.whole_face and self.photos is None:
             raise UserError("--whole_face is for --photos")
         if self.explain and (self.photos is None or self.output_dir is None):
@@ -158,6 +165,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source
     from ger_models.pipeline_ger import FaceColumns
+    from ger_models.timeline.sampling import sampled_frames
 
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
@@ -170,8 +178,10 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
         return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
         faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit)
-        parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces)
-        return Source(parts, f"{identity} every {arguments.every}{other_detector}", left_out=left_out)
+        sample = None if arguments.fps is None else partial(sampled_frames, fps=arguments.fps)
+        parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces, sample)
+        identity += f" every {arguments.every}" + (f" fps {arguments.fps}" if arguments.fps is not None else "")
+        return Source(parts, identity + other_detector, left_out=left_out)
     dataset = arguments.dataset
     columns = dict.fromkeys([*members.columns, "face_scores", "group"])
     data = load_splits(dataset, list(columns), arguments.split, state)

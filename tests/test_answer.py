@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from drawn_videos import write_sound, write_video
 from PIL import Image
 from transformers import AutoModelForImageClassification, pipeline
 
@@ -496,3 +497,24 @@ def test_a_face_that_is_not_counted_has_no_share_whatever_its_batch(starter: Pat
 def test_an_array_is_not_taken_for_a_list_of_photos(photo: object, reason: str, starter: Path) -> None:
     with pytest.raises(UserError, match=reason):
         pipeline("group-emotion", model=str(starter))(photo)
+
+
+def test_a_video_gets_a_line_and_a_folder(
+    run_here: Callable[..., tuple[int, list[str], str]], starter: Path, tmp_path: Path
+) -> None:
+    photo = draw_photo(np.random.default_rng(1), "Positive", 3, size=(320, 240))[0]
+    write_video(tmp_path / "meeting.mp4", [np.asarray(photo)] * 50)
+    write_sound(tmp_path / "sound.mp4")
+    words = ("meeting.mp4", "sound.mp4", "--device", "cpu")
+    code, lines, error = run_here(*words)
+    assert code == 0, error
+    assert lines[0] == "meeting.mp4  Positive 0.99 over 2 s: 1 segment, 3 people"
+    assert lines[1] == "sound.mp4    cannot be read: it has no video, only sound"
+    figures = json.loads(lines[2])
+    assert figures["videos"][0]["folder"] == "timelines/meeting"
+    assert figures["failed_videos"] == [{"file": "sound.mp4", "reason": "it has no video, only sound"}]
+    assert (tmp_path / "timelines" / "meeting" / "timeline.html").exists()
+    code, lines, error = run_here(*words, "--json")
+    assert code == 0, error
+    assert [json.loads(line).get("label") for line in lines] == ["Positive", None]
+    assert run_here("sound.mp4", "--fps", "0")[0] == 2

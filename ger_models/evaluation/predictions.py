@@ -13,6 +13,7 @@
 | group | string | what must be drawn together in a bootstrap (the video of a frame); the column may be missing |
 | face_attention | List(float32) or None | the shares of the most confident faces in the answer; it may be missing |
 | face_expressions | List(List(float32)) or None | probabilities of the seven expressions of the same faces |
+| seconds | float64 or None | when a frame is shown in its video; the column may be missing |
 | route | string | which route of a routed ensemble answered the photo; the column may be missing |
 | probabilities | List(float32) | calibrated probabilities of the classes; of calibrated models only |
 | prediction_set | List(string) | the classes that cannot be ruled out, the most probable first; likewise |
@@ -64,6 +65,7 @@ OPTIONAL_COLUMNS = (
     "face_attention",
     "face_expressions",
     "route",
+    "seconds",
 )
 _POSITION = re.compile(r"row \d+ of .+")
 
@@ -98,6 +100,7 @@ class Predictions:
         only: the route, such as `faces`, whose photos alone were predicted on; empty: no photo was left out.
         routes: (rows), the route of a routed ensemble that answered each photo; or None.
         calibration: the model's, see `calibration.checked_calibration`; or None.
+        seconds: (rows), when each frame is shown in its video, None where it is not known; or None.
         source: the archive that this was read from; empty for tables; not written.
         file: its name in messages; not written.
 
@@ -121,6 +124,7 @@ class Predictions:
     routes: Sequence[str] | None = None
     face_expressions: Sequence[Sequence[Sequence[float]] | None] | None = None
     calibration: Mapping[str, Any] | None = None
+    seconds: Sequence[float | None] | None = None
     source: str = ""
     file: str = ""
 
@@ -154,7 +158,7 @@ class Predictions:
             "faces": self.faces,
         }
         columns |= {"groups": self.groups, "face_attention": self.face_attention, "routes": self.routes}
-        columns["face_expressions"] = self.face_expressions
+        columns |= {"face_expressions": self.face_expressions, "seconds": self.seconds}
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -220,6 +224,7 @@ class Predictions:
             face_attention=None if self.face_attention is None else [self.face_attention[row] for row in rows],
             routes=None if self.routes is None else [self.routes[row] for row in rows],
             face_expressions=None if self.face_expressions is None else [self.face_expressions[row] for row in rows],
+            seconds=None if self.seconds is None else [self.seconds[row] for row in rows],
         )
 
     def chosen(self, only: str) -> Predictions:
@@ -316,6 +321,9 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         columns["probabilities"] = pa.ListArray.from_arrays(offsets, pa.array(shares.reshape(-1)))
         columns["prediction_set"] = pa.array(sets, pa.list_(pa.string()))
         types |= {"probabilities": List(Value("float32")), "prediction_set": List(Value("string"))}
+    if predictions.seconds is not None:
+        columns["seconds"] = pa.array(predictions.seconds, pa.float64())
+        types["seconds"] = Value("float64")
     schema = Features(types).arrow_schema
     marks = {NOTE_KEY: predictions.note.encode(), ONLY_KEY: predictions.only.encode()}
     if predictions.calibration is not None:
@@ -413,6 +421,7 @@ def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
     expressions = None
     if "face_expressions" in table.column_names:
         expressions = _cast(table, "face_expressions", pa.list_(pa.list_(pa.float32()))).to_pylist()
+    seconds = _cast(table, "seconds", pa.float64()).to_pylist() if "seconds" in table.column_names else None
     return Predictions(
         image_ids=image_ids,
         splits=_cast(table, "split", pa.string()).to_pylist(),
@@ -427,6 +436,7 @@ def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
         face_attention=attention,
         routes=_routes(table),
         face_expressions=expressions,
+        seconds=seconds,
     )
 
 

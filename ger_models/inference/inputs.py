@@ -26,7 +26,7 @@ from ger_datasets.photos.reading import SUFFIXES as PHOTO_SUFFIXES
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import BadPhoto, UserError, listing, printable
 from ger_datasets.videos.frames import SUFFIXES as VIDEO_SUFFIXES
-from ger_datasets.videos.frames import BadVideo, IncompleteVideo, video_frames
+from ger_datasets.videos.frames import BadVideo, Frame, IncompleteVideo, video_frames
 
 from ..pipeline_ger import FaceColumns
 from ..processing_pixels import decoded
@@ -83,21 +83,28 @@ def photo_parts(places: Sequence[Path], batch_size: int, faces: FaceColumns) -> 
     return parts, _identity(files), left_out
 
 
-def video_parts(places: Sequence[Path], every: int | None, faces: FaceColumns) -> tuple[list[Part], str, LeftOut]:
+def video_parts(
+    places: Sequence[Path],
+    every: int | None,
+    faces: FaceColumns,
+    sample: Callable[[Path], Iterator[Frame]] | None = None,
+) -> tuple[list[Part], str, LeftOut]:
     """The frames of video files and folders, one part per video; otherwise as `photo_parts`.
 
-    A frame's image_id is `VIDEO/frame_000123`, its group the video.
+    A frame's image_id is `VIDEO/frame_000123`, its group the video, its `seconds` when it is shown.
 
     Args:
         places: files or folders.
         every: see `video_frames`.
         faces: the face detector.
+        sample: gives the frames of a video instead of `video_frames`.
 
     Raises:
         UserError: a folder has no video in it.
     """
     files, left_out = _files(places, VIDEO_SUFFIXES, "videos")
-    parts = [Part("videos", partial(_video_rows, name, path, every, faces), None) for name, path in files.items()]
+    sample = sample or partial(video_frames, every=every)
+    parts = [Part("videos", partial(_video_rows, name, path, sample, faces), None) for name, path in files.items()]
     return parts, _identity(files), left_out
 
 
@@ -141,19 +148,24 @@ def _photo_rows(files: Sequence[tuple[str, Path]], faces: FaceColumns, quarantin
 
 
 def _video_rows(
-    name: str, path: Path, every: int | None, faces: FaceColumns, quarantined: Quarantine
+    name: str, path: Path, sample: Callable[[Path], Iterator[Frame]], faces: FaceColumns, quarantined: Quarantine
 ) -> Iterator[Row]:
+    times: dict[str, float] = {}  # of the frames whose faces are being looked for
+
     def photos() -> Iterator[tuple[str, str, Image.Image]]:
         try:
-            for number, _, image in video_frames(path, every):
-                yield f"{name}/frame_{number:06d}", name, image
+            for number, seconds, image in sample(path):
+                image_id = f"{name}/frame_{number:06d}"
+                times[image_id] = seconds
+                yield image_id, name, image
         except IncompleteVideo as reason:
             quarantined.append({"file": name, "reason": str(reason)})
             logger.warning("%s can be used in part: %s", name, reason)
         except BadVideo as reason:
             _set_aside(quarantined, name, str(reason))
 
-    return _with_faces(photos(), faces)
+    for row in _with_faces(photos(), faces):
+        yield {**row, "seconds": times.pop(row["image_id"])}
 
 
 def _with_faces(photos: Iterable[tuple[str, str, Image.Image]], faces: FaceColumns) -> Iterator[Row]:

@@ -195,6 +195,7 @@ class Run:
         image_ids = [image_id for part in parts for image_id in part.image_ids]
         attention = [shares for part in parts for shares in part.face_attention]
         expressions = [shares for part in parts for shares in part.face_expressions]
+        seconds = [each for part in parts for each in part.seconds]
         table, note, names = self.tables[member], self.notes[member], self.class_names[member]
         predictions = Predictions(
             image_ids,
@@ -212,6 +213,7 @@ class Run:
             only=self.source.only,
             face_expressions=expressions if any(shares is not None for shares in expressions) else None,
             calibration=self.calibrations[member],
+            seconds=seconds if any(each is not None for each in seconds) else None,
         )
         routes = getattr(self.members.models[member].config, "routes", None)
         if routes is not None:
@@ -241,6 +243,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.image_ids += [row["image_id"] for row in rows]
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
+    done.seconds += [row.get("seconds") for row in rows]
     done.faces += [sure_faces(row, min_face_score) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)

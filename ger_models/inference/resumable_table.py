@@ -31,6 +31,7 @@ class PartRows:
     logits: list[list[float]] = field(default_factory=list)
     face_attention: list[list[float] | None] = field(default_factory=list)
     face_expressions: list[list[list[float]] | None] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)
     quarantined: list[dict[str, str]] = field(default_factory=list)
 
 

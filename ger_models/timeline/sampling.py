@@ -22,7 +22,7 @@ ROUNDING = 1e-6  # seconds, by which timestamps may miss the moments of sampling
 PAUSE = 0.1  # seconds after which the thread looks whether anybody still waits for its frames
 
 
-def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING) -> Iterator[Frame]:
+def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING, start: float = 0.0) -> Iterator[Frame]:
     """`fps` frames per second of a video's time: the first frame at or after 0, 1/fps, 2/fps, ... seconds.
 
     Where the video shows fewer frames than that, each is given once. The frames are decoded by a thread, at most
@@ -32,6 +32,8 @@ def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING) -> Iter
         path: the video.
         fps: frames per second, above 0.
         waiting: most frames that wait for the caller.
+        start: the seconds of a frame that was sampled before: it and those after it are given. What comes before is
+            decoded, but not converted.
 
     Raises:
         IncompleteVideo: after the frames of the intact part, where the rest is missing or damaged.
@@ -40,11 +42,11 @@ def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING) -> Iter
     """
     if not 0 < fps < math.inf:
         raise UserError(f"fps must be a number above 0, not {fps}")
-    return _from_thread(_frames(path, fps), waiting)
+    return _from_thread(_frames(path, fps, start), waiting)
 
 
-def _frames(path: str | Path, fps: float) -> Generator[Frame, None, None]:
-    due = 0.0
+def _frames(path: str | Path, fps: float, start: float) -> Generator[Frame, None, None]:
+    due = start
 
     def wanted(number: int, seconds: float) -> bool:
         nonlocal due

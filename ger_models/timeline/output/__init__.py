@@ -1,0 +1,1 @@
+"""What a timeline is written as: tables, a page with pictures, and a video."""
