@@ -97,7 +97,7 @@ def text_head(repository: str, prompts: Prompts, commit: str = "") -> TextHead:
         tokenizer = AutoTokenizer.from_pretrained(repository, **options)
     except Exception as error:  # tokenizers raise what they like
         raise UserError(
-            f"{repository} has no tokenizer that can be read: the files of its text half (tokenizer.json and others) are "
+            f"{repository} has no tokenizer that can be read: the files of its text half (tokenizer.json, ...) are "
             "missing or damaged"
         ) from error
     model = AutoModel.from_pretrained(repository, use_safetensors=True, **options).float().eval()
