@@ -104,6 +104,10 @@ def test_archives_without_names_follow_one_another(tmp_path, run_script) -> None
     written = read_predictions(tmp_path / "e" / "test.parquet")
     np.testing.assert_array_equal(written.logits, np.concatenate(outputs))
     assert written.routes == ["faces"] * 30 + ["faceless"] * 20
+    twice = ("--method", "routed", "--routes", f"faces={first}", f"faceless={first}", "--output_dir", tmp_path / "t")
+    code, _, told = run_script("ensemble", *twice)
+    assert code == 2
+    assert "are the same: model6_2 is given twice" in told
 
 
 def test_archives_with_names_are_a_union(tmp_path) -> None:
