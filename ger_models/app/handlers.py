@@ -110,7 +110,7 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Handlers:
-    """The functions behind the page and the API.
+    """The functions behind the page, which shows what is wrong, and the API, which raises a UserError.
 
     Args:
         models: they answer.
