@@ -34,7 +34,7 @@ CROP_SIDE = 72  # pixels
 
 
 class FileData(TypedDict):
-    """A file as Gradio's clients send and take it: its `path` on the server, and `meta` {"_type": "gradio.FileData"}."""
+    """A file as Gradio clients send it: its `path` on the server, and `meta` {"_type": "gradio.FileData"}."""
 
     path: str
     meta: dict[str, str]
