@@ -34,6 +34,8 @@ CROP_SIDE = 72  # pixels
 
 
 class FileData(TypedDict):
+    """A file as Gradio clients send it: its `path` on the server, and `meta` {"_type": "gradio.FileData"}."""
+
     path: str
     meta: dict[str, str]
 
@@ -110,7 +112,7 @@ def told(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Handlers:
-    """The functions behind the page and the API.
+    """The functions behind the page, which shows what is wrong, and the API, which raises a UserError.
 
     Args:
         models: they answer.

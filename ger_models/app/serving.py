@@ -85,6 +85,8 @@ def serving(
                 css_paths=CSS,
                 i18n=I18N,
             )
+            # the traceback of a malformed request holds what was sent; the client gets status 500
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             yield url
         finally:
             app.close(verbose=False)
