@@ -4,8 +4,8 @@ python benchmarks/bench_timeline.py                    # one and ten minutes of 
 python benchmarks/bench_timeline.py --minutes 1 60 --width 1920
 
 `speed` is the frames per second of the whole run, decoding, pictures, tracking and page among it, divided by those of
-a loop that has the decoded frames in memory and only finds faces and asks the model. `memory` is the peak of the longer
-video divided by that of the shorter one; each is measured in a process of its own.
+a loop that has the decoded frames in memory and only finds faces and asks the model. `memory` is the peak of the
+longer video divided by that of the shorter one; each is measured in a process of its own.
 """
 
 from __future__ import annotations
