@@ -1,7 +1,7 @@
 # What a contributor types. PYTHON is the interpreter of the venv where the package is installed.
 PYTHON ?= .venv/bin/python
 
-.PHONY: demo test bench lint
+.PHONY: demo test bench docs lint
 
 demo:
 	$(PYTHON) scripts/demo.py
@@ -13,6 +13,10 @@ lint:
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+
+# the site of the documentation, in site/; needs pip install -e ".[docs]"
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 # PHOTOS: a folder of photos of groups, for the two that look for faces
 bench:

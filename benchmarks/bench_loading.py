@@ -8,6 +8,8 @@ python benchmarks/bench_loading.py                    # on drawn group photos, p
 | to_limit | photos per second of the loader over decoding the same JPEG bytes with Pillow and nothing else |
 | to_fastest_decoder | the same, over decoding with simplejpeg, which the loader itself decodes with |
 | to_plain | the same, over Image.open and torchvision's transforms for each file |
+| processor_to_limit | as to_limit, of the processor time of all processes: less sensitive to other programs (Linux) |
+| processor_ms | processor time of the loader for each photo, all processes |
 
 All have the same rows, the same number of workers, and start anew each epoch with their workers running.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import statistics
 import tempfile
 import time
@@ -89,20 +92,36 @@ def compare(model: str, dataset: str, folder: Path, arguments: Arguments) -> dic
         ),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    processor: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in tqdm(range(arguments.rounds + 1), unit="round", desc=model):
         for name, batches in contenders.items():
-            start = time.perf_counter()
+            start, before = time.perf_counter(), processor_seconds(batches)
             for _ in batches:
                 pass
             if turn:  # the first starts the workers
                 seconds[name].append(time.perf_counter() - start)
+                processor[name].append(processor_seconds(batches) - before)
     figures: dict[str, Any] = {"photos_per_second": round(len(rows) / statistics.median(seconds["ours"]))}
     figures["images_per_photo"] = round(sum(map(len, files)) / len(files), 2)
     for name, other in (("to_limit", "pillow"), ("to_fastest_decoder", "simplejpeg"), ("to_plain", "plain")):
         ratios = [theirs / ours for theirs, ours in zip(seconds[other], seconds["ours"], strict=True)]
         figures[name] = round(statistics.median(ratios), 2)
         figures[f"{name}_rounds"] = [round(ratio, 2) for ratio in sorted(ratios)]
+    if all(processor["ours"]):
+        ratios = [theirs / ours for theirs, ours in zip(processor["pillow"], processor["ours"], strict=True)]
+        figures["processor_to_limit"] = round(statistics.median(ratios), 2)
+        figures["processor_to_limit_rounds"] = [round(ratio, 2) for ratio in sorted(ratios)]
+        figures["processor_ms"] = round(statistics.median(processor["ours"]) / len(rows) * 1000, 3)
     return figures
+
+
+def processor_seconds(batches: Any) -> float:
+    """Processor time so far of this process and of the loader's workers; 0 where Linux does not report it."""
+    workers = getattr(getattr(batches, "_iterator", None), "_workers", ())
+    files = [
+        f for pid in (os.getpid(), *(w.pid for w in workers)) for f in Path(f"/proc/{pid}/task").glob("*/schedstat")
+    ]
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
 def with_pillow(data: bytes) -> None:

@@ -48,20 +48,12 @@ FACE_COLUMNS = (  # those that come from one face detector, and its substitute w
     "aligned_faces",
     "sampled_patches",
 )
-LATER_COLUMNS = (
-    "face_expressions",
-    "region_boxes",
-    "region_features",
-)  # columns that datasets of earlier versions do not have
+# columns that datasets of earlier versions do not have
+LATER_COLUMNS = ("face_expressions", "region_boxes", "region_features", "seconds")
 ALIGNED_FACE_WIDTH, ALIGNED_FACE_HEIGHT = 96, 112  # pixels
 Bin = tuple[int, int | None]  # from, to; both inclusive; None: no upper end
-FACE_COUNT_BINS: tuple[Bin, ...] = (
-    (0, 0),
-    (1, 1),
-    (2, 4),
-    (5, 9),
-    (10, None),
-)  # photos by number of faces; both ends inclusive
+# of photos by their number of faces
+FACE_COUNT_BINS: tuple[Bin, ...] = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))
 
 
 def bin_name(low: int, high: int | None) -> str:

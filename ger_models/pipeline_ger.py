@@ -26,6 +26,7 @@ from ger_datasets.preparation.column_sources import ADDED_BY
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
+from .evaluation.calibration import calibrated, calibration_of, named_sets
 from .starter import STARTER
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class FaceColumns:
         columns: those that are made, see `photo_columns`; None: all of them.
         whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
         detector: a name in `ger_datasets.detectors.DETECTORS`.
+        min_face_pixels: side of the smallest face that the detector finds, in pixels; None: its default.
     """
 
     def __init__(
@@ -62,16 +64,18 @@ class FaceColumns:
         columns: Collection[str] | None = None,
         whole_face: bool = False,
         detector: str = "mtcnn",
+        min_face_pixels: int | None = None,
     ) -> None:
         self.device, self.columns, self.whole_face, self.detector = device, columns, whole_face, detector
+        self.min_face_pixels = min_face_pixels
         self.extractor: FaceDetector | None = None
 
     def __call__(self, images: Sequence[Image.Image], whole_face: bool | None = None) -> list[dict[str, Any]]:
-        from ger_datasets.detectors import DETECTORS
+        from ger_datasets.detectors import make_detector
         from ger_datasets.faces.columns import photo_columns, whole_pictures
 
         if self.extractor is None:
-            self.extractor = DETECTORS[self.detector](device=self.device)
+            self.extractor = make_detector(self.detector, self.device, self.min_face_pixels)
         whole_face = self.whole_face if whole_face is None else whole_face
         found = whole_pictures(self.extractor, images, self.device) if whole_face else self.extractor.extract(images)
         return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
@@ -105,7 +109,8 @@ class GroupEmotionPipeline(Pipeline):
     `expressions` (expression -> probability). `face_count` counts the faces that the model sees: those whose score is
     at least the processor's `min_face_score`. `faces` and `face_count` are None where nobody looked for faces: in
     photos, for models that do not read them, unless `faces=True`. `label` is None where a model that reads nothing
-    but faces found none: its `scores` are equal then.
+    but faces found none: its `scores` are equal then. Of a calibrated model (scripts/calibrate.py) the probabilities
+    are calibrated, and answers have a `prediction_set`: the classes that cannot be ruled out, the most probable first.
 
     Keyword arguments, here or in a call:
         faces: look for faces even if the model does not read them.
@@ -138,6 +143,7 @@ class GroupEmotionPipeline(Pipeline):
                 f"with {type(self.image_processor).__name__}"
             )
         self.model.eval()
+        self._calibration = calibration_of(self.model.config)
         self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
         self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
         self._starter: tuple[Any, Any] | None = None  # predicts expressions where the model does not
@@ -284,7 +290,9 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        for column, option in ADDED_BY.items():
+        encoders = getattr(self.model.config, "encoders", None) or {}
+        vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
+        for column, option in {**ADDED_BY, **vectors}.items():
             if column in wanted and any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
@@ -301,7 +309,8 @@ class GroupEmotionPipeline(Pipeline):
         """{"logits": (classes,), "row": ...} or {"error": ...} -> what `__call__` returns."""
         if "error" in answered:
             return answered
-        shares = answered["logits"].softmax(-1).tolist()
+        logits = answered["logits"].cpu().numpy()[None]
+        shares = calibrated(logits, self._calibration)[0].tolist()
         names = [self.model.config.id2label[i] for i in range(len(shares))]
         best = max(range(len(shares)), key=shares.__getitem__)
         by_faces_alone = self.model.config.model_type == GerExpressionConfig.model_type
@@ -323,7 +332,7 @@ class GroupEmotionPipeline(Pipeline):
                         face["expressions"] = dict(zip(answered["expression_names"], probabilities, strict=True))
         faceless = NOTHING_KNOWN if by_faces_alone else NO_FACE
         notes = [getattr(self.model.config, "notice", ""), faceless if count == 0 else ""]
-        return {
+        answer = {
             "label": None if by_faces_alone and not count else names[best],
             "score": shares[best],
             "scores": dict(zip(names, shares, strict=True)),
@@ -331,6 +340,9 @@ class GroupEmotionPipeline(Pipeline):
             "face_count": count,
             "note": "; ".join(filter(None, notes)),
         }
+        if self._calibration is not None:
+            (answer["prediction_set"],) = named_sets(logits, self._calibration, names)
+        return answer
 
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
         """Save the model and the processor; not, as other pipelines do, this file: it does not work on its own."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from ger_datasets.schema import FACE_FEATURE_DIM
 from ger_datasets.support.errors import UserError, one_line
 
 from .training.recipe import Recipe, modern
@@ -533,6 +534,7 @@ def build(
         if backbones and tower is None and chosen.follows_backbone(overrides):
             pixels = data_settings(backbones[0])
         settings = {**pixels, **chosen.processor_settings, "renamed": chosen.renamed(overrides)}
+        settings["face_dim"] = fields.get("face_dim", FACE_FEATURE_DIM)
         return model, GerProcessor(columns=columns, scene_dim=fields.get("scene_dim", 0), **settings)
     except ValueError as error:
         raise UserError(str(error)) from error

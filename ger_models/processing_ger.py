@@ -56,6 +56,7 @@ class GerProcessor(BaseImageProcessor):
         min_face_score: faces with a lower detection score, 0 to 1, are left out. MTCNN's scores are 0.7 to 0.87 for
             hands and patterns, and 0.93 or more for faces that are not very small.
         scene_dim: length of the scene feature.
+        face_dim: length of a face's feature: that of the tensors of photos without faces.
         face_side: side of the squares around the faces, in pixels.
         preprocessing: fields of `Preprocessing`, for photos as a backbone's own configuration wants them (evaluation);
             None: `resize_shorter`, `crop_size`, `keep_aspect`, `image_mean` and `image_std` say how.
@@ -93,6 +94,7 @@ class GerProcessor(BaseImageProcessor):
         image_std: Sequence[float] = IMAGENET_STD,
         max_faces: int = 15,
         scene_dim: int = 0,
+        face_dim: int = 256,
         face_side: int = 48,
         face_scale: float = 1.0,
         min_face_score: float = 0.0,
@@ -113,6 +115,7 @@ class GerProcessor(BaseImageProcessor):
         self.image_std = list(image_std)
         self.max_faces = max_faces
         self.scene_dim = scene_dim
+        self.face_dim = face_dim
         self.face_side = face_side
         self.face_scale = face_scale
         self.min_face_score = min_face_score
@@ -249,7 +252,7 @@ class GerProcessor(BaseImageProcessor):
         if generators is None and self.preprocessing is not None:
             own = Preprocessing.from_dict(self.preprocessing)
             return {"pixel_values": torch.stack([own.pixels(pixels_of(image)) for image in images])}
-        pixels = torch.empty(len(images), 3, self.crop_size, self.crop_size, dtype=torch.uint8)
+        pixels = _empty(len(images), self.crop_size, self.crop_size)
         for i, image in enumerate(images):
             pixels[i] = self._centre(pixels_of(image)) if generators is None else self._augmented(image, generators[i])
         return {"pixel_values": pixels}
@@ -322,7 +325,9 @@ class GerProcessor(BaseImageProcessor):
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.face_limit(row)] for row in rows]
-        dim = max((features.shape[1] for features in per_row if features.ndim == 2), default=256)
+        dim = max(
+            (features.shape[1] for features in per_row if features.ndim == 2 and len(features)), default=self.face_dim
+        )
         slots = max(1, max(len(features) for features in per_row))  # at least one, even if no photo has a face
         faces = torch.zeros(len(rows), slots, dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)
@@ -373,7 +378,7 @@ def _packed(
     """The concatenated images of all rows: (images, 3, height, width) uint8; if `published`, PUBLISHED_FACE_BOX of
     aligned faces."""
     count = sum(map(len, per_row))
-    pixels = torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders give them
+    pixels = _empty(count, height, width)
     for i, image in enumerate(image for images in per_row for image in images):
         photo = pixels_of(image)
         is_aligned = published and photo.shape[1:] == (FACE_HEIGHT, FACE_WIDTH)
@@ -381,6 +386,11 @@ def _packed(
         photo = cut(photo, box, width, height)
         pixels[i] = photo.flip(-1) if mirrored and mirrored[i] else photo
     return pixels
+
+
+def _empty(count: int, height: int, width: int) -> torch.Tensor:
+    """(count, 3, height, width) uint8; in memory the colours of a pixel stand together, as decoders give them."""
+    return torch.empty(count, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
 
 
 def _coins(generators: Sequence[torch.Generator], per_row: Sequence[Sequence[Any]]) -> list[bool]:

@@ -23,6 +23,7 @@ from ger_models.evaluation.chosen_photos import check_only
 if TYPE_CHECKING:
     from ger_models.evaluation.ensemble.ensemble import Ensemble
     from ger_models.evaluation.predictions import Predictions
+    from ger_models.inference.explanations import Explainer
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ class Arguments:
     dataset: str | None = field(
         default=None, metadata={"help": "Prepared dataset to take the photos of the mistakes from."}
     )
+    explain: str | None = field(
+        default=None,
+        metadata={"help": "With --dataset: a scene model, whose heat maps are drawn on the photos of the mistakes."},
+    )
     without_images: bool = field(default=False, metadata={"help": "Leave photos out of the page."})
     most_mistakes: int = field(
         default=20, metadata={"help": "How many of the most confident mistakes the report lists."}
@@ -78,6 +83,8 @@ class Arguments:
             raise UserError("--model_card needs --output_dir, the folder for the report")
         if self.weights is not None and self.ensemble is not None:
             raise UserError("give --weights or --ensemble, not both")
+        if self.explain is not None and (self.dataset is None or self.without_images or self.output_dir is None):
+            raise UserError("--explain needs --dataset, whose photos it draws on, and --output_dir")
         if self.by not in (None, "group"):
             raise UserError(f"--by must be group, not {self.by!r}")
         if self.by is not None and self.dataset is not None:
@@ -112,7 +119,9 @@ def main(arguments: Arguments) -> dict[str, Any]:
     if arguments.output_dir is not None:
         show = None
         if arguments.dataset is not None and not arguments.without_images:
-            show = partial(read_pictures, arguments.dataset, splits)
+            draw = make_explainer(arguments.explain) if arguments.explain is not None else None
+            about = "" if arguments.explain is None else public_name(arguments.explain)
+            show = partial(read_pictures, arguments.dataset, splits, draw=draw, heat_of=about)
         dataset = "" if arguments.dataset is None else public_name(arguments.dataset)
         report = write_report(
             arguments.output_dir,
@@ -130,6 +139,14 @@ def main(arguments: Arguments) -> dict[str, Any]:
         write_submission(arguments.submission, models[0].select(splits[0]))
         figures |= {"model": models[0].model, "split": splits[0], "submission": str(arguments.submission)}
     return figures
+
+
+def make_explainer(model: str) -> Explainer:
+    """What draws the heat maps of a scene model; UserError if it is another model."""
+    from ger_models.inference.checkpoints import load_checkpoint
+    from ger_models.inference.explanations import Explainer
+
+    return Explainer(model, *load_checkpoint(model))
 
 
 def check_submission(splits: Sequence[str], models: Sequence[str]) -> None:

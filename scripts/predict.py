@@ -3,6 +3,7 @@
 python scripts/predict.py --model runs/densenet_emotic --dataset ger_datasets/gaf3 --split test --output test.parquet
 accelerate launch scripts/predict.py --model runs/a runs/b --dataset ger_datasets/gaf3 --output_dir tables
 python scripts/predict.py --photos a.jpg holidays --output_dir pictures
+python scripts/predict.py --model runs/densenet_emotic --photos a.jpg --explain --output_dir pictures
 python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --every 25 --output frames.parquet
 """
 
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
+from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS, MIN_FACE_PIXELS_HELP
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models.combining import FORMS
@@ -27,6 +28,7 @@ from ger_models.starter import STARTER_NAME
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+    from ger_models.inference.explanations import Explainer
     from ger_models.inference.members import Members
     from ger_models.inference.predict_run import Source
 
@@ -75,7 +77,12 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
+    explain: bool = field(
+        default=False,
+        metadata={"help": "With --photos and scene models: add heat maps of what drove the decision to the pictures."},
+    )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
+    min_face_pixels: int | None = field(default=None, metadata={"help": MIN_FACE_PIXELS_HELP})
     batch_size: int = field(default=16, metadata={"help": "Photos per forward pass."})
     device: str = field(default="auto", metadata={"help": "cpu, cuda, cuda:1, or auto: a GPU if there is one."})
 
@@ -99,12 +106,18 @@ class Arguments:
         check_only(self.only, self.min_face_score)
         if self.only is not None and self.dataset is None:
             raise UserError("--only is for --dataset")
+        if self.min_face_pixels is not None and self.dataset is not None:
+            raise UserError(
+                "--min_face_pixels is for --photos and --videos: prepare.py has detected the faces of a dataset"
+            )
         if self.every is not None and self.videos is None:
             raise UserError("--every is for --videos")
         if self.fps is not None and (self.videos is None or self.every is not None or not 0 < self.fps < float("inf")):
             raise UserError("--fps is for --videos, without --every, and a number above 0")
         if self.whole_face and self.photos is None:
             raise UserError("--whole_face is for --photos")
+        if self.explain and (self.photos is None or self.output_dir is None):
+            raise UserError("--explain needs --photos and --output_dir, the folder that the pictures go to")
         for name in ("batch_size", "every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
@@ -123,11 +136,12 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     members = Members(arguments.model, device)
     if arguments.min_face_score is not None:
         members.min_face_scores = [arguments.min_face_score] * len(members.models)
+    explainers = make_explainers(members) if arguments.explain else None
     source = make_source(arguments, members, device, state)
     tables, pictures = destinations(arguments)
     main_process = state.is_main_process
     with alone_with(tables, main_process):
-        work = Run(members, source, tables, pictures, arguments.batch_size)
+        work = Run(members, source, tables, pictures, arguments.batch_size, explainers)
         state.wait_for_everyone()  # no process writes before all have listed the missing parts
         if main_process:
             work.report_progress()
@@ -155,13 +169,15 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
+    limit = arguments.min_face_pixels
+    other_detector += "" if limit is None else f" min_face_pixels {limit}"
     if arguments.photos is not None:
-        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector)
+        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector, limit)
         parts, identity, left_out = photo_parts(arguments.photos, arguments.batch_size, faces)
-        identity += " whole_face" if arguments.whole_face else ""
+        identity += " whole_face" * arguments.whole_face + " explain" * arguments.explain
         return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
-        faces = FaceColumns(device, wanted, detector=arguments.detector)
+        faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit)
         sample = None if arguments.fps is None else partial(sampled_frames, fps=arguments.fps)
         parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces, sample)
         identity += f" every {arguments.every}" + (f" fps {arguments.fps}" if arguments.fps is not None else "")
@@ -182,6 +198,14 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     parts = dataset_parts(choose_photos(dataset, data, only, least), arguments.batch_size)
     identity = f"{revision} only {only} from {least}"
     return Source(parts, identity, revision, read_notice(dataset), only, class_names=class_names)
+
+
+def make_explainers(members: Members) -> list[Explainer]:
+    """What draws the heat maps of each model; UserError if a model is not a scene model."""
+    from ger_models.inference.explanations import Explainer
+
+    models = zip(members.names, members.models, members.processors, strict=True)
+    return [Explainer(name, model, processor, members.device) for name, model, processor in models]
 
 
 def agreed_min_face_score(members: Members) -> float:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ger_datasets.builders import BUILDERS, all_dataset_options
-from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS
+from ger_datasets.detectors import DEFAULT_DETECTOR, DETECTORS, MIN_FACE_PIXELS_HELP
 from ger_datasets.preparation.column_sources import encoded_options, open_encoded, open_sources, source_options
 from ger_datasets.support.command_line import run
 from ger_datasets.support.cpu_cores import usable_cores
@@ -34,6 +34,7 @@ class CommonArguments:
     )
     limit: int | None = field(default=None, metadata={"help": "Maximum number of photos per split, for a quick test."})
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
+    min_face_pixels: int | None = field(default=None, metadata={"help": MIN_FACE_PIXELS_HELP})
     device: str = field(
         default="auto",
         metadata={
@@ -70,6 +71,7 @@ def main(arguments: CommonArguments) -> dict | None:
         options={name: value for name, value in options.items() if value is not None and value is not False},
         sources=[*open_sources(vars(arguments), arguments.source, device), *open_encoded(vars(arguments), device)],
         detector=arguments.detector,
+        min_face_pixels=arguments.min_face_pixels,
         device=device,
         part=(first * state.num_processes + state.process_index, parts * state.num_processes),
         everyone=state.wait_for_everyone,

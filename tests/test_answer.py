@@ -268,7 +268,7 @@ def test_commands_and_paths(photos: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert command(["push"])[0] == str(scripts / "push.py")
     assert command(["./push"]) == [str(scripts / "answer.py"), "./push"]
     for words, told in {
-        ("fly",): "'fly' is neither .* nor a command: the commands are answer, convert",
+        ("fly",): "'fly' is neither .* nor a command: the commands are answer, app, calibrate",
         ("fly", "--model", "team"): "'fly' is neither",
         ("--json", "party.jpg"): "--json comes first: name photos and folders first",
     }.items():

@@ -12,7 +12,7 @@ from ger_datasets.legacy.source import FOLDERS
 from ger_models.presets import ALIASES, PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 INDEX = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
 MIGRATION = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 
@@ -37,9 +37,17 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 def test_every_page_and_script_is_in_the_index() -> None:
     pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
-    assert pages <= set(re.findall(r"\]\((\w+\.md)\)", INDEX))
+    assert pages <= set(re.findall(r"\]\(([\w.]+\.md)\)", INDEX))
     scripts = {script.name for script in (ROOT / "scripts").glob("*.py")} - {"demo.py"}
     assert scripts <= set(re.findall(r"`(\w+\.py)`", INDEX))
+
+
+def test_every_page_is_in_the_navigation_of_the_site_and_every_dataset_has_one() -> None:
+    named = set(re.findall(r"(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert named - {"reference/commands.md", "reference/python.md"} == pages
+    datasets = {Path(page).stem for page in pages if page.startswith("data/")} - {"README", "README.zh"}
+    assert datasets == set(BUILDERS) - {"sample"}
 
 
 def test_the_migration_table_names_what_there_is() -> None:

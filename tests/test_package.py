@@ -148,7 +148,7 @@ def test_the_command_line_lists_the_scripts_and_runs_them(
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
-        assert "answer, compare, convert_checkpoint, demo" in capsys.readouterr().err
+        assert "answer, app, calibrate, compare" in capsys.readouterr().err
     assert script("demo") == ROOT / "scripts" / "demo.py"
 
 

@@ -285,6 +285,27 @@ def test_pictures_of_a_stopped_run_are_ours(
     assert code == 0, log
 
 
+def test_faces_below_min_face_pixels_are_not_detected(
+    run_script: Callable, models: dict[str, Path], tmp_path: Path
+) -> None:
+    image, _ = draw_photo(np.random.default_rng(3), "Positive", 3)
+    (tmp_path / "photos").mkdir()
+    image.save(tmp_path / "photos" / "a.png")
+    call = ("predict", "--model", models["faces"], "--photos", tmp_path / "photos", "--device", "cpu")
+    tables = {}
+    for limit in (None, 20, 400):
+        output = tmp_path / f"{limit}.parquet"
+        options = () if limit is None else ("--min_face_pixels", limit)
+        code, _, log = run_script(*call, "--output", output, *options)
+        assert code == 0, log
+        tables[limit] = read_predictions(output)
+    np.testing.assert_array_equal(tables[None].faces, tables[20].faces)
+    assert tables[None].faces[0] > tables[400].faces[0]
+    code, _, log = run_script(*call, "--output", tmp_path / "11.parquet", "--min_face_pixels", 11)
+    assert code == 2
+    assert "--min_face_pixels: min_face_pixels must be 12" in log
+
+
 @pytest.mark.slow
 def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "videos"
@@ -347,6 +368,7 @@ def test_a_dataset_with_repeated_image_ids_is_refused_by_name(
         ("--dataset d --output a --output_dir b", "not both"),
         ("--photos p --output a --every 3", "--every is for --videos"),
         ("--videos v --output a --every 0", "--every must be 1 or more, not 0"),
+        ("--dataset d --output a --min_face_pixels 40", "--min_face_pixels is for --photos and --videos"),
         ("--dataset d --photos p --output a", "give either --dataset"),
         ("--dataset d --output a --device tpu9x", "--device must be auto"),
     ],

@@ -92,7 +92,8 @@ def write_clips(
             _write(videos[name], place / name, frames)
         except BadVideo as reason:
             broken[name] = str(reason)
-            logger.warning("%s cannot be used: %s", printable(videos[name].name), reason)
+            folder, slash, _ = name.rpartition("/")
+            logger.warning("%s%s%s cannot be used: %s", folder, slash, printable(videos[name].name), reason)
     clips = {}
     for name in videos:
         if name not in broken:

@@ -96,17 +96,11 @@ def read_split(
     known = {plain(name): name for name in class_names}
     split = SplitFolder(path, places=[path])
     entries = _scan(path)
-    inner = _only_folder(path)
-    if (
-        inner is not None
-        and plain(inner.name) not in known
-        and not any(_is_photo(entry) for entry in entries)
-        and (key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner), known))
-    ):
+    inner = _superfluous_folder(key, path, entries, known)
+    if inner is not None:
         split.path = inside(inner, root)
         split.places.append(split.path)
         entries = _scan(split.path)
-
     classes = _class_folders(entries, known)
     label_file = None if classes else find_label_file(key, split.places, places, source)
     if label_file is not None:
@@ -142,6 +136,15 @@ def files_in(places: Iterable[Path], source: Path) -> list[Path]:
         for entry in entries
         if not _is_folder(entry) and (not entry.is_symlink() or leads_inside(entry.path, root))
     ]
+
+
+def _superfluous_folder(key: str, path: Path, entries: list[os.DirEntry[str]], known: Collection[str]) -> Path | None:
+    """The folder in the split folder `path` that holds all of the split, if there is one."""
+    inner = _only_folder(path)
+    if inner is None or plain(inner.name) in known or any(_is_photo(entry) for entry in entries):
+        return None
+    holds = key == "test" or inner.name.lower() in SPLIT_FOLDERS[key] or _class_folders(_scan(inner), known)
+    return inner if holds else None
 
 
 def class_folder_names(folders: Iterable[Path], keys: Collection[str]) -> list[str]:

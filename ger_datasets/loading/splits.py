@@ -90,7 +90,8 @@ def _load(
 ) -> tuple[list[str], dict[str, Any], list[str]]:
     """Those of the columns `wanted` that there are, all splits, and which of `splits` are empty."""
     builder = datasets.load_dataset_builder(dataset)
-    have = [column for column in wanted if column in (builder.info.features or wanted)]
+    # in the files' order: datasets would cast every table to another
+    have = [column for column in (builder.info.features or wanted) if column in wanted]
     # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
     files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
     # and the files count, not what the card says of them

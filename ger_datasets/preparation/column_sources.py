@@ -128,7 +128,7 @@ SOURCES: Mapping[str, Source] = {
         "Checkpoint of an expression model that fills the column face_expressions, or none. starter is the model "
         "included in the package.",
         "Expressions of faces",
-        "ger_models.inference.face_expressions:expressions_source",
+        "ger_models.encoders.face_expressions:expressions_source",
         default="starter",
     ),
     "regions": Source(

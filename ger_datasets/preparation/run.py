@@ -56,6 +56,7 @@ def prepare(
     sources: Sequence[ColumnSource] = (),
     detector: str = DEFAULT_DETECTOR,
     device: str = "cpu",
+    min_face_pixels: int | None = None,
     part: tuple[int, int] = (0, 1),
     everyone: Any = None,
 ) -> dict[str, Any]:
@@ -72,6 +73,7 @@ def prepare(
         sources: what fills further columns, see `column_sources.SOURCES`; most can be added to a prepared dataset.
         detector: a name in `detectors.DETECTORS`.
         device: where the detector runs, such as `cpu` or `cuda:0`.
+        min_face_pixels: side of the smallest face that the detector finds, in pixels; None: its default.
         part: (i, n): work on the i-th (from 0) of n equal parts of the shards.
         everyone: called when this part is done; returns when all parts of this run are. None: the run does not wait.
 
@@ -99,7 +101,8 @@ def prepare(
         with lock:
             extra = {**builder.extra_features, **encoded_features(sources)}
             processes, decoders = division(device, num_proc)
-            work = Work(source, output / "data", builder.class_names, extra, sources, detector, device, decoders)
+            what = (source, output / "data", builder.class_names, extra, sources)
+            work = Work(*what, detector, device, decoders, min_face_pixels)
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
             manifest = Manifest(output, settings, addable=work.added)

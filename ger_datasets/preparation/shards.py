@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from .. import schema
-from ..detectors import DEFAULT_DETECTOR, DETECTORS
+from ..detectors import DEFAULT_DETECTOR, make_detector
 from ..faces import Faces
 from ..faces.columns import encoded, photo_columns, whole_pictures
 from ..photos.duplicates import perceptual_hash
@@ -29,6 +29,7 @@ from .column_sources import BatchSource, ColumnSource, PhotoSource, kind_of, sou
 SHARD_ROWS = 100  # at most; also about what a crash can cost each process
 GROUP_ROWS = 25  # photos that are worked on together: one Parquet row group, what a streaming reader fetches at once
 GROUP_PIXELS = 50_000_000  # maximum number of their pixels, so that large photos do not fill the memory
+GROUP_BYTES = 95_000_000  # maximum of a row group's images; the Hub's viewer opens row groups of up to 100 MB
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Work:
         detector: a name in `DETECTORS`.
         device: where the detector runs.
         decoders: threads of each process that decode photos ahead; 0: the process itself decodes.
+        min_face_pixels: side of the smallest face that the detector finds; None: its default.
     """
 
     source: Path
@@ -63,6 +65,7 @@ class Work:
     detector: str = DEFAULT_DETECTOR
     device: str = "cpu"
     decoders: int = 0
+    min_face_pixels: int | None = None
 
     @property
     def added(self) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class ShardWriter:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.schema = schema.features(work.class_names, work.extra_features).arrow_schema
-        self.detector = DETECTORS[work.detector](device=work.device)
+        self.detector = make_detector(work.detector, work.device, work.min_face_pixels)
 
     def write(self, shard: Shard, entry: Mapping[str, Any] | None, advance: Callable[[], object]) -> dict[str, Any]:
         """Write `shard` whole or not at all.
@@ -155,8 +158,8 @@ class ShardWriter:
                 if record.image_id in kept:
                     entry["hashes"][record.image_id] = perceptual_hash(photo.image)
             entry["rows"] += len(rows)
-            if rows:
-                writer.write_table(pa.Table.from_pylist(rows, schema=self.schema))
+            for part in in_groups(rows, GROUP_ROWS, GROUP_BYTES, image_bytes):
+                writer.write_table(pa.Table.from_pylist(part, schema=self.schema))
             for _ in group:
                 advance()
         return entry
@@ -249,7 +252,7 @@ class ShardWriter:
                         columns |= _photo_columns(source, [records[i] for i in ids], images, shard.name)
                 for name in schema.LATER_COLUMNS:
                     if name not in table.column_names:
-                        columns.setdefault(name, [None] * len(ids))
+                        columns.setdefault(name, [records[i].extras.get(name) for i in ids])
                 arrays = [
                     pa.array(columns[field.name], field.type)
                     if field.name in columns
@@ -308,6 +311,16 @@ def _photo_columns(
             f"{source.name} cannot be added to {shard}: {error}; correct the file or prepare into a new folder"
         ) from error
     return {name: [row.get(name) for row in rows] for name in kind_of(source).columns}
+
+
+def image_bytes(row: Mapping[str, Any]) -> int:
+    """The size of all images of a row, encoded."""
+    values = (value if isinstance(value, list) else [value] for value in row.values())
+    return sum(len(image["bytes"] or b"") for value in values for image in value if _is_image(image))
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, dict) and "bytes" in value
 
 
 def _pixels(pair: tuple[Record, Photo]) -> int:

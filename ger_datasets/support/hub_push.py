@@ -32,7 +32,7 @@ def push_files(
     Args:
         files: by their names in the repository.
         repo: `ORG/NAME`; made if it does not exist.
-        kind: `dataset` or `model`.
+        kind: `dataset`, `model` or `space` (of Gradio).
         private: what the repository is, or is made.
         revision: a branch, made if it does not exist; None: the main one.
         replaced: files in the repository that match this pattern and are not among `files` are deleted.
@@ -49,7 +49,8 @@ def push_files(
     size = sum(path.stat().st_size for path in files.values())
 
     def push() -> str:
-        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+        sdk = "gradio" if kind == "space" else None
+        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
         if revision is not None:
             api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
         there = api.repo_info(repo, repo_type=kind, revision=revision)
@@ -79,7 +80,7 @@ def push_files(
 
     with told_plainly(repo, api.endpoint):
         commit = patiently(push)  # a commit whose answer was lost is found to be there
-    url = f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    url = f"{api.endpoint}/{'' if kind == 'model' else f'{kind}s/'}{repo}"
     state = {"repo": repo, "url": url, "commit": commit}
     return {**state, "files": len(files), "bytes": size, "private": private}
 

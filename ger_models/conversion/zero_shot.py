@@ -96,7 +96,10 @@ def text_head(repository: str, prompts: Prompts, commit: str = "") -> TextHead:
     try:
         tokenizer = AutoTokenizer.from_pretrained(repository, **options)
     except Exception as error:  # tokenizers raise what they like
-        raise UserError(f"{repository} has no tokenizer that can be read ({one_line(error)})") from error
+        raise UserError(
+            f"{repository} has no tokenizer that can be read: the files of its text half (tokenizer.json and others) are "
+            "missing or damaged"
+        ) from error
     model = AutoModel.from_pretrained(repository, use_safetensors=True, **options).float().eval()
     longest = config.text_config.max_position_embeddings
     padding = "max_length" if config.model_type == "siglip" else True  # as each of them was trained

@@ -8,17 +8,26 @@ arXiv 2107.07511). Arrays only: nothing here imports torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import UserError
 
 TEMPERATURES = (0.05, 20.0)
+SET_SCORE = "lac"  # the score in `SCORES` of the sets in answers and tables: on average they are the smallest
+TIE = 1e-9  # of probabilities; classes that are as probable as the most probable one are in the set too
+# field of a calibration -> its least and its highest value
+NUMBERS = {
+    "temperature": (0.001, 1000),
+    "coverage": (0.0, 1.0),
+    "photos": (1, 10**12),
+    "lac": (0, 1),
+    "aps": (0, 1.001),
+}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -26,6 +35,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
+
+    from scipy.optimize import minimize_scalar  # here: importing it takes a quarter of a second
 
     def loss(log_temperature: float) -> float:
         chances = log_softmax(logits / np.exp(log_temperature), axis=1)
@@ -88,7 +99,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray, coverage: float = 0.9) -> 
 
 
 def prediction_sets(logits: np.ndarray, calibration: Mapping[str, Any], score: str = "lac") -> np.ndarray:
-    """(photos, classes) bool: which classes each set holds; the most probable class always.
+    """(photos, classes) bool: which classes each set holds; the most probable class always, and those equal to it.
 
     Args:
         logits: (photos, classes), before the temperature.
@@ -97,5 +108,62 @@ def prediction_sets(logits: np.ndarray, calibration: Mapping[str, Any], score: s
     """
     probabilities = softmax(np.asarray(logits, np.float64) / calibration["temperature"], axis=1)
     held = SCORES[score](probabilities) <= calibration[score]
-    held[np.arange(len(held)), probabilities.argmax(1)] = True
-    return held
+    return held | (probabilities >= probabilities.max(1, keepdims=True) - TIE)
+
+
+def calibrated(logits: np.ndarray, calibration: Mapping[str, Any] | None) -> np.ndarray:
+    """Probabilities (photos, classes) of logits (photos, classes), float64; without a calibration the softmax."""
+    return softmax(np.asarray(logits, np.float64) / (calibration["temperature"] if calibration else 1.0), axis=1)
+
+
+def named_sets(logits: np.ndarray, calibration: Mapping[str, Any], class_names: Sequence[str]) -> list[list[str]]:
+    """(photos): the classes in the prediction set (`SET_SCORE`) of each row of logits (photos, classes), the most
+    probable first."""
+    held = prediction_sets(logits, calibration, SET_SCORE)
+    order = np.argsort(-np.asarray(logits), axis=1, kind="stable")
+    return [
+        [class_names[index] for index in best if of_photo[index]] for best, of_photo in zip(order, held, strict=True)
+    ]
+
+
+def checked_calibration(value: Any, class_names: Sequence[str]) -> dict[str, Any] | None:
+    """A `calibration` as a checkpoint's configuration or a predictions table holds it, or None for None.
+
+    Args:
+        value: what `calibrate` returned, with `class_names`, and `dataset`, `dataset_revision` and `split` where they
+            are known.
+        class_names: of the model's logits, in order.
+
+    Raises:
+        ValueError: a field is missing or has a value that it cannot have; or it was fitted for other classes.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ValueError(f"calibration must be a mapping, not {value!r}")
+    for name, (least, most) in NUMBERS.items():
+        number = value.get(name)
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not least <= number <= most:
+            raise ValueError(f"calibration.{name} must be a number from {least} to {most}, not {number!r}")
+    for name in ("dataset", "dataset_revision", "split"):
+        if not isinstance(value.get(name, ""), str):
+            raise ValueError(f"calibration.{name} must be a text, not {value[name]!r}")
+    if value.get("class_names") != list(class_names):
+        raise ValueError(
+            f"calibration.class_names must be the model's classes, {', '.join(class_names)}, not "
+            f"{value.get('class_names')!r}"
+        )
+    return dict(value)
+
+
+def calibration_of(config: Any) -> dict[str, Any] | None:
+    """The calibration in a checkpoint's configuration; None where it has none.
+
+    Raises:
+        UserError: it is invalid: see `checked_calibration`.
+    """
+    try:
+        names = [config.id2label[i] for i in range(config.num_labels)]
+        return checked_calibration(getattr(config, "calibration", None), names)
+    except ValueError as error:
+        raise UserError(f"the model's configuration is invalid: {error}; run scripts/calibrate.py again") from error

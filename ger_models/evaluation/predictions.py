@@ -15,6 +15,8 @@
 | face_expressions | List(List(float32)) or None | probabilities of the seven expressions of the same faces |
 | seconds | float64 or None | when a frame is shown in its video; the column may be missing |
 | route | string | which route of a routed ensemble answered the photo; the column may be missing |
+| probabilities | List(float32) | calibrated probabilities of the classes; of calibrated models only |
+| prediction_set | List(string) | the classes that cannot be ruled out, the most probable first; likewise |
 
 `faces` counts those that the model counts: at least as sure as its processor's `min_face_score`.
 
@@ -23,14 +25,17 @@ nor file names get the ids that `position_ids` makes, which say so.
 
 The class names travel in the file's schema, as `datasets` writes them, so `load_dataset("parquet", data_files=...)`
 and pandas both open it. The schema may also carry a note under `ger_note`, what a reader must know before believing
-any figure made from the table, and under `ger_only` which photos were chosen by their number of faces.
+any figure made from the table, under `ger_only` which photos were chosen by their number of faces, and under
+`ger_calibration` the model's calibration as JSON, from which the last two columns are computed again by whoever reads
+the table (`calibration.py`).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,9 +52,10 @@ from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, listing, one_line
 
 from ..combining import parse_route, route_title
+from .calibration import calibrated, checked_calibration, named_sets
 from .metrics.group_emotion.figures import UNKNOWN_FACES
 
-NOTE_KEY, ONLY_KEY = b"ger_note", b"ger_only"
+NOTE_KEY, ONLY_KEY, CALIBRATION_KEY = b"ger_note", b"ger_only", b"ger_calibration"
 REQUIRED_COLUMNS = ("image_id", "split", "label", "logits", "model")
 OPTIONAL_COLUMNS = (
     "model_revision",
@@ -93,6 +99,7 @@ class Predictions:
             does not predict them; or None.
         only: the route, such as `faces`, whose photos alone were predicted on; empty: no photo was left out.
         routes: (rows), the route of a routed ensemble that answered each photo; or None.
+        calibration: the model's, see `calibration.checked_calibration`; or None.
         seconds: (rows), when each frame is shown in its video, None where it is not known; or None.
         source: the archive that this was read from; empty for tables; not written.
         file: its name in messages; not written.
@@ -116,6 +123,7 @@ class Predictions:
     only: str = ""
     routes: Sequence[str] | None = None
     face_expressions: Sequence[Sequence[Sequence[float]] | None] | None = None
+    calibration: Mapping[str, Any] | None = None
     seconds: Sequence[float | None] | None = None
     source: str = ""
     file: str = ""
@@ -132,6 +140,10 @@ class Predictions:
         if self.groups is not None:
             put(self, "groups", [str(group) for group in self.groups])
         self._check()
+        try:
+            checked_calibration(self.calibration, self.class_names)
+        except ValueError as error:
+            raise UserError(f"{error}; write the table again with predict.py") from error
 
     def _check(self) -> None:
         rows, classes = len(self.image_ids), len(self.class_names)
@@ -303,11 +315,19 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.face_expressions is not None:
         columns["face_expressions"] = pa.array(predictions.face_expressions, pa.list_(pa.list_(pa.float32())))
         types["face_expressions"] = List(List(Value("float32")))
+    if predictions.calibration is not None:
+        shares = calibrated(predictions.logits, predictions.calibration).astype(np.float32)
+        sets = named_sets(predictions.logits, predictions.calibration, predictions.class_names)
+        columns["probabilities"] = pa.ListArray.from_arrays(offsets, pa.array(shares.reshape(-1)))
+        columns["prediction_set"] = pa.array(sets, pa.list_(pa.string()))
+        types |= {"probabilities": List(Value("float32")), "prediction_set": List(Value("string"))}
     if predictions.seconds is not None:
         columns["seconds"] = pa.array(predictions.seconds, pa.float64())
         types["seconds"] = Value("float64")
     schema = Features(types).arrow_schema
     marks = {NOTE_KEY: predictions.note.encode(), ONLY_KEY: predictions.only.encode()}
+    if predictions.calibration is not None:
+        marks[CALIBRATION_KEY] = json.dumps(dict(predictions.calibration)).encode()
     schema = schema.with_metadata({**schema.metadata, **{key: mark for key, mark in marks.items() if mark}})
     table = pa.Table.from_arrays(list(columns.values()), schema=schema)
     with replacing(path) as handle:
@@ -329,8 +349,9 @@ def read_predictions(path: str | Path) -> Predictions:
             columns = _columns(schema.names)
             class_names = _class_names(schema)
             table = file.read(columns=columns)
-        note, only = ((schema.metadata or {}).get(key, b"").decode() for key in (NOTE_KEY, ONLY_KEY))
-        return replace(_from_table(table, class_names), note=note, only=_route(only))
+        marks = [(schema.metadata or {}).get(key, b"").decode() for key in (NOTE_KEY, ONLY_KEY, CALIBRATION_KEY)]
+        predictions = _from_table(table, class_names)
+        return replace(predictions, note=marks[0], only=_route(marks[1]), calibration=_calibration(marks[2]))
     except FileNotFoundError as error:
         raise UserError(f"no predictions table at {path}{_neighbours(path)}; predict.py writes one") from error
     except UserError as error:
@@ -373,6 +394,14 @@ def _route(name: str) -> str:
     except ValueError as error:
         raise UserError(f"ger_only in the schema: {error}; write the table again with predict.py") from error
     return name
+
+
+def _calibration(text: str) -> Any:
+    """The JSON value in `text`, None if it is empty; UserError if it is not JSON."""
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError) as error:
+        raise UserError("ger_calibration in the schema is not JSON; write the table again with predict.py") from error
 
 
 def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:

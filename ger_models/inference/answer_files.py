@@ -51,8 +51,12 @@ class AnswerFolder:
         self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
         self._taken: set[str] = set()  # names of pictures, without .jpg
 
-    def add(self, answer: Answer) -> None:
-        """Write an answer, and a picture if the photo could be used; raises UserError if it cannot be written."""
+    def add(self, answer: Answer) -> Path | None:
+        """Write an answer, and a picture if the photo could be used; returns the picture's file.
+
+        Raises:
+            UserError: they cannot be written.
+        """
         result = answer.as_json
         if answer.image is not None:
             result["picture"] = self._draw(answer, answer.image)
@@ -61,6 +65,7 @@ class AnswerFolder:
                 record.write(json.dumps(result) + "\n")
         except OSError as error:
             raise UserError(f"cannot write {self.path / RECORD}: {one_line(error)}") from error
+        return self.path / result["picture"] if "picture" in result else None
 
     def _draw(self, answer: Answer, image: Image.Image) -> str:
         shown = answer.name.rpartition("/")[2] if "://" in answer.name else answer.name

@@ -94,9 +94,9 @@ class Members:
         expressions = output.get("face_expressions")  # (rows, faces, expressions), padded
         if getattr(model.config, "expressions", None) != list(EXPRESSIONS):
             expressions = None
-        if shares is None and expressions is None:
-            return Answers(output.logits.float().cpu().numpy(), None, None)
-        counts = [min(len(row["face_scores"]), processor.face_limit(row)) for row in rows]
+        counts: list[int] = []
+        if shares is not None or expressions is not None:
+            counts = [min(len(row["face_scores"]), processor.face_limit(row)) for row in rows]
         return Answers(output.logits.float().cpu().numpy(), _cut(shares, counts), _cut(expressions, counts))
 
 

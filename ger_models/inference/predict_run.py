@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from ger_datasets.photos.reading import in_groups
 from ger_datasets.support.atomic_files import write_text
@@ -20,9 +19,11 @@ from ger_datasets.support.locks import alone
 from ger_datasets.support.repository_names import public_name
 
 from ..combining import routes_of
+from ..evaluation.calibration import calibrated, calibration_of
 from ..evaluation.predictions import Predictions, write_predictions
 from ..pipeline_ger import BATCH_PIXELS, pixels_of_row
 from ..processing_ger import sure_faces
+from .explanations import NOTE, Explainer
 from .inputs import Part, Row
 from .members import Answers, Members
 from .pictures import PREDICTIONS, equal, make_picture_folder, save_pictures
@@ -82,9 +83,10 @@ class Run:
         tables: the Parquet file of each model.
         pictures: the folder of each model's pictures, or None.
         batch_size: photos per forward.
+        explainers: of each model, for heat maps in its pictures; None: pictures without.
 
     Raises:
-        UserError: a folder of pictures holds something else.
+        UserError: a folder of pictures holds something else, or a model's calibration is invalid.
     """
 
     def __init__(
@@ -94,13 +96,15 @@ class Run:
         tables: Sequence[Path],
         pictures: Sequence[Path] | None,
         batch_size: int,
+        explainers: Sequence[Explainer] | None = None,
     ) -> None:
         self.members, self.source, self.batch_size = members, source, batch_size
-        self.tables, self.pictures = list(tables), pictures
+        self.tables, self.pictures, self.explainers = list(tables), pictures, explainers
         models = zip(members.names, members.models, members.processors, strict=True)
         self.revisions = [model_revision(*each) for each in models]
         self.names = [public_name(name) for name in members.names]
         self.class_names = [members.class_names(i) for i in range(len(self.names))]
+        self.calibrations = [calibration_of(model.config) for model in members.models]
         notices = [getattr(model.config, "notice", "") for model in members.models]
         self.notes = ["; ".join(dict.fromkeys(filter(None, (notice, source.note)))) for notice in notices]
         for folder in pictures or ():
@@ -143,13 +147,21 @@ class Run:
                 least = self.members.min_face_scores[member]
                 _extend(done[member], batch, answers, least)
                 if self.pictures:
-                    shares = softmax(answers.logits, axis=1)
-                    about = self.class_names[member], self.notes[member], least
-                    save_pictures(self.pictures[member], batch, shares, *about)
+                    self._save_pictures(member, batch, answers)
             yield len(batch)
         for member, answered in done.items():
             answered.quarantined = quarantined
             self.partial[member].add(number, answered)
+
+    def _save_pictures(self, member: int, rows: Sequence[Row], answers: Answers) -> None:
+        note = self.notes[member]
+        if self.explainers:
+            images = self.explainers[member]([row["image"] for row in rows])
+            rows = [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
+            note = "; ".join(filter(None, (note, NOTE)))
+        shares = calibrated(answers.logits, self.calibrations[member])
+        names, least = self.class_names[member], self.members.min_face_scores[member]
+        save_pictures((self.pictures or ())[member], rows, shares, names, note, least)
 
     def finish(self) -> dict[str, Any]:
         """Write the tables from all parts, delete the parts, and return the run's figures.
@@ -200,6 +212,7 @@ class Run:
             face_attention=attention if any(shares is not None for shares in attention) else None,
             only=self.source.only,
             face_expressions=expressions if any(shares is not None for shares in expressions) else None,
+            calibration=self.calibrations[member],
             seconds=seconds if any(each is not None for each in seconds) else None,
         )
         routes = getattr(self.members.models[member].config, "routes", None)

@@ -14,7 +14,7 @@ from ger_datasets.loading.revision import REVISION_LENGTH
 
 from ..processing_ensemble import settings
 
-UNHEEDED = ("transformers_version",)  # in a configuration, but no answer depends on it
+UNHEEDED = ("transformers_version", "calibration")  # in a configuration, but no logit depends on it
 
 
 def weights_digest(model: torch.nn.Module) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..inference.face_expressions import CHUNK, CheckpointExpressions
+from ..encoders.face_expressions import CHUNK, CheckpointExpressions
 
 
 class FaceReadings(NamedTuple):
@@ -25,7 +25,7 @@ class FaceReadings(NamedTuple):
 
 
 class FaceReader(CheckpointExpressions):
-    """An expression model, such as the starter, with its embeddings. See `CheckpointSource` for its arguments."""
+    """An expression model, such as the starter, with its embeddings. See `CheckpointExpressions` for its arguments."""
 
     @torch.inference_mode()
     def readings(self, images: Sequence[Image.Image], face_boxes: Sequence[Sequence[Any]]) -> list[FaceReadings]:

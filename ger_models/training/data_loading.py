@@ -19,9 +19,11 @@ from ger_datasets.support.errors import UserError, listing
 
 from ..processing_ger import FACE_COLUMNS, GerProcessor
 from .sampling_orders import ORDERS
+from .shared_slots import SharedSlots
 from .streaming import Handed, StreamBatches
 
 PREFETCHED = 4  # batches that each worker prefetches
+SLOT_BYTES_PER_ROW = 2**19  # pixels of a row that are handed over in shared memory: 417 x 417, or 16 aligned faces
 
 
 class Collator:
@@ -44,6 +46,10 @@ class Collator:
         self.processor, self.train_seed = processor, train_seed
         self.for_gpu = device is not None and device.type == "cuda"
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.slots: SharedSlots | None = None  # of the loader's workers
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "slots": None}  # only forked workers share memory
 
     @property
     def epoch(self) -> int:
@@ -67,7 +73,7 @@ class Collator:
         if self.train_seed is not None:
             batch["image_ids"] = [row["image_id"] for row in rows]  # to name them when a loss is NaN
         if get_worker_info() is not None:
-            return Travelling(batch, self.processor, self.for_gpu)
+            return Travelling(batch, self.processor, self.for_gpu, self.slots)
         return _made(batch, self.processor, self.for_gpu)
 
     def _damaged(self, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -106,20 +112,49 @@ class Unfinished:
 class Travelling:
     """A batch in transfer from a worker process; unpickling it gives the batch itself.
 
-    Its pixels are uint8, a quarter of float32, and it is sent through the pipe. The loader would allocate shared
-    memory for each tensor, which costs more in page faults than copying the bytes.
+    Its pixels are uint8, a quarter of float32. They are written to shared memory if a slot is free, and otherwise sent
+    through the pipe with the rest. The loader would allocate shared memory for each tensor, which costs more in page
+    faults than copying the bytes.
     """
 
-    def __init__(self, batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> None:
+    def __init__(
+        self, batch: dict[str, Any], processor: GerProcessor, for_gpu: bool, slots: SharedSlots | None = None
+    ) -> None:
         self.batch, self.processor, self.for_gpu = batch, processor, for_gpu
+        self.slot: tuple[int, int, dict[str, tuple[int, ...]]] | None = None
+        images = {name: value for name, value in batch.items() if _is_images(value)}
+        filled = slots.fill(images) if slots is not None and images else None
+        if slots is not None and filled is not None:
+            self.slot = (slots.number, *filled)
+            self.batch = {name: None if name in images else value for name, value in batch.items()}  # keeps the order
 
     def __reduce__(self) -> tuple:
-        return _arrived, (_each(self.batch, torch.Tensor.numpy), self.processor, self.for_gpu)
+        return _arrived, (_each(self.batch, torch.Tensor.numpy), self.processor, self.for_gpu, self.slot)
 
 
-def _arrived(batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> dict[str, Any] | Unfinished:
+def _arrived(
+    batch: dict[str, Any],
+    processor: GerProcessor,
+    for_gpu: bool,
+    slot: tuple[int, int, dict[str, tuple[int, ...]]] | None,
+) -> dict[str, Any] | Unfinished:
     tensors = {name: torch.from_numpy(value) for name, value in batch.items() if isinstance(value, np.ndarray)}
-    return _made({**batch, **tensors}, processor, for_gpu)
+    batch = {**batch, **tensors}
+    if slot is None:
+        return _made(batch, processor, for_gpu)
+    number, place, shapes = slot
+    slots = SharedSlots.find(number)
+    try:
+        images = slots.view(place, shapes)
+        if for_gpu:  # the pixels are read later
+            images = {name: image.clone() for name, image in images.items()}
+        return _made({**batch, **images}, processor, for_gpu)
+    finally:
+        slots.free(place)
+
+
+def _is_images(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.uint8 and value.ndim == 4
 
 
 def _made(batch: dict[str, Any], processor: GerProcessor, for_gpu: bool) -> dict[str, Any] | Unfinished:
@@ -180,6 +215,9 @@ def make_loader(
             elif sampling == "lengths":
                 known["lengths"] = face_counts(split, collator.processor)
             order["sampler"] = Order(sampling, seed, collator, **known)
+    if num_workers and collator.slots is None:
+        with contextlib.suppress(OSError):  # without this memory, everything is sent through the pipe
+            collator.slots = SharedSlots(num_workers * (PREFETCHED + 1), batch_size * SLOT_BYTES_PER_ROW)
     return DataLoader(
         rows,
         **order,

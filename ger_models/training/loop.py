@@ -146,6 +146,8 @@ def build(
     imagenet = preset(name).starts_from_imagenet(overrides)
     if wanted == "imagenet" and not imagenet:
         raise UserError(f"{name} has no ImageNet weights to start from: leave --initial_weights out")
+    if preset(name).fields(overrides).get("as_published"):
+        raise UserError("as_published is for converted checkpoints of the original, not for training: leave it out")
     names = train.features["label"].names
     given = {option: getattr(options, option) for option in ("init_from", *GRAFTS)}
     stages = {option: checkpoint for option, checkpoint in given.items() if checkpoint}

@@ -125,6 +125,10 @@ def test_they_are_used_by_the_scripts(
     assert "# Toy emotions" in card
     assert "Faces: name corner." in card
 
+    code, _, log = run_script(*toy, "--min_face_pixels", 40)
+    assert code == 2
+    assert "the detector corner has no min_face_pixels" in log
+
     code, _, log = run_script(*toy, "--split_by", "video")
     assert code == 2
     assert "toy has no option split_by: it has loud_first, most_photos" in log

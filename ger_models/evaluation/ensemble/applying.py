@@ -94,6 +94,7 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
         model_revision="",
         face_attention=None,
         face_expressions=None,
+        calibration=None,  # of a member, not of the whole
         routes=[route for part in parts for route in part.routes or ()] if parts[0].routes else None,
         source="",
         file="",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,12 @@ def _concatenated(
             raise UserError(
                 f"the {split} rows of {member.model} have neither labels nor file names; add an array label_{split} "
                 "to the archive"
+            )
+    for (first, one), (second, other) in combinations(zip(routes, each, strict=True), 2):
+        if np.array_equal(one.logits, other.logits) and np.array_equal(one.labels, other.labels):
+            raise UserError(
+                f"the {split} rows of the routes {first} and {second} are the same: {one.model} is given twice; name "
+                "the archive of each route"
             )
     ids = iter(position_ids(sum(map(len, each)), split))
     return [
@@ -205,6 +212,7 @@ def _as_one(parts: Sequence[Predictions]) -> Predictions:
         dataset_revision=revisions.pop() if len(revisions) == 1 else "",
         face_attention=None,
         face_expressions=None,
+        calibration=None,
         only="",
         source=parts[0].source,
         file="",

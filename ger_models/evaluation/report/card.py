@@ -149,6 +149,8 @@ def _result(result: Mapping[str, Any]) -> str:
         _table(("class", "precision", "recall", "F1", "95 % interval of the recall", "photos"), classes),
         _table(("true \\ predicted", *map(_prose, names)), confusion),
     ]
+    if result["calibration"]:
+        parts.append(_prediction_sets(result["calibration"]))
     if result["by_route"]:
         routes = [
             (
@@ -172,6 +174,18 @@ def _result(result: Mapping[str, Any]) -> str:
         ]
         parts.append(_table(("faces", "accuracy", "95 % interval", "photos"), bins))
     return "\n\n".join(parts)
+
+
+def _prediction_sets(calibration: Mapping[str, Any]) -> str:
+    sets = [
+        f"{score.upper()} {percent(each['coverage'])} ({percent_range(each['coverage_interval'])}), mean size "
+        f"{each['mean_size']:.2f}"
+        for score, each in calibration["sets"].items()
+    ]
+    here = "; fitted on this split" if calibration["fitted_here"] else ""
+    return (
+        f"Prediction sets that should hold the truth of {percent(calibration['coverage'])}: {'; '.join(sets)}{here}."
+    )
 
 
 def _models(results: Sequence[Mapping[str, Any]]) -> str:

@@ -22,6 +22,7 @@ class Picture:
         height: of it, pixels.
         face_boxes: (faces, 4), x1 y1 x2 y2 in pixels of it, most confident first.
         problem: why it cannot be shown.
+        heat_of: the model whose heat map is drawn on it; empty: none is.
         expressions: (faces), the most probable of each face; empty where the dataset does not have them.
     """
 
@@ -31,6 +32,7 @@ class Picture:
     face_boxes: Sequence[Sequence[float]]
     problem: str = ""
     expressions: Sequence[str] = ()
+    heat_of: str = ""
 
 
 def mistakes_about(mistakes: Sequence[Mapping[str, Any]], wrong: int, pictures: Mapping[str, Picture]) -> str:
@@ -44,6 +46,9 @@ def mistakes_about(mistakes: Sequence[Mapping[str, Any]], wrong: int, pictures: 
         about += " The numbers at the faces are their shares in the answer."
     if any(pictures[each["image_id"]].expressions for each in mistakes if each["image_id"] in pictures):
         about += " The words at the faces are their expressions, as the dataset has them."
+    heat_of = next((picture.heat_of for picture in pictures.values()), "")
+    if heat_of:
+        about += f" The colours show what raised the probability of the class that {heat_of} predicts."
     return about
 
 

@@ -207,6 +207,36 @@ def _face_rows(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return rows
 
 
+def _calibration_about(calibration: Mapping[str, Any]) -> str:
+    before, after = (METRICS["ece"].text(calibration[when]["ece"]) for when in ("before", "after"))
+    split, dataset, promised = calibration["split"], calibration["dataset"], percent(calibration["coverage"])
+    place = " of ".join(filter(None, (f"the split {split}" if split else "", dataset)))
+    parts = [
+        f"The classes that cannot be ruled out: {promised} of the sets of new photos should hold the truth.",
+        f"Fitted on {photos(calibration['photos'])}{f' of {place}' if place else ''}: thresholds for a class's",
+        "probability (LAC) and for the sum of the probabilities down to it (APS), and a temperature of",
+        f"{calibration['temperature']:.2f}, which changes the calibration error from {before} to {after}.",
+        "This is the split it was fitted on: sets of new photos hold the truth less often."
+        if calibration["fitted_here"]
+        else "",
+    ]
+    return " ".join(parts).strip()
+
+
+def _set_rows(calibration: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for score, figures in calibration["sets"].items():
+        subsets = {"all photos": figures, **figures["per_class"]}
+        for name, each in subsets.items():
+            if each["rows"]:
+                low, high = each["mean_size_interval"]
+                size = Markup("{:.2f}<small>{:.2f}–{:.2f}</small>").format(each["mean_size"], low, high)
+                title = Markup("{} <small>{}</small>").format(name, score.upper())
+                share = _share_cell(each["coverage"], each["coverage_interval"])
+                rows.append((title, share, size, f"{each['rows']:,}"))
+    return rows
+
+
 def _route_rows(result: Mapping[str, Any], ensemble: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
     """The whole, then each route with its model, where the ensemble is known."""
     routes = (ensemble or {}).get("routes") or []
@@ -241,6 +271,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "headline": _headline,
     "scale": _scale,
     "class_rows": _class_rows,
+    "calibration_about": _calibration_about,
+    "set_rows": _set_rows,
     "face_rows": _face_rows,
     "route_rows": _route_rows,
     "route_title": route_title,

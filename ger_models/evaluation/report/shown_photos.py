@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
@@ -18,13 +19,20 @@ PICTURE_SIDE = 480  # pixels; shown at about half of it, sharp on a phone
 JPEG = {"format": "JPEG", "quality": 80}
 
 
-def read_pictures(dataset: str, splits: Sequence[str], image_ids: Sequence[str]) -> dict[str, Picture]:
+Draw = Callable[[Sequence[Image.Image]], Sequence[Image.Image]]
+
+
+def read_pictures(
+    dataset: str, splits: Sequence[str], image_ids: Sequence[str], draw: Draw | None = None, heat_of: str = ""
+) -> dict[str, Picture]:
     """The photos with their faces; an image_id that is a file name stands for the one photo of that name.
 
     Args:
         dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
         splits: where to look.
         image_ids: of which photos; those that are not in the dataset are left out.
+        draw: RGB photos -> the same photos with heat maps; None: they stay as they are.
+        heat_of: the model whose heat maps `draw` adds.
 
     Raises:
         UserError: there is no such dataset or split.
@@ -37,16 +45,18 @@ def read_pictures(dataset: str, splits: Sequence[str], image_ids: Sequence[str])
         for row, image_id in enumerate(there):
             asked = image_id if whole else by_name.get(photo_name(image_id))
             if asked in wanted and asked not in pictures:
-                pictures[asked] = _picture(data, row)
+                pictures[asked] = replace(_picture(data, row, draw), heat_of=heat_of)
     return {image_id: pictures[image_id] for image_id in image_ids if image_id in pictures}
 
 
-def _picture(data: Sequence, row: int) -> Picture:
+def _picture(data: Sequence, row: int, draw: Draw | None) -> Picture:
     try:
         photo = data[row]
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
         return Picture(b"", 1, 1, (), f"damaged: {one_line(error)}")
     image = photo["image"].convert("RGB")
+    if draw is not None:
+        (image,) = draw([image])
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     buffer = io.BytesIO()

@@ -26,6 +26,7 @@ from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
 
 from ..comparison import compare
+from ..coverage import coverage_figures
 from ..ensemble.routed import by_route
 from ..joining import join
 from ..metrics import compute_metrics
@@ -127,6 +128,7 @@ def make_report(
             accuracy of always answering the scored rows' most frequent class.
         only: the route whose photos alone were scored, such as `faces`; empty: no photo was left out.
         by_route: of a routed ensemble, the figures of each route's photos: see `routed.by_route`.
+        calibration: of a calibrated model, what `coverage.coverage_figures` returns; else None.
         by_faces: for photos with so many faces, their `rows`, `accuracy` and `accuracy_interval`; empty where no
             number is known.
         mistakes: the most confident first: image_id, label, prediction, its softmax `probability`, that of the true
@@ -183,6 +185,7 @@ def _result(chosen: Predictions, split: str, most_mistakes: int) -> dict[str, An
             "majority": max(support) / metrics["rows"],
             "majority_class": names[int(np.argmax(support))],
         },
+        "calibration": coverage_figures(chosen),
         "by_faces": by_faces,
         "by_route": by_route(chosen),
         "mistakes": _mistakes(chosen, most_mistakes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import random
@@ -10,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, load_dataset
 from drawn_videos import write_cuts, write_sound
@@ -397,3 +399,24 @@ def test_prepared_videos_are_a_dataset(tmp_path: Path, caplog: pytest.LogCapture
     assert "torn.mp4" in card
     assert "by the rule top; split by video with seed 3" in card
     assert str(tmp_path) not in card
+
+
+def test_datasets_of_earlier_versions_get_their_seconds(tmp_path: Path) -> None:
+    for class_name in ("Negative", "Positive"):
+        for i in range(3):
+            write_cuts(tmp_path / "raw" / class_name / f"v{i}.mp4", [30], 60, seed=i)
+    prepare("group_scene", tmp_path / "raw", tmp_path / "out", num_proc=1)
+    expected = load_dataset(str(tmp_path / "out"), split="train")["seconds"][:]
+    for path in (tmp_path / "out" / "data").iterdir():
+        pq.write_table(pq.read_table(path).drop_columns(["seconds", "region_boxes", "region_features"]), path)
+        entry_path = tmp_path / "out" / "manifest" / f"{path.name}.json"
+        entry = {**json.loads(entry_path.read_text()), "bytes": path.stat().st_size}
+        del entry["regions"]
+        entry_path.write_text(json.dumps(entry))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    del manifest["settings"]["regions"]
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    prepare("group_scene", tmp_path / "raw", tmp_path / "out", num_proc=1)
+    train = load_dataset(str(tmp_path / "out"), split="train")
+    assert train["seconds"][:] == expected
+    assert set(train["region_boxes"]) == {None}

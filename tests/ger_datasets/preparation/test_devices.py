@@ -25,8 +25,8 @@ from ger_datasets.records import Record
 from ger_datasets.support import cpu_cores
 from ger_datasets.support.devices import choose_device
 from ger_datasets.support.errors import BadPhoto, UserError
+from ger_models.encoders.face_expressions import CheckpointExpressions
 from ger_models.encoders.sources import scene_source
-from ger_models.inference.face_expressions import CheckpointExpressions
 from ger_models.presets import build
 
 
@@ -114,7 +114,7 @@ def test_models_run_on_the_chosen_device(kind: str, expression_checkpoint: Path,
 def test_every_source_gets_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         ("ger_models.encoders.sources", "EncodedColumn"),
-        ("ger_models.inference.face_expressions", "CheckpointExpressions"),
+        ("ger_models.encoders.face_expressions", "CheckpointExpressions"),
     ):
         monkeypatch.setattr(sys.modules[module], name, lambda *names, device: device)
     pose_model = SimpleNamespace(check=lambda: None)

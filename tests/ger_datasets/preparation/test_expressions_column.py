@@ -20,7 +20,7 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.prepared import read_prepared
 from ger_datasets.support.errors import UserError
 from ger_models.configuration_ger import EXPRESSIONS
-from ger_models.inference.face_expressions import CheckpointExpressions
+from ger_models.encoders.face_expressions import CheckpointExpressions
 from ger_models.presets import build
 
 

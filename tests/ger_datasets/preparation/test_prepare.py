@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from PIL import Image
@@ -94,6 +95,38 @@ def test_nothing_of_this_machine_is_in_the_dataset(drawn_dataset: Path, drawn_ra
 def test_two_processes_write_the_same_bytes_as_one(drawn_dataset: Path, drawn_raw: Path, tmp_path: Path) -> None:
     prepare("sample", drawn_raw, tmp_path / "two", num_proc=2)
     assert digests(tmp_path / "two") == digests(drawn_dataset)
+
+
+def test_min_face_pixels_is_a_setting_of_the_dataset(raw_folder: Path, drawn_raw: Path, tmp_path: Path) -> None:
+    first = prepare("sample", drawn_raw, tmp_path / "sample", num_proc=1, limit=2)
+    large = prepare("sample", drawn_raw, tmp_path / "large", num_proc=1, limit=2, min_face_pixels=400)
+    assert first["faces"] > large["faces"]
+    settings = json.loads((tmp_path / "large" / "manifest.json").read_text())["settings"]
+    assert settings["detector"]["min_face_pixels"] == 400
+    assert "min_face_pixels 400" in (tmp_path / "large" / "README.md").read_text()
+    with pytest.raises(UserError, match="other settings: detector was"):
+        prepare("sample", drawn_raw, tmp_path / "large", num_proc=1, limit=2)
+
+
+def test_row_groups_stay_below_what_the_hubs_viewer_opens(
+    raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shards.GROUP_BYTES <= 100_000_000
+    whole = prepare("gaf3", raw_folder, tmp_path / "whole", num_proc=1)
+    largest = max(map(shards.image_bytes, stored_rows(tmp_path / "whole" / "data")))
+    monkeypatch.setattr(shards, "GROUP_BYTES", 3 * largest)
+    small = prepare("gaf3", raw_folder, tmp_path / "small", num_proc=1)
+    assert small["rows"] == whole["rows"]
+    assert stored_rows(tmp_path / "small" / "data") == stored_rows(tmp_path / "whole" / "data")
+    (train,) = (tmp_path / "small" / "data").glob("train-*")
+    file = pq.ParquetFile(train)
+    groups = [file.read_row_group(number).to_pylist() for number in range(file.num_row_groups)]
+    assert len(groups) > 1
+    assert max(sum(map(shards.image_bytes, group)) for group in groups) <= 3 * largest
+
+
+def stored_rows(folder: Path) -> list[dict]:
+    return [row for path in sorted(folder.glob("*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def test_a_stopped_run_goes_on_and_ends_the_same(

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from ger_models.sphereface import SphereFace20
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -20,6 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, pi
 
 from ger_datasets.support.errors import UserError
 from ger_models import GerFusionConfig, GerFusionForImageClassification
+from ger_models.backbones import SphereFace20
 from ger_models.conversion.convert import convert, fill
 from ger_models.conversion.old_checkpoints import OldCheckpoint
 from ger_models.conversion.old_names import unwrapped

@@ -50,7 +50,8 @@ def test_certain_photos_have_small_sets_and_none_is_empty() -> None:
     sets = prediction_sets(np.array([[9.0, 0, 0], [0.1, 0.05, 0.0]]), calibration)
     assert sets[0].tolist() == [True, False, False]
     assert sets[1].sum() >= 2
-    assert prediction_sets(np.zeros((1, 3)), {**calibration, "lac": 0.0}).sum() == 1
+    assert prediction_sets(np.array([[0.1, 0.0, 0.0]]), {**calibration, "lac": 0.0}).sum() == 1
+    assert prediction_sets(np.zeros((1, 3)), {**calibration, "lac": 0.0}).all(), "equal classes are not told apart"
 
 
 def test_too_few_photos() -> None:

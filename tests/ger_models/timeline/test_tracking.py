@@ -165,7 +165,7 @@ def test_people_and_their_seconds() -> None:
 
 def test_expressions_and_embeddings_of_faces(rng: np.random.Generator) -> None:
     """The expressions are those of the column `face_expressions`; the same face has the same embedding."""
-    from ger_models.inference.face_expressions import CheckpointExpressions
+    from ger_models.encoders.face_expressions import CheckpointExpressions
     from ger_models.starter import STARTER
     from ger_models.timeline.faces import FaceReader
 

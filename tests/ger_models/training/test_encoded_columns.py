@@ -14,6 +14,7 @@ import transformers
 from datasets import load_dataset
 
 from ger_datasets.preparation.run import prepare
+from ger_datasets.support.errors import UserError
 from ger_models.encoders.sources import EncodedColumn
 from ger_models.inference.checkpoints import load_checkpoint
 
@@ -98,6 +99,18 @@ def test_models_over_named_columns(model: str, world: Path, run_script: Callable
     code, _, log = train(run_script, world, tmp_path / "b", model, "--config_overrides", "face_column=nowhere")
     assert code == 2
     assert "nowhere" in log
+
+
+def test_the_pipeline_says_which_column_it_cannot_make(world: Path, run_script: Callable, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    options = ("--config_overrides", "face_column=mood")
+    assert train(run_script, world, tmp_path / "run", "scene_and_faces", *options)[0] == 0
+    answer = pipeline("group-emotion", model=str(tmp_path / "run"))
+    row = load_dataset(str(world / "dataset"), split="test")[0]
+    assert answer(row)["label"] in ("Negative", "Neutral", "Positive")
+    with pytest.raises(UserError, match=r"reads mood.*with mood=starter"):
+        answer(row["image"])
 
 
 def test_prediction_refuses_a_column_of_another_encoder(world: Path, run_script: Callable, tmp_path: Path) -> None:

@@ -54,7 +54,11 @@ def stream_of(folder: Path, *columns: str, split: str = "train") -> Stream:
 
 def loader_of(stream: Stream, processes: int = 1, process: int = 0, **options: object) -> torch.utils.data.DataLoader:
     options = {"batch_size": 4, "seed": 3, **options}
-    processor = GerProcessor(columns=stream.column_names[2:], resize_shorter=36, crop_size=32)
+    processor = GerProcessor(
+        columns=[name for name in stream.column_names if name not in ("image_id", "label")],
+        resize_shorter=36,
+        crop_size=32,
+    )
     patched = SimpleNamespace(process_index=process, num_processes=processes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "PartialState", lambda: patched)

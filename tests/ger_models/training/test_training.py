@@ -227,7 +227,7 @@ def test_training_on_photos_with_faces_alone(run_script: object, drawn_dataset: 
 
     surest = sorted(counts_of(drawn_dataset, "train", 0.99))
     data = loop.load_data(
-        RunOptions(model="features_crossvit", dataset=str(drawn_dataset), only="faces", min_face_score=0.99),
+        RunOptions(model="face_aligned", dataset=str(drawn_dataset), only="faces", min_face_score=0.99),
         Accelerator(),
     )
     assert len(data["train"]) == sum(count > 0 for count in surest)

@@ -298,7 +298,7 @@ def _class_row(
             defined = np.isfinite(values[of][index])
             row[f"{name}_interval"] = interval(drawn[of][:, index], values[of][index]) if defined else None
     if not (grouped and drawn):
-        row["recall_interval"] = _wilson(hits, support) if support else None
+        row["recall_interval"] = wilson(hits, support) if support else None
     return row
 
 
@@ -344,8 +344,9 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
 
 
-def _wilson(hits: int, rows: int) -> list[float]:
-    """Wilson's score interval (1927) of a share: it has some width even where every row, or none, is a hit."""
+def wilson(hits: int, rows: int) -> list[float]:
+    """Wilson's score interval (1927), [low, high], of a share: it has some width even where every row, or none, is a
+    hit."""
     from scipy.stats import binomtest  # here: importing it takes half a second
 
     interval = binomtest(hits, rows).proportion_ci(0.95, method="wilson")

@@ -17,6 +17,7 @@ from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pict
 from ger_datasets.preparation.run import prepare
 from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
+from ger_models.encoders.face_expressions import CheckpointExpressions
 from ger_models.evaluation.ensemble.applying import apply
 from ger_models.evaluation.ensemble.ensemble import Ensemble
 from ger_models.evaluation.predictions import write_predictions
@@ -25,7 +26,6 @@ from ger_models.evaluation.report.mistakes import Picture, drawing, mistakes_abo
 from ger_models.evaluation.report.shown_photos import read_pictures
 from ger_models.evaluation.report.writing import SELECTION_NOTE, make_report, write_report
 from ger_models.evaluation.submission import write_submission
-from ger_models.inference.face_expressions import CheckpointExpressions
 
 
 def test_every_model_on_every_split() -> None:
