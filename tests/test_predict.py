@@ -324,6 +324,10 @@ def test_videos(run_script: Callable, models: dict[str, Path], tmp_path: Path) -
     assert len(expected) > 2
     assert set(table.groups) == set(names)
 
+    assert run_script(*call, tmp_path / "fps.parquet", "--fps", 0.5)[0] == 0
+    by_time = read_predictions(tmp_path / "fps.parquet").seconds
+    assert by_time is not None
+    assert by_time[:2] == [0.0, 2.0]
     assert run_script(*call, tmp_path / "every.parquet", "--every", 50)[0] == 0
     assert read_predictions(tmp_path / "every.parquet").image_ids == [
         "more/talk.avi/frame_000000", "more/talk.avi/frame_000050",
@@ -367,6 +371,8 @@ def test_a_dataset_with_repeated_image_ids_is_refused_by_name(
         ("--dataset d --output a b", "--output needs a file for each model: 1, found 2"),
         ("--dataset d --output a --output_dir b", "not both"),
         ("--photos p --output a --every 3", "--every is for --videos"),
+        ("--photos p --output a --fps 3", "--fps is for --videos"),
+        ("--videos v --output a --fps 0", "a number above 0"),
         ("--videos v --output a --every 0", "--every must be 1 or more, not 0"),
         ("--dataset d --output a --min_face_pixels 40", "--min_face_pixels is for --photos and --videos"),
         ("--dataset d --photos p --output a", "give either --dataset"),

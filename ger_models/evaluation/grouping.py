@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import softmax
 
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import UserError, listing
 
+from .calibration import calibrated
 from .predictions import Predictions
 
 SMALLEST = 1e-7  # probability, so that its logarithm is finite
@@ -69,7 +69,7 @@ def by_group(predictions: Predictions, rule: str = "mean") -> Predictions:
     for row, key in enumerate(zip(predictions.splits, predictions.groups, strict=True)):
         members.setdefault(key, []).append(row)
     labels = [_label(predictions, group, rows) for (_, group), rows in members.items()]
-    probabilities = softmax(predictions.logits.astype(np.float64), axis=1)
+    probabilities = calibrated(predictions.logits, predictions.calibration)
     shares = np.array([GROUP_RULES[rule](probabilities[rows]) for rows in members.values()])
     names = [group for _, group in members]
     unique = len(set(names)) == len(names)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from scipy.special import softmax
 
 from ger_datasets.detectors import DEFAULT_DETECTOR
 from ger_datasets.support.repository_names import public_name
 
+from ..evaluation.calibration import calibrated, calibration_of
 from ..inference.members import Answers, Members
 from ..inference.revisions import model_revision
 from ..pipeline_ger import FACES, WITHOUT_FACES, FaceColumns
@@ -66,6 +66,7 @@ class FrameReader:
         self._find = FaceColumns(device, {*self._members.columns, *FACES, WITHOUT_FACES}, detector=detector)
         self._least = self._members.min_face_scores[0]
         checkpoint, processor = self._members.models[0], self._members.processors[0]
+        self._calibration = calibration_of(checkpoint.config)
         self.class_names = self._members.class_names(0)
         self.note = str(getattr(checkpoint.config, "notice", ""))
         self.settings: dict[str, Any] = {
@@ -85,7 +86,7 @@ class FrameReader:
         if not images:
             return []
         rows, answers = self.ask_alone(images)
-        shares = softmax(answers.logits, axis=1)
+        shares = calibrated(answers.logits, self._calibration)
         boxes = [np.asarray(row["face_boxes"], np.float32).reshape(-1, 4) for row in rows]
         sure = [found[: sure_faces(row, self._least)] for found, row in zip(boxes, rows, strict=True)]
         people = self._people.readings(images, [each.tolist() for each in sure])
