@@ -91,16 +91,16 @@ def speeds(video: Path, folder: Path, rounds: int) -> list[tuple[float, float]]:
 
 
 def peak(video: Path, folder: Path) -> float:
-    """Peak memory of a run in a process of its own, MiB."""
+    """Peak memory of a run in a process of its own, MiB; of Linux."""
     code = (
-        "import resource, sys; from ger_models.timeline.run import video_timeline; "
-        "video_timeline(sys.argv[1], sys.argv[2]); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys; from pathlib import Path; from ger_models.timeline.run import video_timeline; "
+        "video_timeline(sys.argv[1], sys.argv[2]); print(Path('/proc/self/status').read_text())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(video), str(folder)], check=True, capture_output=True, text=True
     )
-    return int(done.stdout.split()[-1]) / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+    # not getrusage's maximum, which a process inherits from the one that starts it
+    return int(done.stdout.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 if __name__ == "__main__":

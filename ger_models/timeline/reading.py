@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ger_datasets.detectors import DEFAULT_DETECTOR
+from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.repository_names import public_name
 
 from ..evaluation.calibration import calibrated, calibration_of
@@ -19,7 +20,7 @@ from ..inference.revisions import model_revision
 from ..pipeline_ger import FACES, WITHOUT_FACES, FaceColumns
 from ..processing_ger import sure_faces
 from ..starter import STARTER_NAME
-from .faces import FaceReader
+from .faces import FaceReader, FaceReadings
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,9 @@ class FrameReader:
         self._find = FaceColumns(device, {*self._members.columns, *FACES, WITHOUT_FACES}, detector=detector)
         self._least = self._members.min_face_scores[0]
         checkpoint, processor = self._members.models[0], self._members.processors[0]
+        self._embedded: list[torch.Tensor] = []  # of the last batch, where the model is the starter: read once
+        if model == STARTER_NAME:
+            checkpoint.expression_head.register_forward_pre_hook(self._keep_embeddings)
         self._calibration = calibration_of(checkpoint.config)
         self.class_names = self._members.class_names(0)
         self.note = str(getattr(checkpoint.config, "notice", ""))
@@ -89,11 +93,27 @@ class FrameReader:
         shares = calibrated(answers.logits, self._calibration)
         boxes = [np.asarray(row["face_boxes"], np.float32).reshape(-1, 4) for row in rows]
         sure = [found[: sure_faces(row, self._least)] for found, row in zip(boxes, rows, strict=True)]
-        people = self._people.readings(images, [each.tolist() for each in sure])
+        people = self._seen_by_model(answers, sure) or self._people.readings(images, [each.tolist() for each in sure])
         return [
             FrameReading(share, mine, each.expressions, each.embeddings, found)
             for share, mine, each, found in zip(shares, sure, people, boxes, strict=True)
         ]
+
+    def _seen_by_model(self, answers: Answers, boxes: Sequence[np.ndarray]) -> list[FaceReadings] | None:
+        """What the starter has seen of the faces when it answered; None where it is not the model, or saw others."""
+        expressions, counts = answers.face_expressions, [len(each) for each in boxes]
+        if not self._embedded or expressions is None or [len(each) for each in expressions] != counts:
+            return None
+        embeddings = self._embedded.pop().float().cpu().numpy()  # (all faces, width)
+        if len(embeddings) != sum(counts):
+            return None
+        return [
+            FaceReadings(np.array(of_frame, np.float32).reshape(-1, len(EXPRESSIONS)), mine)
+            for of_frame, mine in zip(expressions, np.split(embeddings, np.cumsum(counts)[:-1]), strict=True)
+        ]
+
+    def _keep_embeddings(self, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._embedded[:] = [inputs[0].detach()]
 
     def ask_alone(self, images: Sequence[Image.Image]) -> tuple[list[dict[str, Any]], Answers]:
         """Detection and model alone: the rows of the images, and the model's answers."""

@@ -241,3 +241,12 @@ def test_a_record_of_other_settings_is_begun_anew(tmp_path: Path) -> None:
     assert Record(tmp_path / "a.jsonl", {"fps": 2}).problem == "damaged"
     assert Record(tmp_path / "a.jsonl", {"fps": 3}).problem is None
     assert clock(59.96) == "1:00.0"
+
+
+def test_the_starter_as_the_model_reads_faces_once(reader: FrameReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [Image.fromarray(each) for each in (drawn("Positive", 1), scene(1, 320, 240), drawn("Neutral", 3))]
+    once = reader.read(images)
+    monkeypatch.setattr(reader, "_seen_by_model", lambda *_: None)
+    for first, second in zip(once, reader.read(images), strict=True):
+        np.testing.assert_allclose(first.expressions, second.expressions, atol=1e-5)
+        np.testing.assert_allclose(first.embeddings, second.embeddings, atol=1e-4)
