@@ -43,7 +43,7 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         held = {member.name.partition("/")[2] for member in archive if member.isfile()}
-    made = {name for name in held if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
+    made = {name for name in held if name == "PKG-INFO" or ".egg-info/" in name}
     assert held - made == tracked - {".gitignore"}
 
     (wheel,) = tmp_path.glob("*.whl")
@@ -53,7 +53,9 @@ def test_the_sdist_holds_the_checkout_and_the_wheel_both_packages_whole(tmp_path
         path.relative_to(copy).as_posix()
         for room in ("ger_datasets", "ger_models")
         for path in (copy / room).rglob("*")
-        if path.suffix == ".py" or path.name in ("card.md", "py.typed") or path.parent.name in ("starter", "templates")
+        if path.suffix in (".py", ".yaml")
+        or path.name in ("card.md", "py.typed")
+        or path.parent.name in ("starter", "templates")
     }
     expected |= {name.replace("scripts/", "group_emotion_scripts/") for name in tracked if name.startswith("scripts/")}
     assert packed == expected
@@ -96,7 +98,8 @@ def test_every_constraint_is_within_the_declared_ranges() -> None:
     assert {pin.name for pin in pins} >= {requirement.name for requirement in required if requirement.marker is None}
     for pin in pins:
         (version,) = [clause.version for clause in pin.specifier]
-        assert ranges[pin.name].contains(version), pin
+        if pin.name not in ("mkdocstrings-python",):  # what an extra of a requirement brings
+            assert ranges[pin.name].contains(version), pin
 
 
 def lowest_versions() -> str:

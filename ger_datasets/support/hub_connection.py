@@ -111,8 +111,8 @@ def check_reachable(name: str) -> None:
         get_session().head(constants.ENDPOINT, timeout=PROBE_SECONDS)
     except (HTTPError, OSError) as error:
         raise UserError(
-            f"there is no folder {name} here; as a Hub repository it could not be reached ({one_line(error)}): "
-            "look at the name and at the network"
+            f"{name} cannot be read from the Hub: there is no folder {name} here; as a Hub repository it could not be "
+            f"reached ({one_line(error)}): look at the name and at the network, and run the same command again later"
         ) from None
 
 

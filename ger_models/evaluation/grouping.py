@@ -28,13 +28,18 @@ def mean(probabilities: np.ndarray) -> np.ndarray:
 
 
 def median(probabilities: np.ndarray) -> np.ndarray:
-    """The median of each class, made to add up to 1: single odd frames do not count. Otherwise as `mean`."""
+    """The median of each class, made to add up to 1: single odd frames do not count.
+
+    (frames, classes) -> (classes,), as `mean`.
+    """
     middle = np.median(probabilities, axis=0) + SMALLEST
     return middle / middle.sum()
 
 
 def majority(probabilities: np.ndarray) -> np.ndarray:
-    """The share of frames in which each class is the most probable; ties go by the mean. Otherwise as `mean`.
+    """The share of frames in which each class is the most probable; ties go by the mean.
+
+    (frames, classes) -> (classes,), as `mean`.
 
     >>> majority(np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])).round(2)
     array([0.33, 0.67])

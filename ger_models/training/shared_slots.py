@@ -67,7 +67,7 @@ class SharedSlots:
         return slot, shapes
 
     def view(self, slot: int, shapes: Mapping[str, Sequence[int]]) -> dict[str, torch.Tensor]:
-        """The tensors in `slot`, without a copy; in memory the channels of a pixel stand together."""
+        """The tensors (images, channels, height, width) in `slot`, without a copy; channels last in memory."""
         sizes = [math.prod(shape) for shape in shapes.values()]
         parts = self.pixels[slot, : sum(sizes)].split(sizes)
         return {

@@ -159,7 +159,7 @@ def test_predict_and_pipeline(run_script: Callable, model: Path, here: Path, end
     assert code == 0, log
     assert "Traceback" not in log
     assert "\x1b[31m" not in log
-    reasons = {line["file"]: line["reason"] for line in figures["quarantined"]}
+    reasons = {line["file"]: line["reason"] for line in figures["failed"]}
     for name in names:
         shown = printable(name)
         meeting.told(name, f"{shown}: {reasons[shown]}" if shown in reasons else None, name)
@@ -236,7 +236,7 @@ def test_photos_of_a_dataset(run_script: Callable, model: Path, here: Path, ende
     words = ("--model", model, "--dataset", dataset, "--output", here / "p.parquet", "--device", "cpu")
     code, figures, log = run_script("predict", *words)
     assert code == 0, log
-    reasons = {line["file"]: line["reason"] for line in figures["quarantined"]}
+    reasons = {line["file"]: line["reason"] for line in figures["failed"]}
     for name in images:
         meeting.told(name, f"{name}: {reasons[name]}" if name in reasons else None, name)
     assert figures["photos"] + len(reasons) == len(images)

@@ -130,7 +130,7 @@ def test_predict_videos(run_script: Callable, model: Path, raw: Path, here: Path
     code, figures, log = run_script("predict", *words)
     assert code == 0, log
     assert "\x1b[31m" not in log
-    reasons = {line["file"]: line["reason"] for line in figures["quarantined"]}
+    reasons = {line["file"]: line["reason"] for line in figures["failed"]}
     for name in kept:
         shown = printable(name)
         meeting.told(name, f"{shown}: {reasons[shown]}" if shown in reasons else None, name)

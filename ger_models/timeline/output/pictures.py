@@ -34,7 +34,11 @@ class Pictures:
         self._step = 1
 
     def offer(self, number: int, image: Image.Image, boxes_xyxy: np.ndarray) -> None:
-        """Keep the picture of sampled frame `number` if it is its turn; raises UserError if it cannot be written."""
+        """Keep the picture of sampled frame `number` if it is its turn, with its faces boxes_xyxy (faces, 4).
+
+        Raises:
+            UserError: it cannot be written.
+        """
         step = _step(number)
         if step > self._step:
             for path in self.folder.glob("*.jpg"):

@@ -178,7 +178,7 @@ def test_scene_features_at_once_or_later(
 
     before, at_once, later = (load_dataset(str(p)) for p in (drawn_dataset, tmp_path / "at_once", tmp_path / "later"))
     for split in before:
-        expected = np.concatenate([encoder.encode([row["image"]]) for row in before[split]])
+        expected = np.concatenate([encoder.encoder.encode([row["image"]]) for row in before[split]])
         for dataset in (at_once, later):
             np.testing.assert_allclose(np.array(dataset[split]["scene_feature"][:]), expected, atol=1e-5)
         others = [name for name in before[split].column_names if name != "scene_feature"]
@@ -199,7 +199,7 @@ def test_a_checkpoint_that_is_no_scene_model(tmp_path: Path) -> None:
     model, processor = build("features_crossvit", ["a", "b"])
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="scene features come from a scene model"):
+    with pytest.raises(UserError, match="an encoder is a scene model"):
         scene_source(str(tmp_path), Path())
 
 
@@ -317,7 +317,7 @@ def test_scene_encoders_travel_to_workers(scene_checkpoint: Path) -> None:
     encoder = scene_source(str(scene_checkpoint), Path())
     again = pickle.loads(pickle.dumps(encoder))  # noqa: S301 - made here
     image = Image.linear_gradient("L").convert("RGB")
-    np.testing.assert_array_equal(again.encode([image]), encoder.encode([image]))
+    np.testing.assert_array_equal(again.encoder.encode([image]), encoder.encoder.encode([image]))
     assert str(scene_checkpoint.parent) not in str(encoder.settings)
 
 
