@@ -52,7 +52,7 @@ def serving(
             from gradio import queueing
         except ImportError as error:
             raise UserError(f'the app needs Gradio ({one_line(error)}): pip install "group-emotion[app]"') from error
-        queueing.traceback = _ErrorTypes  # type: ignore[assignment]  # its tracebacks hold what users sent
+        queueing.traceback = _ErrorTypes  # its tracebacks hold what users sent
         import torch
         from starlette.middleware import Middleware
 
@@ -68,7 +68,7 @@ def serving(
                 server_name=host,
                 server_port=port,
                 share=False,
-                auth=None if login is None else _checker(*login),  # type: ignore[arg-type]  # it may be asynchronous
+                auth=None if login is None else _checker(*login),
                 allowed_paths=[],
                 max_file_size=MAX_ARCHIVE_BYTES,
                 app_kwargs={"middleware": [Middleware(Gate, folder=folder)], "docs_url": None, "redoc_url": None},
