@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import re
@@ -14,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from ..photos.reading import MAX_PIXELS, STORED_PIXELS
-from ..support.errors import BadPhoto, UserError, listing, one_line
-from .annotations import CATEGORIES, AnnotatedPhoto, Person, check_size, tidy_folder
+from ..support.errors import BadPhoto, UserError, one_line
+from .annotations import CATEGORIES, AnnotatedPhoto, Person, tidy_folder
 from .boxes import PhotoFrame
+from .tables import csv_rows
 
 REQUIRED_COLUMNS = {"arrname": "Arr_name", "valence": "Valence", "arousal": "Arousal", "dominance": "Dominance"}
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
@@ -34,22 +34,10 @@ def read_array_csv(path: Path, split: str) -> list[AnnotatedPhoto]:
     Raises:
         UserError: the file is missing, too large or not CSV, lacks a column, or a row names no array.
     """
-    check_size(path)
-    photos = []
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.reader(file)
-            header = [re.sub(r"[^a-z]", "", name.lower()) for name in next(reader, [])]
-            missing = [name for column, name in REQUIRED_COLUMNS.items() if column not in header]
-            if missing:
-                raise UserError(f"{path.name} lacks the columns {listing(missing)}, found {listing(header, 20)}")
-            for cells in reader:
-                if cells:
-                    row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-                    photos.append(_photo(row, split, f"{path.name}, line {reader.line_num}"))
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path.name} cannot be read as CSV: {error}") from error
-    return photos
+    return [
+        _photo({column: cell.strip() for column, cell in row.items()}, split, where)
+        for row, where in csv_rows(path, REQUIRED_COLUMNS)
+    ]
 
 
 def _photo(row: Mapping[str, str], split: str, where: str) -> AnnotatedPhoto:

@@ -6,7 +6,7 @@ import csv
 import math
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +33,32 @@ def read_csv(path: Path, split: str) -> list[AnnotatedPhoto]:
         UserError: the file is missing, too large or no CSV, lacks a column, or a row has no file name or not three
             continuous labels.
     """
+    return [_photo(row, split, where) for row, where in csv_rows(path, REQUIRED_COLUMNS)]
+
+
+def csv_rows(path: Path, required: Mapping[str, str]) -> Iterator[tuple[dict[str, str], str]]:
+    """The rows of a CSV file, by column, and where each stands, for messages. Column names become small letters only.
+
+    Args:
+        path: the file.
+        required: columns that must be there -> what the message calls them.
+
+    Raises:
+        UserError: the file is missing, too large or no CSV, or lacks a column.
+    """
     check_size(path)
-    photos = []
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             reader = csv.reader(file)
             header = [re.sub(r"[^a-z]", "", name.lower()) for name in next(reader, [])]
-            missing = [name for column, name in REQUIRED_COLUMNS.items() if column not in header]
+            missing = [name for column, name in required.items() if column not in header]
             if missing:
                 raise UserError(f"{path.name} lacks the columns {listing(missing)}, found {listing(header, 20)}")
             for cells in reader:
                 if cells:
-                    row = dict(zip(header, cells, strict=False))
-                    photos.append(_photo(row, split, f"{path.name}, line {reader.line_num}"))
+                    yield dict(zip(header, cells, strict=False)), f"{path.name}, line {reader.line_num}"
     except (OSError, csv.Error) as error:
         raise UserError(f"{path.name} cannot be read as CSV: {error}") from error
-    return photos
 
 
 def _photo(row: dict[str, str], split: str, where: str) -> AnnotatedPhoto:
