@@ -18,7 +18,7 @@ from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
 from ger_models.combining import COMBINATIONS, FORMS
-from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options
+from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options, check_method
 
 if TYPE_CHECKING:
     from ger_models.evaluation.ensemble.selection import Selected
@@ -77,6 +77,8 @@ class Arguments:
     )
 
     def __post_init__(self) -> None:
+        if self.method is not None:
+            check_method(self.method)
         if (self.method == ROUTED) != bool(self.routes):
             raise UserError("--method routed and --routes go together: --routes faces=a.parquet faceless=b.parquet")
         if bool(self.predictions) == bool(self.routes):

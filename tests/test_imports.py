@@ -38,7 +38,7 @@ ORDER = (
     "ger_models/starter",
     "ger_models/training/losses.py",
     "ger_models/training/optimization.py",
-    "ger_models/training/sampling_orders.py",
+    "ger_models/training/loading/sampling_orders.py",
     "ger_models/evaluation/calibration.py",
     "ger_models/evaluation/metrics",
     "ger_models/training/recipe.py",  # a preset names its recipes, and a recipe rows of the tables above

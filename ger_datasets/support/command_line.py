@@ -14,6 +14,7 @@ import difflib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ from .errors import UserError, escaped
 support.register_models = False
 
 Arguments = TypeVar("Arguments")
+
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)  # argparse itself takes -1e-3 for an option
 
 
 class Escaping(logging.Formatter):
@@ -109,6 +112,7 @@ def run(
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0], formatter_class=HelpFormatter)
+    parser._negative_number_matcher = NEGATIVE
     if first is not None:
         _describe_first(parser, first)
     process, before, interrupted = os.getpid(), {}, False

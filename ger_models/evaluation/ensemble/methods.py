@@ -79,6 +79,12 @@ def scored(logits: np.ndarray, on: str) -> np.ndarray:
     return np.exp(log_probabilities(scores, np)) if on == "probabilities" else scores
 
 
+def check_method(name: str) -> None:
+    """Raises UserError where no method is called `name`."""
+    if name not in METHODS and name != ROUTED:
+        raise UserError(f"there is no method {name!r}: choose from {', '.join([*METHODS, ROUTED])}")
+
+
 def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
     """Find the ensemble on labelled photos.
 
@@ -91,8 +97,7 @@ def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -
     Raises:
         UserError: there is no such method, or the options or the photos do not suit it.
     """
-    if method not in METHODS:
-        raise UserError(f"there is no method {method!r}: choose from {', '.join([*METHODS, ROUTED])}")
+    check_method(method)
     on = options.on or METHODS[method].on
     if on not in COMBINATIONS:
         raise UserError(f"--on must be {' or '.join(COMBINATIONS)}, not {on!r}")
