@@ -56,8 +56,8 @@ def decoded_frames(
         wanted: whether a frame, by its number and its seconds, is converted and given.
 
     Yields:
-        for each frame: its number, counted from 0 as frames are shown; the seconds at which it is shown, from the start
-        of the file's own time, larger for every next frame; what `convert` made of it.
+        its number, counted from 0 as frames are shown; the seconds at which it is shown, from the start of the file's
+        own time, larger for every next frame; what `convert` made of it.
 
     Raises:
         IncompleteVideo: after all intact frames, where the file ends early or is damaged from there on, or where
