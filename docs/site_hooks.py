@@ -3,12 +3,14 @@
 In: the dataclasses of the commands, the modules of both packages, the cards of the datasets. Out: the pages
 reference/commands.md, reference/python.md with one page per folder, and one page for each Markdown file elsewhere in
 the repository that a page links to. Links to modules lead to the reference; links to other files become plain text.
+A public name without a docstring is a warning, which ends `make docs`.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import logging
 import re
 import sys
 from argparse import SUPPRESS
@@ -25,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("ger_datasets", "ger_models")
 LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:)([^)\s#]+)(#[^)\s]*)?\)")
 COMMANDS, PYTHON = "reference/commands.md", "reference/python.md"
+log = logging.getLogger("mkdocs.plugins.site_hooks")  # --strict counts the warnings of mkdocs's own loggers
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -37,6 +40,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, and the Markdown files outside of docs/ that pages link to."""
+    for module in modules():
+        for name in undocumented(ast.parse(file_of(module).read_text(encoding="utf-8")), module):
+            log.warning("%s has no docstring, and so is missing from the reference", name)
     pages = {COMMANDS: commands_page(), PYTHON: python_page(), **{page_of(room): room_page(room) for room in rooms()}}
     for path in linked_outside(ROOT / "docs"):
         text = (ROOT / path).read_text(encoding="utf-8")
@@ -131,10 +137,25 @@ def page_of(room: str) -> str:
     return f"reference/{room}.md"
 
 
+def file_of(module: str) -> Path:
+    """The file of a module or package."""
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def undocumented(node: ast.Module | ast.ClassDef | ast.FunctionDef, name: str) -> list[str]:
+    """The dotted names of a module, and of its public functions, classes and methods, that have no docstring."""
+    found = [] if ast.get_docstring(node) else [name]
+    for child in [] if isinstance(node, ast.FunctionDef) else node.body:
+        if isinstance(child, (ast.ClassDef, ast.FunctionDef)) and not child.name.startswith("_"):
+            setter = any(isinstance(each, ast.Attribute) and each.attr == "setter" for each in child.decorator_list)
+            found += [] if setter else undocumented(child, f"{name}.{child.name}")  # a getter documents its setter
+    return found
+
+
 def summary(module: str) -> str:
     """The first paragraph of a module's docstring."""
-    path = ROOT.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    file = file_of(module)
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "" if file.exists() else ""
     return " ".join(text.split("\n\n")[0].split())
 

@@ -2,4 +2,7 @@
 
 from importlib.metadata import version
 
+from .moved_modules import keep_old_imports
+
 __version__ = version("group-emotion")
+keep_old_imports(__name__)

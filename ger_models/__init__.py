@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ger_datasets import support
+from ger_datasets.moved_modules import keep_old_imports
 
 from .starter import STARTER
 
@@ -32,6 +33,8 @@ __all__ = [
     "auto",
     "pipeline_ger",
 ]
+
+keep_old_imports(__name__)
 
 if TYPE_CHECKING or support.register_models:
     from . import auto, pipeline_ger

@@ -14,6 +14,7 @@ TRAVELLING = ("configuration_", "modeling_", "processing_", "backbones", "poolin
 DATASETS = "ger_datasets/DATASET"  # every folder of ger_datasets that holds a builder.py
 # A file imports what stands in its own line or above it. A file that has a line of its own goes by that line.
 ORDER = (
+    "ger_datasets/moved_modules.py",
     "ger_datasets/__init__.py",
     "ger_datasets/support",
     "ger_datasets/schema.py",

@@ -57,8 +57,11 @@ class CocoSkeletons:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The kind of source, and a digest of the file."""
+        digest = hashlib.sha256()
         with open(self.file, "rb") as file:
-            return {"kind": "coco", "file_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            while block := file.read(2**20):
+                digest.update(block)
+        return {"kind": "coco", "file_sha256": digest.hexdigest()}
 
     def check(self) -> None:
         """Raises UserError if the file is no such file, or names no photo of the raw folder."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import av
 import numpy as np
@@ -43,31 +43,21 @@ class IncompleteVideo(BadVideo):
     """A video whose end is missing or damaged. All intact frames have been given before this is raised."""
 
 
-class Decoded(NamedTuple, Generic[Made]):
-    """One frame of a video.
-
-    Attributes:
-        number: counted from 0 as frames are shown.
-        seconds: when it is shown, from the start of the file's own time; larger for every next frame.
-        made: what `convert` made of it.
-    """
-
-    number: int
-    seconds: float
-    made: Made
-
-
 def decoded_frames(
     path: str | Path,
     convert: Callable[[av.VideoFrame, View], Made],
     wanted: Callable[[int, float], bool] = lambda number, seconds: True,
-) -> Iterator[Decoded[Made]]:
+) -> Iterator[tuple[int, float, Made]]:
     """The frames of a video in the order in which they are shown, deinterlaced, one at a time.
 
     Args:
         path: the video.
         convert: makes the result of a frame and of how it is shown, such as `display.shown_pixels`.
         wanted: whether a frame, by its number and its seconds, is converted and given.
+
+    Yields:
+        its number, counted from 0 as frames are shown; the seconds at which it is shown, from the start of the file's
+        own time, larger for every next frame; what `convert` made of it.
 
     Raises:
         IncompleteVideo: after all intact frames, where the file ends early or is damaged from there on, or where
@@ -83,7 +73,7 @@ def decoded_frames(
                 if frame.is_corrupt:
                     lost += 1
                 elif wanted(count, seconds):
-                    yield Decoded(count, seconds, convert(frame, view))
+                    yield count, seconds, convert(frame, view)
                 count += 1
     except BadVideo as reason:
         if isinstance(reason, IncompleteVideo) and count == lost:

@@ -47,7 +47,7 @@ class Frame(NamedTuple):
 
     Attributes:
         number: counted from 0 as frames are shown.
-        seconds: when it is shown; see `decoding.Decoded`.
+        seconds: when it is shown; see `decoding.decoded_frames`.
         image: as a player shows it: square pixels, upright, deinterlaced, sRGB.
     """
 

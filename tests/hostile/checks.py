@@ -18,6 +18,16 @@ from ger_datasets.support.errors import printable
 SECONDS = 30
 MOST_BYTES = 2 * 10**9
 BEFORE = 900_000_000  # what a process holds that has imported the package and done nothing
+# The least number of cases of each file of tests: entry points, then the package's own parsers.
+LEAST = {
+    "test_photo_entries": 500,
+    "test_annotation_entries": 700,
+    "test_model_entries": 500,
+    "test_table_entries": 700,
+    "test_text_entries": 200,
+    "test_video_entries": 150,
+    "test_parsers": 2500,
+}
 
 
 class Hang(BaseException):

@@ -14,23 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from checks import Meeting
+from checks import LEAST, Meeting
 from faults import TOKEN, Disk, Do
 from hub_server import HubServer
 
 from ger_models.presets import build
 
 HERE = Path(__file__).resolve().parent
-# The least number of cases of each file of tests: entry points, then the package's own parsers.
-LEAST = {
-    "test_photo_entries": 500,
-    "test_annotation_entries": 700,
-    "test_model_entries": 500,
-    "test_table_entries": 700,
-    "test_text_entries": 200,
-    "test_video_entries": 150,
-    "test_parsers": 2500,
-}
 CASES: dict[str, Counter[str]] = {}  # file of tests -> entry point -> cases that it met in this process
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from checks import LEAST
+from parsers import PARSERS
+
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 STEPS = ["prepare", "train", "predict", "push"]
 FAULTS = ("SIGKILL", "SIGTERM", "Ctrl-C", "disk is full", "read-only", "clock", "worker", "two processes")
 AT_THE_HUB = ("429 or 500", "slow", "cut")
@@ -13,8 +17,7 @@ AT_THE_HUB = ("429 or 500", "slow", "cut")
 
 def rows() -> list[list[str]]:
     """The cells of every table's rows, without their heads."""
-    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    lines = [line for line in page.splitlines() if line.startswith("|") and "shown by" not in line]
+    lines = [line for line in PAGE.splitlines() if line.startswith("|") and "shown by" not in line]
     return [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if "---" not in line]
 
 
@@ -42,3 +45,9 @@ def test_each_fault_is_told_at_each_step() -> None:
     assert all(steps == STEPS for steps in faults.values()), faults
     for fault in (*FAULTS, *AT_THE_HUB):
         assert any(fault in name for name in faults), f"{fault} is missing"
+
+
+def test_the_numbers_of_hostile_files_are_those_of_the_tests() -> None:
+    assert f"the package's own {len(PARSERS)} parsers" in PAGE
+    stated = re.findall(r"`(test_\w+)`\s([\d,]+)[,.]", PAGE)
+    assert {name: int(number.replace(",", "")) for name, number in stated} == LEAST
