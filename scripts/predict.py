@@ -79,7 +79,10 @@ class Arguments:
     )
     explain: bool = field(
         default=False,
-        metadata={"help": "With --photos and scene models: add heat maps of what drove the decision to the pictures."},
+        metadata={
+            "help": "With --photos, scene models and fusion models: add heat maps of what drove the decision to the "
+            "pictures."
+        },
     )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     min_face_pixels: int | None = field(default=None, metadata={"help": MIN_FACE_PIXELS_HELP})
@@ -202,7 +205,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
 
 def make_explainers(members: Members) -> list[Explainer]:
-    """What draws the heat maps of each model; UserError if a model is not a scene model."""
+    """What draws the heat maps of each model; UserError if a model does not look at the photo."""
     from ger_models.inference.explanations import Explainer
 
     models = zip(members.names, members.models, members.processors, strict=True)
