@@ -24,11 +24,12 @@ from typing import Any
 
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
+from ger_datasets.support.yaml_files import read_yaml
 
 from ..presets import preset
 from .initial_weights import STAGES
 from .options import TrainingOptions
-from .recipe import effective, read_yaml
+from .recipe import effective
 from .run_folder import METRICS
 
 _WORDS = (str, int, float)  # what an option may be; bool is an int

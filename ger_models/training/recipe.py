@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from ger_datasets.support.errors import UserError, listing, one_line
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.yaml_files import read_yaml
 
 from .loading.sampling_orders import ORDERS
 from .losses import LOSSES
@@ -25,7 +26,6 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "loss": LOSSES,
     "sampling": ORDERS,
 }
-MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
 # field: least value, most value, whether the least is allowed itself
 _LIMITS = {
     "learning_rate": (0, math.inf, False),
@@ -196,41 +196,6 @@ def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "text"}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
-
-    Raises:
-        UserError: it cannot be read, or holds something else.
-    """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
-    except RecursionError as error:
-        raise UserError(f"{path} is nested too deeply") from error
-    except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of odd dates and numbers
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        found = type(content).__name__ if not isinstance(content, dict) else "non-string keys"
-        raise UserError(f"{path} must hold NAME: VALUE lines, found {found}")
-    if _written_out(content, {}) > MOST_VALUES:
-        raise UserError(f"{path} expands to more than {MOST_VALUES:,} values: write it without nested aliases")
-    return content
-
-
-def _written_out(value: Any, known: dict[int, float]) -> float:
-    """How many values `value` is where aliases are written out; infinite where it holds itself."""
-    if not isinstance(value, (dict, list, set, tuple)):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = math.inf
-        inner = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_written_out(each, known) for each in inner)
-    return known[id(value)]
 
 
 def to_yaml(recipe: Recipe) -> str:

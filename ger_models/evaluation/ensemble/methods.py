@@ -271,3 +271,25 @@ METHODS = {
     "average": Method(average, uses_labels=False),
     "given": Method(given, uses_labels=False),
 }
+
+
+def unfitted(method: str | None, members: Sequence[str], weights: Sequence[float] | None, on: str = "") -> Ensemble:
+    """An ensemble of models without their predictions: `average`, or with the user's weights.
+
+    Args:
+        method: `average`, `given` or None.
+        members: the models' names.
+        weights: one for each of them, for `given`.
+        on: what is combined; empty: the method's default.
+
+    Raises:
+        UserError: a method that is fitted to predictions, or weights that do not suit.
+    """
+    method = method or ("simplex" if weights is None else "given")
+    if method in METHODS and METHODS[method].uses_labels:
+        raise UserError(
+            f"--method {method} is fitted to the members' predictions: give their tables with --predictions, or say "
+            "--method average, or give --weights"
+        )
+    nothing = np.zeros((len(members), 1, 1)), np.zeros(1, np.int64)
+    return replace(fit(method, *nothing, Options(on=on, weights=weights)), members=list(members))
