@@ -23,11 +23,21 @@ from transformers.utils import CONFIG_NAME
 from .configuration_ger import FACE_HEIGHT, FACE_WIDTH, NO_LABEL
 from .processing_pixels import Preprocessing
 
-LOADING = re.compile(r'from_pretrained\("[^"]*"\)')  # in the example of a model card
+# where the example of a model card says which checkpoint is loaded
+LOADING = re.compile(r'(from_pretrained\(|pipeline\("group-emotion", model=)"[^"]*"')
 EMBEDDING = 512  # SphereFace-20's width
 
 # SphereFace-20's stages -> residual pairs; each stage begins with a convolution of stride 2 and doubles the channels
 SPHEREFACE_STAGES = {1: 1, 2: 2, 3: 4, 4: 1}
+
+
+def loading_from(repository: str, card: str) -> str:
+    """The text of a model card, whose example loads the checkpoint from `repository`.
+
+    >>> loading_from("team/model", 'answer = pipeline("group-emotion", model=".")')
+    'answer = pipeline("group-emotion", model="team/model")'
+    """
+    return LOADING.sub(lambda found: f'{found[1]}"{repository}"', card)
 
 
 def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
@@ -122,7 +132,7 @@ class GerPreTrainedModel(PreTrainedModel):
         card = Path(self.name_or_path) / "README.md"
         if self.name_or_path and card.is_file():
             repository = pushed.repo_url.repo_id
-            text = LOADING.sub(f'from_pretrained("{repository}")', card.read_text(encoding="utf-8"))
+            text = loading_from(repository, card.read_text(encoding="utf-8"))
             upload_file(
                 path_or_fileobj=text.encode(),
                 path_in_repo="README.md",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
@@ -45,6 +45,13 @@ MIN_BASE64 = 64  # characters; shorter texts are paths, as no image of 16 x 16 p
 FACES = ("face_boxes", "face_scores")
 NO_FACE, NOTHING_KNOWN = "no face was found", "no face was found, so nothing is known about the group"
 WITHOUT_FACES = "image"  # the only column that follows from a photo without looking for its faces
+
+
+def not_from_photos(config: PreTrainedConfig, columns: Collection[str]) -> dict[str, str]:
+    """Those of a model's `columns` that do not follow from a photo, and how an option of prepare.py fills each."""
+    encoders = getattr(config, "encoders", None) or {}
+    vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
+    return {column: option for column, option in {**ADDED_BY, **vectors}.items() if column in columns}
 
 
 class FaceColumns:
@@ -290,10 +297,8 @@ class GroupEmotionPipeline(Pipeline):
         """The rows with the columns `wanted`."""
         wanted = set(wanted)
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        encoders = getattr(self.model.config, "encoders", None) or {}
-        vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
-        for column, option in {**ADDED_BY, **vectors}.items():
-            if column in wanted and any(column not in rows[i] for i in bare):
+        for column, option in not_from_photos(self.model.config, wanted).items():
+            if any(column not in rows[i] for i in bare):
                 raise UserError(
                     f"this model reads {column}, which does not follow from a photo: prepare the photos with "
                     f"scripts/prepare.py {option}, and give the dataset's rows"

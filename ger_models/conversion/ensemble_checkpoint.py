@@ -103,7 +103,7 @@ def write_checkpoint(
         checkpoints: of the members, in the ensemble's order: see `member_checkpoints`.
         ensemble: how the members are combined.
         note: what must be known of its figures; the checkpoint's configuration says it too.
-        card: its README.md.
+        card: its README.md, without the example.
 
     Returns:
         Where it is.
@@ -135,14 +135,14 @@ def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
     Raises:
         UserError: as `write_checkpoint`.
     """
-    from ..sharing.model_card import HOW, USE
+    from ..sharing.model_card import USE
 
     names = [checkpoint_place(name) for name in routes.values()]
     missing = [name for name in names if is_missing_folder(name)]
     if missing:
         raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories with --routes")
     ensemble = Ensemble(ROUTED, members=[public_name(name) for name in routes.values()], routes=list(routes))
-    parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip(), HOW.strip()]
+    parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip()]
     model, processor = _made([(name, None) for name in names], ensemble)
     ensemble.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
     return _save(folder, model, processor, "\n\n".join(parts) + "\n")
@@ -151,11 +151,13 @@ def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
 def _save(folder: Path, model: Any, processor: Any, card: str) -> str:
     """Write the checkpoint in the folder of an ensemble; returns where it is."""
     from ..inference.saving import disk_errors, put_files
+    from ..sharing.model_card import how_to_use
 
     def write(made: Path) -> None:
         model.save_pretrained(made)
         processor.save_pretrained(made)
-        write_text(made / "README.md", card)
+        example = how_to_use(model.config, processor)
+        write_text(made / "README.md", f"{card.rstrip()}\n\n{example}\n")
 
     with disk_errors(folder / CHECKPOINT):
         put_files(folder / CHECKPOINT, write)
@@ -192,8 +194,8 @@ def _how(ensemble: Ensemble) -> str:
 
 
 def ensemble_card(chosen: Selected) -> str:
-    """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
-    from ..sharing.model_card import HOW, USE
+    """The checkpoint's README.md without the example: the report's card, how the ensemble was found, and its use."""
+    from ..sharing.model_card import USE
 
     account: Mapping[str, Any] = chosen.account
     revisions = zip(account["members"], account["model_revisions"], strict=True)
@@ -212,6 +214,6 @@ def ensemble_card(chosen: Selected) -> str:
         )
     how = "## How it was found\n\n" + found
     if account["figures"][account["report"]] is None:
-        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip(), HOW.strip()]) + "\n"
+        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip()]) + "\n"
     card = render_card(make_report(chosen.predictions, account["report"], ensemble=account))
-    return "\n\n".join([card.strip(), how, USE.strip(), HOW.strip()]) + "\n"
+    return "\n\n".join([card.strip(), how, USE.strip()]) + "\n"

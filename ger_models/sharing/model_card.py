@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import ModelCardData
+from transformers import PreTrainedConfig
+from transformers.image_processing_utils import BaseImageProcessor
 
 from ..combining import route_title
+from ..pipeline_ger import not_from_photos
 from ..presets import Preset
 
 USE = """\
@@ -24,25 +27,49 @@ Photos differ from the training data in culture, age, dress and camera, and so w
 HOW = """\
 ## How to use it
 
-```python
-import ger_models
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+```bash
+pip install group-emotion
+```
 
-model = AutoModelForImageClassification.from_pretrained("THIS_FOLDER").eval()
-processor = AutoImageProcessor.from_pretrained("THIS_FOLDER")
-logits = model(**processor([row])).logits  # row: of a dataset that scripts/prepare.py made
+```python
+import ger_models  # registers the models with transformers
+{imports}from transformers import pipeline
+
+answer = pipeline("group-emotion", model=".")
+print(answer({photos}))
 ```
 """
 
 
-def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: str | None = None) -> str:
+def how_to_use(config: PreTrainedConfig, processor: BaseImageProcessor, dataset: str = "gaf3") -> str:
+    """The card's example, to be run in the checkpoint's folder; `loading_from` makes it load a repository.
+
+    Args:
+        config: the model's.
+        processor: the model's: its columns decide whether the model answers a photo alone.
+        dataset: name or Hub repository of a prepared dataset, for those that do not.
+    """
+    lacking = not_from_photos(config, processor.row_columns)
+    if not lacking:
+        return HOW.format(imports="", photos='"party.jpg"').strip()
+    place = dataset if "/" in dataset else f"ger_datasets/{dataset}"
+    text = HOW.format(
+        imports="from datasets import load_dataset\n", photos=f'load_dataset("{place}", split="validation")'
+    )
+    return (
+        f"{text.strip()}\n\nThis model reads {', '.join(lacking)}, which does not follow from a photo alone: it "
+        f"answers rows of datasets made by `prepare.py {' '.join(lacking.values())}`."
+    )
+
+
+def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) -> str:
     """The text of README.md for a trained model.
 
     Args:
         name: the preset's name.
         preset: the preset.
         run: what `metrics.json` holds.
-        repository: Hub repository `ORG/NAME` of the model; None: it is not pushed.
+        example: see `how_to_use`.
     """
     sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
@@ -80,7 +107,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: st
         f"(95 % interval {interval}). For an unbiased estimate use another split.\n\n"
         f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
-        HOW.strip().replace("THIS_FOLDER", repository or "THIS_FOLDER"),
+        example,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
