@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
+
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
@@ -19,7 +21,7 @@ from ..evaluation.ensemble.methods import ROUTED
 from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
-from ..evaluation.report.card import render_card
+from ..evaluation.report.card import TASK, render_card
 from ..evaluation.report.writing import make_report
 from ..starter import checkpoint_place
 
@@ -153,11 +155,15 @@ def _save(folder: Path, model: Any, processor: Any, card: str) -> str:
     from ..inference.saving import disk_errors, put_files
     from ..sharing.model_card import how_to_use
 
+    whole = ModelCard(card)
+    whole.data.library_name, whole.data.pipeline_tag = "transformers", TASK
+    whole.data.tags = ["group-level emotion recognition", "ensemble"]
+    example = how_to_use(model.config, processor)
+
     def write(made: Path) -> None:
         model.save_pretrained(made)
         processor.save_pretrained(made)
-        example = how_to_use(model.config, processor)
-        write_text(made / "README.md", f"{card.rstrip()}\n\n{example}\n")
+        write_text(made / "README.md", f"---\n{whole.data}\n---\n\n{whole.text.strip()}\n\n{example}\n")
 
     with disk_errors(folder / CHECKPOINT):
         put_files(folder / CHECKPOINT, write)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from huggingface_hub import ModelCardData
+import timm
+from huggingface_hub import EvalResult, ModelCardData
 from transformers import PreTrainedConfig
 from transformers.image_processing_utils import BaseImageProcessor
 
+from ger_datasets.support.repository_names import public_name
+
 from ..combining import route_title
+from ..evaluation.metrics import METRICS
+from ..evaluation.report.card import MARKED, TASK
 from ..pipeline_ger import not_from_photos
 from ..presets import Preset
 
@@ -71,14 +76,15 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) 
         run: what `metrics.json` holds.
         example: see `how_to_use`.
     """
-    sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
         license=run["license"],
         library_name="transformers",
-        pipeline_tag="image-classification",
+        pipeline_tag=TASK,
         tags=["group-level emotion recognition", name],
         datasets=[run["dataset"]] if "/" in run["dataset"] else None,  # a folder on a machine is not on the Hub
-        base_model=[source for source in sources if "/" in source] or None,
+        base_model=_bases(preset, run) or None,
+        model_name=name,
+        eval_results=_on_validation(run),
         **({"notice": run["notice"]} if run["notice"] else {}),
     )
     validation = run["validation"]
@@ -110,6 +116,38 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) 
         example,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _bases(preset: Preset, run: Mapping[str, Any]) -> list[str]:
+    """The repositories whose weights the model started from."""
+    sources = [summary["from"] for summary in run["stages"].values()]
+    if run["initial_weights"] == "imagenet":
+        backbone = preset.fields(run["config_overrides"]).get("backbone") or preset.config_class().backbone
+        sources.append(_repository_of(backbone))
+    return [source for source in sources if "/" in source]
+
+
+def _repository_of(backbone: str) -> str:
+    """The Hub repository of a backbone's published weights; empty if there is none."""
+    if backbone.startswith("hf:"):
+        return public_name(backbone.removeprefix("hf:").partition("@")[0])
+    return getattr(timm.get_pretrained_cfg(backbone, allow_unregistered=True), "hf_hub_id", None) or ""
+
+
+def _on_validation(run: Mapping[str, Any]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Group-level emotion recognition",
+            dataset_type=run["dataset"],
+            dataset_name=run["dataset"],
+            dataset_split="validation",
+            dataset_revision=run["revision"],
+            metric_type="accuracy",
+            metric_name=f"{METRICS['accuracy'].label}{MARKED}",
+            metric_value=run["validation"]["accuracy"],
+        )
+    ]
 
 
 def _only(run: Mapping[str, Any]) -> str:
