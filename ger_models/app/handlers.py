@@ -176,7 +176,7 @@ class Handlers:
             return render(TEMPLATES / "message.html", message=str(error)), gr.update(value=None, visible=False)
         kinds = listing(f"{count} {kind}" for kind, count in left_out.items()) if left_out else ""
         html = render(
-            TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **_words(language)
+            TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **words(language)
         )
         return html, gr.update(value=made, visible=True)
 
@@ -187,7 +187,7 @@ class Handlers:
         answer = self._api_answer(photo, model, min_face_score)
         if answer.problem:
             raise UserError(f"{answer.name}: {answer.problem}")
-        return self._json(self._model(model), answer)
+        return self._json(self.models.named(model), answer)
 
     def picture(
         self,
@@ -200,7 +200,7 @@ class Handlers:
         answer = self._api_answer(photo, model, min_face_score, blur_faces)
         if answer.problem:
             raise UserError(f"{answer.name}: {answer.problem}")
-        return _file(self._picture(self._model(model), answer))
+        return gradio_file(self._picture(self.models.named(model), answer))
 
     def folder_of_photos(
         self,
@@ -210,7 +210,7 @@ class Handlers:
         blur_faces: bool = False,
     ) -> FolderAnswer:
         """The answers to photos and zip archives of photos: JSON, a CSV table, and a zip archive of pictures."""
-        name = self._model(model)
+        name = self.models.named(model)
         check_options(min_face_score, blur_faces)
         sources, _ = list_photos(uploads(self.folder, files))
         made: list[str] = []
@@ -223,8 +223,8 @@ class Handlers:
         csv, pictures = made
         return {
             "answers": [self._json(name, answer) for answer in answers],
-            "csv": _file(csv),
-            "pictures": _file(pictures),
+            "csv": gradio_file(csv),
+            "pictures": gradio_file(pictures),
         }
 
     def model_names(self) -> list[str]:
@@ -236,18 +236,11 @@ class Handlers:
     def _api_answer(
         self, photo: FileData, model: str | None, min_face_score: float | None, blur_faces: bool = False
     ) -> Answer:
-        name = self._model(model)
+        name = self.models.named(model)
         check_options(min_face_score, blur_faces)
         answer = self._answer(name, single_photo(self.folder.received(photo)), min_face_score, blur_faces)
         log_counts([answer])
         return answer
-
-    def _model(self, name: object) -> str:
-        if name is None:
-            return self.models.names[0]
-        if name not in self.models.names:
-            raise UserError(f"unknown model: there are {listing(self.models.names)}")
-        return str(name)
 
     def _page_score(self, score: Any) -> Any:
         """None where the slider is where it was: each model then uses its own."""
@@ -324,7 +317,7 @@ class Handlers:
             faces=faces,
             uncounted=len(result["faces"]) - result["face_count"],
             more=max(0, result["face_count"] - MAX_FACES_SHOWN),
-            **_words(language),
+            **words(language),
         )
 
 
@@ -337,11 +330,13 @@ def flat(name: str) -> str:
     return name.replace("/", "_")
 
 
-def _words(language: str) -> dict[str, Any]:
+def words(language: str) -> dict[str, Any]:
+    """What templates need to show texts in a language."""
     return {"text": lambda key, **values: text(key, language, **values), "language": language}
 
 
-def _file(path: str) -> FileData:
+def gradio_file(path: str) -> FileData:
+    """A file as Gradio sends it to clients."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
