@@ -23,6 +23,7 @@ from ..inference.answer_files import AnswerFolder, AnswerTable
 from ..inference.answers import Answer, expression_of
 from ..inference.pictures import COLOURS
 from .answering import Models, problem
+from .reasons import reason_in
 from .texts import chosen_language, text
 from .uploads import Source, UploadFolder, list_photos, single_photo, uploads
 
@@ -146,7 +147,7 @@ class Handlers:
             log_counts([answer])
             return shown
         except UserError as error:
-            message = render(TEMPLATES / "message.html", message=str(error))
+            message = render(TEMPLATES / "message.html", message=reason_in(str(error), language))
             return [message, gr.update(value=None, visible=False)] * len(self.models.names)
 
     def show_files(
@@ -173,11 +174,10 @@ class Handlers:
                     progress((done, len(sources) * len(self.models.names)), desc=text("progress", language))
             log_counts([row[0] for row in rows])
         except UserError as error:
-            return render(TEMPLATES / "message.html", message=str(error)), gr.update(value=None, visible=False)
+            message = render(TEMPLATES / "message.html", message=reason_in(str(error), language))
+            return message, gr.update(value=None, visible=False)
         kinds = listing(f"{count} {kind}" for kind, count in left_out.items()) if left_out else ""
-        html = render(
-            TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **words(language)
-        )
+        html = render(TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **words(language))
         return html, gr.update(value=made, visible=True)
 
     # the API: named endpoints whose types Gradio publishes
@@ -295,7 +295,7 @@ class Handlers:
     def _answer_html(self, model: str, answer: Answer, language: str) -> str:
         image = answer.image
         if image is None:
-            message = text("not_usable", language, reason=answer.problem)
+            message = text("not_usable", language, reason=reason_in(answer.problem, language))
             return render(TEMPLATES / "message.html", message=message)
         result, config = answer.result, self.models.config(model)
         names = [config.id2label[i] for i in range(config.num_labels)]
@@ -332,7 +332,11 @@ def flat(name: str) -> str:
 
 def words(language: str) -> dict[str, Any]:
     """What templates need to show texts in a language."""
-    return {"text": lambda key, **values: text(key, language, **values), "language": language}
+    return {
+        "text": lambda key, **values: text(key, language, **values),
+        "reason": lambda reason: "; ".join(reason_in(part, language) for part in reason.split("; ")),
+        "language": language,
+    }
 
 
 def gradio_file(path: str) -> FileData:
@@ -350,8 +354,13 @@ def check_options(min_face_score: Any, blur_faces: Any) -> None:
     number = isinstance(min_face_score, (int, float)) and not isinstance(min_face_score, bool)
     if min_face_score is not None and not (number and 0 <= min_face_score <= 1):
         raise UserError("min_face_score must be a number from 0 to 1")
-    if not isinstance(blur_faces, bool):
-        raise UserError("blur_faces must be true or false")
+    check_switch("blur_faces", blur_faces)
+
+
+def check_switch(name: str, value: Any) -> None:
+    """UserError if a switch of a request is neither true nor false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false")
 
 
 def log_counts(answers: list[Answer]) -> None:
