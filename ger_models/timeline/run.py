@@ -71,6 +71,8 @@ def video_timeline(
     device: str = "cpu",
     batch_size: int = 8,
     progress: Callable[[float], None] | None = None,
+    until: float | None = None,
+    within: float | None = None,
 ) -> Finished:
     """Read a video and write its timeline into a folder of its own in `output_dir`.
 
@@ -87,14 +89,17 @@ def video_timeline(
         device: where detector and model run.
         batch_size: frames per batch; fewer if they are large.
         progress: called after each batch with the seconds of the video that have been read.
+        until: the second of the video at which reading stops; None: at its end.
+        within: the seconds of time that reading may take, and rendering again; None: as many as they need. A video
+            that is cut short by one of the two is an incomplete one.
 
     Raises:
         BadVideo: no frame of the video can be used; no folder is left. Of an incomplete one the intact part is used.
         UserError: wrong options, an unusable model, or a folder that cannot be written.
     """
     path, options = Path(path), Options(fps, smooth, method, blur_faces, render)
-    reader = model if isinstance(model, FrameReader) else FrameReader(model, detector, device)
-    settings = {"video": _identity(path), **asdict(options), **reader.settings}
+    reader = FrameReader(model, detector, device) if isinstance(model, str) else model
+    settings = {"video": _identity(path), **asdict(options), "until": until, **reader.settings}
     with alone(Path(output_dir) / LOCK.format(path.stem), f"writing the timeline of {printable(path.name)}"):
         folder, finished = _folder(Path(output_dir), path.stem or "video", settings)
         if finished is not None:
@@ -105,7 +110,9 @@ def video_timeline(
         pictures = Pictures(work, blur_faces)
         try:
             if record.problem is None:
-                _read(path, fps, reader, record, pictures, batch_size, progress)
+                start = 0.0 if record.last is None else record.last[1]
+                frames = sampled_frames(path, fps, start=start, until=until, within=within)
+                _read(frames, reader, record, pictures, batch_size, progress)
         except BadVideo:
             shutil.rmtree(work)
             folder.rmdir()
@@ -121,24 +128,22 @@ def video_timeline(
         write_page(folder / TIMELINE_HTML, timeline, pictures.read(), about)
         if render:
             hidden = (frame.reading.hidden_boxes for frame in record.frames()) if blur_faces else None
-            render_video(folder / TIMELINE_MP4, path, fps, timeline, hidden)
+            render_video(folder / TIMELINE_MP4, path, fps, timeline, hidden, within)
         write_json(folder, timeline_values(timeline, about))  # last: it marks the folder as finished
         shutil.rmtree(work)
     return Finished(folder, about["summary"], timeline.label, timeline.problem)
 
 
 def _read(
-    path: Path,
-    fps: float,
+    frames: Iterator[Frame],
     reader: FrameReader,
     record: Record,
     pictures: Pictures,
     batch_size: int,
     progress: Callable[[float], None] | None,
 ) -> None:
-    """Read the frames that `record` lacks."""
+    """Read the frames that `record` lacks: `frames` begin with its last one."""
     before, last = None, record.last
-    frames = sampled_frames(path, fps, start=0.0 if last is None else last[1])
     kept = _Intact(frames)
     for batch in in_groups(kept, batch_size, BATCH_PIXELS, lambda frame: frame.image.width * frame.image.height):
         new: list[ReadFrame] = []
