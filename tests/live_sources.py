@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from drawn_videos import write_video
 from PIL import Image
 
 CHUNKS = 20  # per second
@@ -77,7 +76,7 @@ class Streams(http.server.ThreadingHTTPServer):
         return f"http://{user}127.0.0.1:{self.server_port}{name}"
 
     def add_video(self, name: str, path: Path, seconds: float) -> None:
-        """A video file, sent evenly in so many seconds; 0: at once."""
+        """A video file, its bytes sent evenly in so many seconds; 0: at once."""
         content, count = path.read_bytes(), max(1, round(seconds * CHUNKS))
         size = -(-len(content) // count)
         pieces = [content[place : place + size] for place in range(0, len(content), size)]
@@ -105,8 +104,3 @@ def streams() -> Iterator[Streams]:
         server.closing.set()
         server.shutdown()
         server.server_close()
-
-
-def fragmented(path: Path, frames: Sequence[np.ndarray]) -> Path:
-    """An mp4 that can be shown while it is being sent."""
-    return write_video(path, frames, "libx264", {"movflags": "frag_keyframe+empty_moov+default_base_moof"})
