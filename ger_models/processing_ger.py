@@ -329,18 +329,16 @@ class GerProcessor(BaseImageProcessor):
         faces = torch.zeros(len(rows), slots, self.face_dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)
         for i, features in enumerate(per_row):
+            photo = rows[i].get("image_id", f"row {i}")
             if not features.isfinite().all():
-                raise ValueError(f"face_features of {rows[i].get('image_id', f'row {i}')} hold NaN or infinity")
+                raise ValueError(f"face_features of {photo} hold NaN or infinity")
+            if len(features) and features.shape[1:] != (self.face_dim,):
+                name = self.renamed.get("face_features", "face_features")
+                raise ValueError(
+                    f"{name} of {photo} must be {self.face_dim} numbers for each face, "
+                    f"found {features.shape[-1]}; it was made by a different encoder than in training"
+                )
             if len(features):
-                if features.shape[1:] != (self.face_dim,):
-                    name, photo = (
-                        self.renamed.get("face_features", "face_features"),
-                        rows[i].get("image_id", f"row {i}"),
-                    )
-                    raise ValueError(
-                        f"{name} of {photo} must be {self.face_dim} numbers for each face, found "
-                        f"{features.shape[-1]}; it was made by a different encoder than in training"
-                    )
                 faces[i, : len(features)], mask[i, : len(features)] = features, True
         return {"face_features": faces, "face_mask": mask}
 

@@ -79,8 +79,10 @@ class CheckpointExpressions(EncodedColumn):
             images: RGB photos of any sizes.
             face_boxes: for each of them (faces, 4), x1 y1 x2 y2 in pixels; faces may be 0.
         """
-        head = self.encoder.model.expression_head
-        return [
-            FaceReadings(head(torch.from_numpy(vectors).to(self.device)).softmax(1).cpu().numpy(), vectors)
-            for vectors in self.encoder.encode_faces(images, face_boxes)
-        ]
+        if not images:
+            return []
+        embeddings = self.encoder.encode_faces(images, face_boxes)
+        whole = torch.from_numpy(np.concatenate(embeddings)).to(self.device)  # (all faces, width)
+        expressions = self.encoder.model.expression_head(whole).softmax(1).cpu().numpy()
+        ends = np.cumsum([len(each) for each in embeddings])[:-1]
+        return [FaceReadings(*each) for each in zip(np.split(expressions, ends), embeddings, strict=True)]
