@@ -22,5 +22,6 @@ docs:
 bench:
 	$(PYTHON) benchmarks/bench_models.py
 	$(PYTHON) benchmarks/bench_load.py
+	$(PYTHON) benchmarks/bench_encoders.py
 	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_faces.py --photos $(PHOTOS))
 	$(if $(PHOTOS),$(PYTHON) benchmarks/bench_dataset.py --photos $(PHOTOS))

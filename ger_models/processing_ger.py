@@ -56,7 +56,7 @@ class GerProcessor(BaseImageProcessor):
         min_face_score: faces with a lower detection score, 0 to 1, are left out. MTCNN's scores are 0.7 to 0.87 for
             hands and patterns, and 0.93 or more for faces that are not very small.
         scene_dim: length of the scene feature.
-        face_dim: length of a face's feature: that of the tensors of photos without faces.
+        face_dim: length of a face's feature.
         face_side: side of the squares around the faces, in pixels.
         preprocessing: fields of `Preprocessing`, for photos as a backbone's own configuration wants them (evaluation);
             None: `resize_shorter`, `crop_size`, `keep_aspect`, `image_mean` and `image_std` say how.
@@ -325,15 +325,19 @@ class GerProcessor(BaseImageProcessor):
 
     def _faces(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [torch.as_tensor(row["face_features"], dtype=torch.float32)[: self.face_limit(row)] for row in rows]
-        dim = max(
-            (features.shape[1] for features in per_row if features.ndim == 2 and len(features)), default=self.face_dim
-        )
         slots = max(1, max(len(features) for features in per_row))  # at least one, even if no photo has a face
-        faces = torch.zeros(len(rows), slots, dim)
+        faces = torch.zeros(len(rows), slots, self.face_dim)
         mask = torch.zeros(len(rows), slots, dtype=torch.bool)
         for i, features in enumerate(per_row):
+            photo = rows[i].get("image_id", f"row {i}")
             if not features.isfinite().all():
-                raise ValueError(f"face_features of {rows[i].get('image_id', f'row {i}')} hold NaN or infinity")
+                raise ValueError(f"face_features of {photo} hold NaN or infinity")
+            if len(features) and features.shape[1:] != (self.face_dim,):
+                name = self.renamed.get("face_features", "face_features")
+                raise ValueError(
+                    f"{name} of {photo} must be {self.face_dim} numbers for each face, "
+                    f"found {features.shape[-1]}; it was made by a different encoder than in training"
+                )
             if len(features):
                 faces[i, : len(features)], mask[i, : len(features)] = features, True
         return {"face_features": faces, "face_mask": mask}

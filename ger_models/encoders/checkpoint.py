@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.repository_names import public_name
@@ -18,7 +19,7 @@ from ..inference.checkpoints import load_checkpoint
 from ..inference.revisions import weights_digest
 from ..modeling_expression import GerExpressionForImageClassification
 from ..modeling_scene import GerSceneForImageClassification
-from ..starter import STARTER_NAME
+from ..starter import checkpoint_place
 from .faces import encode_squares
 
 PHOTO_CHUNK = 32  # photos per forward
@@ -30,7 +31,7 @@ class SceneEncoder:
 
     def __init__(self, model: GerSceneForImageClassification, processor: Any, name: str, device: str) -> None:
         self.width = feature_width(model.backbone)
-        self.settings: dict[str, Any] = {"name": name, "width": self.width, "weights_sha256": weights_digest(model)}
+        self.settings: Mapping[str, Any] = checkpoint_settings(model, name, self.width)
         self.model, self.processor, self.device = model.to(device), processor, device
 
     @torch.inference_mode()
@@ -52,7 +53,7 @@ class ExpressionEncoder:
 
     def __init__(self, model: GerExpressionForImageClassification, processor: Any, name: str, device: str) -> None:
         self.width = model.net.width
-        self.settings: dict[str, Any] = {"name": name, "width": self.width, "weights_sha256": weights_digest(model)}
+        self.settings: Mapping[str, Any] = checkpoint_settings(model, name, self.width)
         self.model, self.processor, self.name = model.to(device), processor, name
         self.processor.max_faces, self.processor.min_face_score = sys.maxsize, 0.0  # every face has a vector
 
@@ -78,12 +79,23 @@ def open_checkpoint(name: str, device: str = "cpu") -> SceneEncoder | Expression
         UserError: no checkpoint, or one of another kind.
     """
     model, processor = load_checkpoint(name)
-    public = public_name(name) if name != STARTER_NAME else name
     if isinstance(model, GerSceneForImageClassification):
-        return SceneEncoder(model, processor, public, device)
+        return SceneEncoder(model, processor, encoder_name(name), device)
     if isinstance(model, GerExpressionForImageClassification):
-        return ExpressionEncoder(model, processor, public, device)
+        return ExpressionEncoder(model, processor, encoder_name(name), device)
     raise UserError(
         f"{name} holds a {type(model).__name__}; an encoder is a scene model (such as densenet_emotic) or an "
         "expression model (such as starter), timm:MODEL or hf:REPO"
     )
+
+
+def checkpoint_settings(model: PreTrainedModel, name: str, width: int) -> dict[str, Any]:
+    """What identifies a checkpoint of this package as an encoder; from the Hub, its commit too."""
+    commit = getattr(model.config, "_commit_hash", None)
+    revision = {"revision": commit} if commit else {}
+    return {"name": name, **revision, "width": width, "weights_sha256": weights_digest(model)}
+
+
+def encoder_name(checkpoint: str) -> str:
+    """What a checkpoint is called in files that are shared; `starter` is also the folder of the included one."""
+    return public_name(checkpoint_place(checkpoint))

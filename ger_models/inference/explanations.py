@@ -8,7 +8,6 @@ from a photo of the mean colour, averaged over neighbouring pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,10 @@ def heat_maps(
         classes: (photos,) whose log-odds are explained; None: the predicted ones.
         others: a fusion model's other inputs, such as its faces, which stay as they are.
     """
-    ask = partial(model.__call__, **(others or {}))
+
+    def ask(**inputs: torch.Tensor) -> Any:
+        return model(**inputs, **(others or {}))
+
     if classes is None:
         with torch.no_grad():
             classes = ask(pixel_values=pixel_values).logits.argmax(1).tolist()

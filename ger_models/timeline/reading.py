@@ -14,6 +14,7 @@ from ger_datasets.detectors import DEFAULT_DETECTOR
 from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.repository_names import public_name
 
+from ..encoders.face_expressions import CheckpointExpressions, FaceReadings
 from ..evaluation.calibration import calibrated, calibration_of
 from ..inference.encoded_columns import AddedColumns
 from ..inference.members import Answers, Members
@@ -21,7 +22,6 @@ from ..inference.revisions import model_revision
 from ..pipeline_ger import FACES, WITHOUT_FACES, FaceColumns
 from ..processing_ger import sure_faces
 from ..starter import STARTER_NAME
-from .faces import FaceReader, FaceReadings
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FrameReader:
         min_face_pixels: int | None = None,
     ) -> None:
         self._members = Members([model], device)
-        self._people = FaceReader(STARTER_NAME, device)
+        self._people = CheckpointExpressions(STARTER_NAME, device)
         if min_face_score is not None:
             self._members.min_face_scores = [min_face_score]
         columns = self._members.columns
@@ -112,7 +112,7 @@ class FrameReader:
         shares = calibrated(answers.logits, self._calibration)
         boxes = [np.asarray(row["face_boxes"], np.float32).reshape(-1, 4) for row in rows]
         sure = [found[: sure_faces(row, self._least)] for found, row in zip(boxes, rows, strict=True)]
-        people = self._seen_by_model(answers, sure) or self._people.readings(images, [each.tolist() for each in sure])
+        people = self._seen_by_model(answers, sure) or self._people.read(images, [each.tolist() for each in sure])
         return [
             FrameReading(share, mine, each.expressions, each.embeddings, found)
             for share, mine, each, found in zip(shares, sure, people, boxes, strict=True)

@@ -105,3 +105,13 @@ def test_refusals(images: list[Image.Image]) -> None:
         GerProcessor()([])
     with pytest.raises(ValueError, match="return_tensors"):
         GerProcessor()(images, return_tensors="np")
+
+
+def test_vectors_of_another_width_are_refused() -> None:
+    processor = GerProcessor(columns=["face_features"], face_dim=224, renamed={"face_features": "mood"})
+    rows = [{"mood": [], "image_id": "a"}, {"mood": [[0.5] * 32], "image_id": "b"}]
+    with pytest.raises(
+        ValueError, match=r"mood of b must be 224 numbers for each face, found 32; .*different encoder"
+    ):
+        processor(rows)
+    assert processor(rows[:1])["face_features"].shape == (1, 1, 224)

@@ -100,13 +100,10 @@ def test_models_run_on_the_chosen_device(kind: str, expression_checkpoint: Path,
             part.save_pretrained(checkpoint)
     source: Any = scene_source(str(checkpoint), Path()) if kind == "scene" else CheckpointExpressions(str(checkpoint))
 
-    def model(of: Any) -> torch.nn.Module:
-        return of.encoder.model if kind == "scene" else of.model
-
-    assert {tensor.device.type for tensor in model(source).state_dict().values()} == {"cpu"}
+    assert {tensor.device.type for tensor in source.encoder.model.state_dict().values()} == {"cpu"}
     source.device = "meta"  # computes shapes alone: what comes out cannot be copied to the CPU
     again = pickle.loads(pickle.dumps(source))  # noqa: S301 - made here
-    assert {tensor.device.type for tensor in model(again).state_dict().values()} == {"meta"}
+    assert {tensor.device.type for tensor in again.encoder.model.state_dict().values()} == {"meta"}
     with pytest.raises((NotImplementedError, RuntimeError), match="copy out of meta tensor"):
         again.batch_columns([Image.new("RGB", (80, 60))], [[[10, 10, 40, 40]]])
 

@@ -171,6 +171,25 @@ def test_no_training(run_script: Callable, drawn_dataset: Path, starter: Path, t
     assert load_checkpoint(last["checkpoint"])[0].config.weights == pytest.approx(last["weights"])
 
 
+def test_prompts_for_other_classes(run_script: Callable, drawn_dataset: Path, starter: Path, tmp_path: Path) -> None:
+    prompts = prompts_file(tmp_path, {"Sad": ["sad people"], "Waiting": ["people waiting"]})
+    write_zero_shot(str(vision_language_model("clip", tmp_path / "model")), str(prompts), tmp_path / "zero_shot")
+    options = ("--dataset", drawn_dataset, "--output", tmp_path / "table.parquet")
+    code, _, log = run_script("predict", "--model", tmp_path / "zero_shot", *options)
+    assert code == 2
+    assert "has the classes Negative, Neutral, Positive, but the model knows Sad, Waiting" in log
+    members = ("--members", tmp_path / "zero_shot", "starter", "--method", "average", "--output_dir", tmp_path / "e")
+    code, _, log = run_script("ensemble", *members)
+    assert code == 2
+    assert "must agree on the classes" in log
+    assert not (tmp_path / "e/checkpoint").exists()
+    fine_tuning = ("--epochs", 1, "--init_from", tmp_path / "zero_shot", "--output_dir", tmp_path / "run")
+    overrides = ("--config_overrides", f"backbone=hf:{tmp_path / 'model'}")
+    code, _, log = run_script("train", "--model", "clip_probe", *options[:2], *fine_tuning, *overrides)
+    assert code == 0, log
+    assert "left out head.bias, head.weight: its classes are Sad, Waiting, the dataset's Negative" in log
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -59,6 +59,9 @@ def test_at_once_later_and_again(run_script: Callable, drawn_raw: Path, encoder:
 
     code, _, log = prepare(run_script, drawn_raw, later, "--features", "tiny=./other")
     assert (code, "no such folder" in log) == (2, True), log
+    wider = [option.replace("mood=starter", f"mood={encoder}") for option in columns]
+    code, _, log = prepare(run_script, drawn_raw, later, *wider)
+    assert (code, "features.mood was" in log, "'width': 224" in log) == (2, True, True), log
     code, _, log = prepare(run_script, drawn_raw, later)  # without the columns it has
     assert (code, "features.tiny was" in log) == (2, True), log
     assert files == {path.name: path.read_bytes() for path in (later / "data").iterdir()}

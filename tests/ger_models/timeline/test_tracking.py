@@ -167,15 +167,16 @@ def test_expressions_and_embeddings_of_faces(rng: np.random.Generator) -> None:
     """The expressions are those of the column `face_expressions`; the same face has the same embedding."""
     from ger_models.encoders.face_expressions import CheckpointExpressions
     from ger_models.starter import STARTER
-    from ger_models.timeline.faces import FaceReader
 
     images = [Image.fromarray(rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)) for _ in range(3)]
     boxes = [[[10, 10, 60, 60], [70, 20, 130, 90]], [], [[10, 10, 60, 60]]]
-    readings = FaceReader(STARTER).readings(images, boxes)
-    expected = CheckpointExpressions(STARTER).read(images, boxes)
-    assert [each.embeddings.shape[0] for each in readings] == [2, 0, 1]
-    for reading, expressions in zip(readings, expected, strict=True):
-        np.testing.assert_allclose(reading.expressions, expressions, atol=1e-5)
-    (again,) = FaceReader(STARTER).readings(images[:1], boxes[:1])
+    reader = CheckpointExpressions(STARTER)
+    readings = reader.read(images, boxes)
+    assert [each.embeddings.shape for each in readings] == [(2, 224), (0, 224), (1, 224)]
+    for reading, expressions in zip(readings, reader.batch_columns(images, boxes)["face_expressions"], strict=True):
+        np.testing.assert_array_equal(reading.expressions, np.reshape(expressions, (-1, 7)))
+        np.testing.assert_allclose(reading.expressions.sum(1), 1, atol=1e-5)
+    (again,) = reader.read(images[:1], boxes[:1])
     np.testing.assert_allclose(again.embeddings, readings[0].embeddings, atol=1e-4)
-    assert FaceReader(STARTER).readings([], []) == []
+    np.testing.assert_allclose(again.expressions, readings[0].expressions, atol=1e-5)
+    assert reader.read([], []) == []
