@@ -9,6 +9,7 @@ python benchmarks/bench_gpu.py --device cpu --size small --parts faces,step
 | step | a step of train.py's loop against forward, backward and optimizer step alone, on a batch on the GPU |
 | faces | FaceExtractor against facenet-pytorch, photo by photo and batched: photos/s, and whether they find the same |
 | predict | predict.py on photos and on a split against decoding the same photos in one process |
+| encode | a ViT-B/16 as encoder of photos against its network alone; the starter as encoder of faces |
 | resume | weights of a run that was stopped and resumed against those of one that was not, both deterministic |
 | batch | train.py --find_batch_size with a batch that does not fit |
 | fsdp | train.py with FSDP 2 and with DeepSpeed ZeRO-2, one process: train, save, resume |
@@ -45,6 +46,7 @@ PARTS: dict[str, tuple[str, float]] = {
     "step": ("steps", 55),
     "faces": ("faces", 30),
     "predict": ("predicting", 25),
+    "encode": ("encoding", 15),
     "resume": ("runs", 25),
     "batch": ("runs", 15),
     "fsdp": ("runs", 40),
@@ -187,6 +189,7 @@ def summary(parts: dict[str, Any]) -> dict[str, Any]:
         "faces to facenet-pytorch, single": figure("faces", "ratio", "single"),
         "predict photos to decoding": figure("predict", "photos", "to_decoding"),
         "predict split to decoding": figure("predict", "split", "to_decoding"),
+        "encoder to its network": parts.get("encode", {}).get("to network alone"),
     }
 
 

@@ -42,7 +42,7 @@ from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_models.presets import preset
 from ger_models.processing_ger import IMAGENET_MEAN, IMAGENET_STD, GerProcessor
-from ger_models.training.data_loading import Collator, make_loader
+from ger_models.training.loading.batching import Collator, make_loader
 
 PRESETS = ("densenet_emotic", "face_aligned")
 

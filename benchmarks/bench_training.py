@@ -41,8 +41,9 @@ from ger_datasets.preparation.run import prepare
 from ger_datasets.sample.drawing import draw_sample
 from ger_datasets.support.command_line import run
 from ger_models.presets import PRESETS
-from ger_models.training import data_loading, optimization
 from ger_models.training import loop as loop_module
+from ger_models.training import optimization
+from ger_models.training.loading import batching
 from ger_models.training.losses import LOSSES
 
 TRAIN = Path(__file__).resolve().parents[1] / "scripts" / "train.py"
@@ -89,11 +90,11 @@ class Loop:
 
     def feed(self, batches: Sequence[dict], validation: Sequence[dict]) -> None:
         feeds = iter((batches, validation))
-        data_loading.make_loader = lambda *_, **__: DataLoader(next(feeds), batch_size=1, collate_fn=only)
+        batching.make_loader = lambda *_, **__: DataLoader(next(feeds), batch_size=1, collate_fn=only)
 
     def before_each(self, name: str, work: Callable[..., None]) -> None:
         """Call `work` with the arguments of the loop's function `name`, before it."""
-        place = next(module for module in (optimization, data_loading, loop_module) if hasattr(module, name))
+        place = next(module for module in (optimization, batching, loop_module) if hasattr(module, name))
         original = getattr(place, name)
 
         def both(*arguments: Any, **options: Any) -> Any:

@@ -190,7 +190,9 @@ def routes_of(counts: Iterable[int], names: Sequence[str]) -> list[str]:
 def route_title(name: str) -> str:
     """What a route's photos are called.
 
-    >>> route_title("faces"), route_title("1-3")
-    ('photos with faces', 'photos with 1-3 faces')
+    >>> route_title("faces"), route_title("1-3"), route_title("2-2")
+    ('photos with faces', 'photos with 1-3 faces', 'photos with 2 faces')
     """
-    return f"photos {'without' if name == FACELESS else 'with'} {'' if name in (FACES, FACELESS) else name + ' '}faces"
+    low, _, high = name.partition("-")
+    count = "" if name in (FACES, FACELESS) else f"{low if low == high else name} "
+    return f"photos {'without' if name == FACELESS else 'with'} {count}faces"

@@ -22,7 +22,6 @@ from transformers.pipelines import PIPELINE_REGISTRY, Pipeline
 from transformers.pipelines.pt_utils import PipelineDataset, PipelineIterator
 
 from ger_datasets.photos.reading import MAX_PIXELS, STORED_PIXELS, convert_image, decode_photo, in_groups, read_photo
-from ger_datasets.preparation.column_sources import ADDED_BY
 from ger_datasets.support.errors import BadPhoto, UserError, printable
 
 from .configuration_ger import GerExpressionConfig
@@ -31,6 +30,8 @@ from .starter import STARTER
 
 if TYPE_CHECKING:
     from ger_datasets.faces import FaceDetector
+
+    from .inference.encoded_columns import AddedColumns
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class FaceColumns:
         whole_face: whether each picture is taken as one face, unless a call says otherwise: nobody looks for any.
         detector: a name in `ger_datasets.detectors.DETECTORS`.
         min_face_pixels: side of the smallest face that the detector finds, in pixels; None: its default.
+        added: makes the columns of vectors that models read; None: there are none.
     """
 
     def __init__(
@@ -65,7 +67,11 @@ class FaceColumns:
         whole_face: bool = False,
         detector: str = "mtcnn",
         min_face_pixels: int | None = None,
+        added: AddedColumns | None = None,
     ) -> None:
+        self.added = added
+        if columns is not None and added is not None:
+            columns = {*columns} - added.columns
         self.device, self.columns, self.whole_face, self.detector = device, columns, whole_face, detector
         self.min_face_pixels = min_face_pixels
         self.extractor: FaceDetector | None = None
@@ -78,7 +84,8 @@ class FaceColumns:
             self.extractor = make_detector(self.detector, self.device, self.min_face_pixels)
         whole_face = self.whole_face if whole_face is None else whole_face
         found = whole_pictures(self.extractor, images, self.device) if whole_face else self.extractor.extract(images)
-        return [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
+        rows = [photo_columns(image, faces, self.columns) for image, faces in zip(images, found, strict=True)]
+        return rows if self.added is None else self.added.fill(rows)
 
 
 class GroupEmotionPipeline(Pipeline):
@@ -144,7 +151,13 @@ class GroupEmotionPipeline(Pipeline):
             )
         self.model.eval()
         self._calibration = calibration_of(self.model.config)
-        self._face_columns = FaceColumns(self.device, {*self.image_processor.row_columns, *FACES, WITHOUT_FACES})
+        from .inference.encoded_columns import (
+            AddedColumns,
+        )  # here: `import ger_models` does without the library datasets
+
+        self._added = AddedColumns([self.model], self.image_processor.row_columns, self.device)
+        columns = {*self.image_processor.row_columns, *FACES, WITHOUT_FACES}
+        self._face_columns = FaceColumns(self.device, columns - self._added.columns)
         self._requests = {"output_faces": True} if self.model.has_face_outputs else {}
         self._starter: tuple[Any, Any] | None = None  # predicts expressions where the model does not
 
@@ -288,22 +301,20 @@ class GroupEmotionPipeline(Pipeline):
         self, rows: Sequence[dict[str, Any]], wanted: Collection[str], whole_face: bool
     ) -> list[dict[str, Any]]:
         """The rows with the columns `wanted`."""
-        wanted = set(wanted)
+        wanted = set(wanted) - self._added.columns
+        if self._added.lacking(rows):
+            wanted |= {*FACES, WITHOUT_FACES}
         bare = [i for i, row in enumerate(rows) if not wanted <= row.keys()]
-        encoders = getattr(self.model.config, "encoders", None) or {}
-        vectors = {column: f"with {column}={about.get('name')}" for column, about in encoders.items()}
-        for column, option in {**ADDED_BY, **vectors}.items():
-            if column in wanted and any(column not in rows[i] for i in bare):
+        completed = list(rows)
+        if bare and wanted - {WITHOUT_FACES}:
+            if any("image" not in rows[i] for i in bare):
                 raise UserError(
-                    f"this model reads {column}, which does not follow from a photo: prepare the photos with "
-                    f"scripts/prepare.py {option}, and give the dataset's rows"
+                    f"a row without image lacks {', '.join(sorted(wanted))}, of which this model needs all"
                 )
-        if not wanted - {WITHOUT_FACES} or not bare:
-            return list(rows)
-        if any("image" not in rows[i] for i in bare):
-            raise UserError(f"a row without image lacks {', '.join(sorted(wanted))}, of which this model needs all")
-        found = dict(zip(bare, self._face_columns([rows[i]["image"] for i in bare], whole_face), strict=True))
-        return [{**found[i], **row} if i in found else row for i, row in enumerate(rows)]
+            found = self._face_columns([rows[i]["image"] for i in bare], whole_face)
+            for i, columns in zip(bare, found, strict=True):
+                completed[i] = {**columns, **rows[i]}
+        return self._added.fill(completed)
 
     def postprocess(self, answered: dict[str, Any]) -> dict[str, Any]:
         """{"logits": (classes,), "row": ...} or {"error": ...} -> what `__call__` returns."""

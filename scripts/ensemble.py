@@ -4,6 +4,7 @@ python scripts/ensemble.py --predictions a.parquet b.parquet c.parquet --select 
     --method simplex --output_dir ensemble --members runs/a runs/b runs/c
 python scripts/ensemble.py --method routed --routes faces=a.parquet faceless=b.parquet --output_dir ensemble \
     --members runs/a runs/b
+python scripts/ensemble.py --members runs/a runs/b --method average --on probabilities --output_dir ensemble
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import LOCK, alone
 from ger_models.combining import COMBINATIONS, FORMS
-from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options
+from ger_models.evaluation.ensemble.methods import METHODS, ROUTED, Options, check_method
 
 if TYPE_CHECKING:
     from ger_models.evaluation.ensemble.selection import Selected
@@ -29,7 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Arguments:
+    options_file = "config"
+
     output_dir: Path = field(metadata={"help": "Folder for the ensemble; an earlier ensemble in it is replaced."})
+    config: Path | None = field(
+        default=None, metadata={"help": "YAML file of these options; those on the command line override its lines."}
+    )
     predictions: list[Path] = field(
         default_factory=list,
         metadata={"help": "Predictions tables (Parquet), and archives (npz) of one or more models: the members."},
@@ -69,7 +75,8 @@ class Arguments:
         default=None,
         metadata={
             "help": "The members' checkpoints, in the order of the predictions: makes an ensemble checkpoint. "
-            "`recorded`: the checkpoints that the tables name, at the revisions that made the predictions."
+            "`recorded`: the checkpoints that the tables name, at the revisions that made the predictions. Without "
+            "--predictions: a checkpoint without figures, of method average or with --weights."
         },
     )
     class_names: str | None = field(
@@ -77,10 +84,14 @@ class Arguments:
     )
 
     def __post_init__(self) -> None:
+        if self.method is not None:
+            check_method(self.method)
         if (self.method == ROUTED) != bool(self.routes):
             raise UserError("--method routed and --routes go together: --routes faces=a.parquet faceless=b.parquet")
-        if bool(self.predictions) == bool(self.routes):
-            raise UserError("give --predictions, the members' tables, or --method routed with --routes")
+        if self.predictions and self.routes:
+            raise UserError("give --predictions, the members' tables, or --method routed with --routes, not both")
+        if not self.predictions and not self.routes and (not self.members or self.members == ["recorded"]):
+            raise UserError("give --predictions, the members' tables; or --members; or --method routed with --routes")
         if self.routes and (self.weights is not None or self.on is not None):
             raise UserError("--weights and --on are for members that answer the same photos, not for --method routed")
         if self.weights is not None and self.method not in (None, "given"):
@@ -101,8 +112,8 @@ def main(arguments: Arguments) -> dict[str, Any]:
     folder = arguments.output_dir
     check_folder(folder, arguments.select, arguments.report)
     routes = split_routes(arguments.routes)
-    if routes and not any(map(is_table, routes.values())):
-        return route_runs(arguments, routes)
+    if not arguments.predictions and not any(map(is_table, routes.values())):
+        return combine_runs(arguments, routes)
     members = read_tables(arguments, routes)
     checkpoints = arguments.members and member_checkpoints(arguments.members, members)
     chosen = select(arguments, routes, members)
@@ -193,16 +204,24 @@ def select(arguments: Arguments, routes: dict[str, str], members: Sequence[Predi
     )
 
 
-def route_runs(arguments: Arguments, routes: dict[str, str]) -> dict[str, Any]:
-    """A routed checkpoint of runs; nothing is scored."""
-    from ger_models.conversion.ensemble_checkpoint import write_routed_runs
+def combine_runs(arguments: Arguments, routes: dict[str, str]) -> dict[str, Any]:
+    """A checkpoint of runs that nothing was predicted with; nothing is scored."""
+    from ger_models.conversion.ensemble_checkpoint import write_runs
+    from ger_models.evaluation.ensemble.ensemble import Ensemble
+    from ger_models.evaluation.ensemble.methods import unfitted
 
-    if arguments.members:
+    if routes and arguments.members:
         raise UserError("--routes names the runs already: leave --members out")
+    members = list(routes.values()) or arguments.members or []
+    if routes:
+        ensemble = Ensemble(ROUTED, members=members, routes=list(routes))
+    else:
+        ensemble = unfitted(arguments.method, members, arguments.weights, arguments.on or "")
     folder = arguments.output_dir
     with alone(folder / LOCK, f"writing into {folder}"):
-        checkpoint = write_routed_runs(folder, routes)
-    return {"routes": list(routes), "members": list(routes.values()), "method": ROUTED, "checkpoint": checkpoint}
+        checkpoint = write_runs(folder, ensemble)
+    found = {"routes": list(routes)} if routes else {"weights": ensemble.weights, "on": ensemble.on}
+    return {**found, "members": members, "method": ensemble.method, "checkpoint": checkpoint}
 
 
 if __name__ == "__main__":

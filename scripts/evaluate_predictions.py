@@ -59,7 +59,9 @@ class Arguments:
     )
     explain: str | None = field(
         default=None,
-        metadata={"help": "With --dataset: a scene model, whose heat maps are drawn on the photos of the mistakes."},
+        metadata={
+            "help": "With --dataset: a scene or fusion model, whose heat maps are drawn on the photos of the mistakes."
+        },
     )
     without_images: bool = field(default=False, metadata={"help": "Leave photos out of the page."})
     most_mistakes: int = field(
@@ -142,7 +144,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
 
 
 def make_explainer(model: str) -> Explainer:
-    """What draws the heat maps of a scene model; UserError if it is another model."""
+    """What draws the heat maps of a model; UserError if it is another model."""
     from ger_models.inference.checkpoints import load_checkpoint
     from ger_models.inference.explanations import Explainer
 

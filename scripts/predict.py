@@ -79,7 +79,10 @@ class Arguments:
     )
     explain: bool = field(
         default=False,
-        metadata={"help": "With --photos and scene models: add heat maps of what drove the decision to the pictures."},
+        metadata={
+            "help": "With --photos, scene models and fusion models: add heat maps of what drove the decision to the "
+            "pictures."
+        },
     )
     detector: str = field(default=DEFAULT_DETECTOR, metadata={"help": f"Face detector: {', '.join(DETECTORS)}."})
     min_face_pixels: int | None = field(default=None, metadata={"help": MIN_FACE_PIXELS_HELP})
@@ -161,23 +164,24 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     from ger_datasets.loading.splits import check_image_ids, load_splits
     from ger_datasets.preparation.card import read_notice
     from ger_models.evaluation.chosen_photos import choose_photos
-    from ger_models.inference.encoded_columns import check_encoders
+    from ger_models.inference.encoded_columns import AddedColumns, check_encoders
     from ger_models.inference.inputs import check_classes, dataset_parts, photo_parts, video_parts
     from ger_models.inference.predict_run import Source
     from ger_models.pipeline_ger import FaceColumns
     from ger_models.timeline.sampling import sampled_frames
 
     wanted = {*members.columns, "image", "face_boxes", "face_scores"}
+    added = AddedColumns(members.models, members.columns, device)
     other_detector = "" if arguments.detector == DEFAULT_DETECTOR else f" detector {arguments.detector}"
     limit = arguments.min_face_pixels
     other_detector += "" if limit is None else f" min_face_pixels {limit}"
     if arguments.photos is not None:
-        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector, limit)
+        faces = FaceColumns(device, wanted, arguments.whole_face, arguments.detector, limit, added)
         parts, identity, left_out = photo_parts(arguments.photos, arguments.batch_size, faces)
         identity += " whole_face" * arguments.whole_face + " explain" * arguments.explain
         return Source(parts, identity + other_detector, left_out=left_out)
     if arguments.videos is not None:
-        faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit)
+        faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit, added=added)
         sample = None if arguments.fps is None else partial(sampled_frames, fps=arguments.fps)
         parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces, sample)
         identity += f" every {arguments.every}" + (f" fps {arguments.fps}" if arguments.fps is not None else "")
@@ -201,7 +205,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
 
 
 def make_explainers(members: Members) -> list[Explainer]:
-    """What draws the heat maps of each model; UserError if a model is not a scene model."""
+    """What draws the heat maps of each model; UserError if a model does not look at the photo."""
     from ger_models.inference.explanations import Explainer
 
     models = zip(members.names, members.models, members.processors, strict=True)

@@ -10,64 +10,11 @@ import ger_datasets.support.cpu_cores  # noqa: F401 - before torch
 # isort: split
 import math
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from ger_datasets.support.command_line import run
-from ger_datasets.support.errors import UserError, listing
 from ger_models import presets
-from ger_models.evaluation.chosen_photos import check_only
-from ger_models.evaluation.metrics import METRICS
 from ger_models.training import recipe as recipes
-
-
-@dataclass(kw_only=True)
-class Arguments(recipes.RecipeOptions, recipes.RunOptions):
-    model: str = field(metadata={"help": f"Preset: one of {', '.join(presets.preset_names())}."})
-    output_dir: Path = field(metadata={"help": "New folder for the checkpoint, its processor, card and metrics.json."})
-    recipe: str | None = field(
-        default=None, metadata={"help": "default, modern, another of the model's recipes, or a YAML file."}
-    )
-    resume: bool = field(default=False, metadata={"help": "Resume the run in --output_dir, if there is one."})
-    num_workers: int = field(default=0, metadata={"help": "Processes that decode photos, for each training process."})
-    streaming: bool = field(
-        default=False,
-        metadata={"help": "Read the shards during training, from disk or the Hub, without a cache."},
-    )
-    drop_unlabelled: bool = field(
-        default=False, metadata={"help": "Leave out photos without a label instead of refusing the dataset."}
-    )
-    save_steps: int | None = field(
-        default=None, metadata={"help": "Steps between checkpoints, in addition to one each epoch."}
-    )
-    keep: int = field(default=2, metadata={"help": "Number of newest checkpoints to keep."})
-    limit_train: int | None = field(default=None, metadata={"help": "Train on this many photos, for a quick look."})
-    find_batch_size: bool = field(
-        default=False, metadata={"help": "Divide the batch until it fits into memory, and accumulate gradients."}
-    )
-    profile: bool = field(
-        default=False, metadata={"help": "Profile steps 3 to 7, and write a table and a trace to profile/."}
-    )
-    trackers: list[str] = field(
-        default_factory=list, metadata={"help": "tensorboard, or other trackers of Accelerate, by name."}
-    )
-    push_to_hub: str | None = field(
-        default=None, metadata={"help": "Hub repository ORG/NAME that the best model is pushed to after each epoch."}
-    )
-    public: bool = field(default=False, metadata={"help": "Make the pushed model public; it is private otherwise."})
-
-    def __post_init__(self) -> None:
-        for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("drop_unlabelled", "limit_train", "find_batch_size", "only"):
-            if self.streaming and getattr(self, name):
-                raise UserError(f"--{name} needs random access to photos, unlike --streaming: leave one of them out")
-        check_only(self.only, self.min_face_score)
-        if self.min_face_score is not None and self.only is None:
-            raise UserError("--min_face_score is for --only")
-        if self.best_by not in METRICS:
-            raise UserError(f"--best_by must be one of {listing(METRICS)}, not {self.best_by!r}")
+from ger_models.training.options import TrainingOptions as Arguments
 
 
 def main(arguments: Arguments) -> dict | None:
@@ -75,7 +22,7 @@ def main(arguments: Arguments) -> dict | None:
 
     from ger_models.inference.encoded_columns import column_of_backbone, training_processor
     from ger_models.training import loop
-    from ger_models.training.data_loading import Collator, make_loader, report_killed_workers, rest_of, set_epoch
+    from ger_models.training.loading.batching import Collator, make_loader, report_killed_workers, rest_of, set_epoch
     from ger_models.training.losses import LOSSES
     from ger_models.training.meter import Stop, Watch
     from ger_models.training.optimization import clip_gradients, make_optimizer, rate_at, set_rate

@@ -159,6 +159,8 @@ def test_preparing_by_the_command_line(run_script: Callable, raw_folder: Path, t
         ("predict --model RUN --photos a.jpg", ["needs --output_dir"]),
         ("predict --model RUN --photos NOWHERE --output_dir OUT", ["none of the 1 photos", "No such file"]),
         ("evaluate_predictions --predictions NOWHERE --output_dir OUT", ["NOWHERE"]),
+        ("ensemble --predictions NOWHERE --method best --output_dir OUT", ["there is no method 'best'", "simplex"]),
+        ("ensemble --predictions NOWHERE --weights -1e-3 .5 --output_dir OUT", ["NOWHERE"]),
         ("demo --output_dir DATA", ["is not empty"]),
         ("demo --output_dir OUT --train 1", ["--train and --test must be 3 or more"]),
     ],

@@ -23,7 +23,8 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from ger_datasets.loading.splits import load_splits
 from ger_models.presets import preset
 from ger_models.processing_ger import GerProcessor
-from ger_models.training import data_loading, loop
+from ger_models.training import loop
+from ger_models.training.loading import batching
 from ger_models.training.meter import Watch
 from ger_models.training.run_folder import RunFolder
 
@@ -44,17 +45,17 @@ def loader_alone(part: Part) -> dict[str, Any]:
     chosen = preset("densenet_emotic")
     split = load_splits(str(part.work / "long"), chosen.columns, ("train",))["train"]
     processor = GerProcessor(columns=chosen.columns, **chosen.processor)
-    collator = data_loading.Collator(processor, 0, torch.device(part.device))
+    collator = batching.Collator(processor, 0, torch.device(part.device))
     size = part.size.batch_size or chosen.recipe.batch_size
-    loader = data_loading.make_loader(split, collator, size, part.workers, seed=0)
+    loader = batching.make_loader(split, collator, size, part.workers, seed=0)
     spent: Counter[str] = Counter()
     rates = []
     for _ in range(2):
         spent.clear()
         begin = time.perf_counter()
-        with timed(spent, data_loading, "_arrived"):
+        with timed(spent, batching, "_arrived"):
             for batch in loader:
-                if isinstance(batch, data_loading.Unfinished):
+                if isinstance(batch, batching.Unfinished):
                     batch.to(part.device)
             part.wait()
         rates.append(len(split) / (time.perf_counter() - begin))
@@ -72,7 +73,7 @@ def end_to_end(part: Part, precision: str) -> dict[str, Any]:
         if position.epoch == 2 and position.batch == part.size.group + STEADY:
             raise Enough
 
-    own_rest_of = data_loading.rest_of
+    own_rest_of = batching.rest_of
 
     def rest_of(loader: Any, batch: int) -> Iterator[Any]:
         waiting = iter(own_rest_of(loader, batch))
@@ -88,7 +89,7 @@ def end_to_end(part: Part, precision: str) -> dict[str, Any]:
     words = f"--epochs 2 --num_workers {part.workers} --batch_size {size}"
     timers = (
         (_BaseDataLoaderIter, "__next__", "loader"),
-        (data_loading, "_arrived", "arriving from a worker"),
+        (batching, "_arrived", "arriving from a worker"),
         (Watch, "look", "waiting for the GPU"),
         (Accelerator, "backward", "backward, launching"),
         (loop, "predict", "validation"),

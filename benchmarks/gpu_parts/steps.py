@@ -21,8 +21,9 @@ from ger_datasets.loading.splits import load_splits
 from ger_datasets.schema import CLASS_NAMES
 from ger_models.presets import build, preset
 from ger_models.processing_ger import GerProcessor
-from ger_models.training import data_loading, loop
-from ger_models.training.data_loading import Collator
+from ger_models.training import loop
+from ger_models.training.loading import batching
+from ger_models.training.loading.batching import Collator
 from ger_models.training.optimization import make_optimizer
 
 from .part import Part, load_script, measured_memory, profiled, speed, tf32
@@ -49,7 +50,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
     Args:
         words: options beside those for the model, the dataset and the output.
         before_step: called with train.py's own seed and position before each batch.
-        replaced: what takes the place of functions of `data_loading`, which train.py imports when it runs.
+        replaced: what takes the place of functions of `batching`, which train.py imports when it runs.
     """
 
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -68,7 +69,7 @@ def train(part: Part, output: str, words: str, before_step: Callable[..., None],
         patches.enter_context(mock.patch.dict(os.environ, settings))
         patches.enter_context(mock.patch.object(loop, "seed_step", both))
         for name, function in replaced.items():
-            patches.enter_context(mock.patch.object(data_loading, name, function))
+            patches.enter_context(mock.patch.object(batching, name, function))
         patches.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
         with contextlib.suppress(Enough):
             return script.main(parsed)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..support.errors import UserError, listing
+from ..support.errors import UserError, listing, one_line
 from .annotations import MAX_BYTES, AnnotatedPhoto, Person, check_size, tidy_folder
 
 REQUIRED_COLUMNS = {"folder": "Folder", "filename": "Filename", "continuouslabels": "Continuous_Labels"}
@@ -120,8 +120,7 @@ def read_npz(path: Path, split: str) -> list[AnnotatedPhoto]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path.name} cannot be read as an npz file: {reason}") from error
+        raise UserError(f"{path.name} cannot be read as an npz file: {one_line(error)}") from error
     if not len(images) == len(folders) == len(valences):
         lengths = f"{len(images)}, {len(folders)} and {len(valences)}"
         raise UserError(f"{path.name}: {', '.join(ARRAYS)} have {lengths} entries, expected as many in each")

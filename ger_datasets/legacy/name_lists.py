@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..photos.reading import SUFFIXES
-from ..support.errors import UserError
+from ..support.errors import UserError, one_line
 
 MAX_BYTES = 64 * 2**20
 
@@ -112,7 +112,7 @@ def _pickled_names(path: Path, content: bytes) -> list[str]:
                     f"{refusal}: it holds the instruction {opcode.name}; make the list anew from its source"
                 )
     except ValueError as error:
-        raise UserError(f"{refusal}: {' '.join(str(error).split())}; make the list anew from its source") from error
+        raise UserError(f"{refusal}: {one_line(error)}; make the list anew from its source") from error
     if lists != 1:
         raise UserError(f"{refusal}: it holds {lists} lists instead of one; make the list anew from its source")
     return names

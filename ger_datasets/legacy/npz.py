@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..support.errors import BadPhoto, listing
+from ..support.errors import BadPhoto, listing, one_line
 from .pickled_arrays import read_pickled_array
 
 # What the n-th array may be called: by name as the original did, or by position as np.savez does unasked.
@@ -87,7 +87,7 @@ def _opened(path: Path, max_bytes: int) -> Iterator[zipfile.ZipFile]:
     except BadPhoto:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds on damaged bytes
-        raise BadPhoto(f"damaged, or no .npz file: {' '.join(str(error).split())[:100] or 'cut short'}") from error
+        raise BadPhoto(f"damaged, or no .npz file: {one_line(error)}") from error
 
 
 def _array(archive: zipfile.ZipFile, names: tuple[str, ...], max_bytes: int, pickled: bool) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-from ..support.errors import BadPhoto
+from ..support.errors import BadPhoto, one_line
 from .colours import ColourConversion
 from .file_kinds import describe_content
 from .metadata import SIGNATURE, with_end_marker, without_faulty_chunks, without_metadata
@@ -203,7 +203,7 @@ def _raises_bad_photo(content: bytes = b"") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise BadPhoto(f"the file cannot be read: {error.strerror}") from error
-        raise BadPhoto(f"damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise BadPhoto(f"damaged: {one_line(error)}") from error
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

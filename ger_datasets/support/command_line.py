@@ -14,10 +14,12 @@ import difflib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -27,6 +29,8 @@ from .errors import UserError, escaped
 support.register_models = False
 
 Arguments = TypeVar("Arguments")
+
+NEGATIVE = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)  # argparse itself takes -1e-3 for an option
 
 
 class Escaping(logging.Formatter):
@@ -68,13 +72,41 @@ def _describe_first(parser: argparse.ArgumentParser, first: str) -> None:
     action.help = argparse.SUPPRESS
 
 
-def _parsed(parser: Any, argv: list[str], first: str | None) -> Any:
+def _parsed(parser: Any, argv: list[str], first: str | None, options_file: str | None) -> Any:
     """The dataclass; UserError if words are left that no option takes."""
+    if options_file is not None:
+        argv = with_file_options(argv, options_file)
     parsed, *rest = parser.parse_args_into_dataclasses(argv, return_remaining_strings=True)
     if rest and rest[0]:
         options = [option for action in parser._actions for option in action.option_strings]
         raise UserError(unknown_words(rest[0], options, first))
     return parsed
+
+
+def with_file_options(argv: Sequence[str], option: str) -> list[str]:
+    """A command line, before it the options in the YAML file that `--OPTION FILE` names: the last of each counts.
+
+    Raises:
+        UserError: the file cannot be read, or a line of it is neither text, a number, true, false nor a list of them.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(f"--{option}", type=Path)
+    try:
+        known, rest = parser.parse_known_args(argv)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    path = getattr(known, option)
+    if path is None:
+        return list(argv)
+    from .yaml_files import read_yaml
+
+    words: list[str] = []
+    for name, value in read_yaml(path).items():
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, (str, int, float)) for each in values):
+            raise UserError(f"{name} in {path} must be text, a number, true, false or a list of them")
+        words += [f"--{name}", *map(str, values)]
+    return words + rest
 
 
 def run(
@@ -85,8 +117,9 @@ def run(
     """Parse `argv` (default: the command line) into the dataclass `arguments`, call `main`, print its figures, exit.
 
     `main` returns the figures, or None in a process that has nothing to report (all but the main process). The class
-    attribute `first` of `arguments` names the option that leading words without dashes belong to. With `at_once`,
-    there is nothing to clean up, so Ctrl-C and SIGTERM end the process without waiting for its threads.
+    attribute `first` of `arguments` names the option that leading words without dashes belong to, `options_file` the
+    one that names a YAML file of options. With `at_once`, there is nothing to clean up, so Ctrl-C and SIGTERM end the
+    process without waiting for its threads.
     """
     argv = sys.argv[1:] if argv is None else argv
     first = getattr(arguments, "first", None)
@@ -109,6 +142,7 @@ def run(
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of each of its many retries
     description = (sys.modules[main.__module__].__doc__ or "").strip()
     parser = Parser(arguments, description=description.split("\n")[0], formatter_class=HelpFormatter)
+    parser._negative_number_matcher = NEGATIVE
     if first is not None:
         _describe_first(parser, first)
     process, before, interrupted = os.getpid(), {}, False
@@ -136,7 +170,7 @@ def run(
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell's background jobs have it
             before[signal.SIGINT] = signal.signal(signal.SIGINT, end if at_once else interrupt)
     try:
-        figures = main(_parsed(parser, argv, first))
+        figures = main(_parsed(parser, argv, first, getattr(arguments, "options_file", None)))
         if interrupted:
             raise KeyboardInterrupt
         if figures is not None:

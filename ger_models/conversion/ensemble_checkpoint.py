@@ -15,7 +15,6 @@ from ger_datasets.support.repository_names import is_missing_folder, public_name
 
 from ..combining import route_title
 from ..evaluation.ensemble.ensemble import FORMAT, Ensemble
-from ..evaluation.ensemble.methods import ROUTED
 from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
@@ -122,12 +121,12 @@ def write_checkpoint(
     return _save(folder, model, processor, card)
 
 
-def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
-    """Save a routed ensemble of checkpoints that nothing was predicted with yet: its account and the checkpoint.
+def write_runs(folder: Path, ensemble: Ensemble) -> str:
+    """Save an ensemble of checkpoints that nothing was predicted with yet: its account and the checkpoint.
 
     Args:
         folder: of the ensemble.
-        routes: route -> folder or Hub repository of the checkpoint that answers its photos.
+        ensemble: its `members` are the folders or Hub repositories of the checkpoints.
 
     Returns:
         Where the checkpoint is.
@@ -137,14 +136,15 @@ def write_routed_runs(folder: Path, routes: Mapping[str, str]) -> str:
     """
     from ..sharing.model_card import HOW, USE
 
-    names = [checkpoint_place(name) for name in routes.values()]
+    names = [checkpoint_place(name) for name in ensemble.members]
     missing = [name for name in names if is_missing_folder(name)]
     if missing:
-        raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories with --routes")
-    ensemble = Ensemble(ROUTED, members=[public_name(name) for name in routes.values()], routes=list(routes))
-    parts = ["# routed ensemble", _how(ensemble), "Nothing was scored.", USE.strip(), HOW.strip()]
-    model, processor = _made([(name, None) for name in names], ensemble)
-    ensemble.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
+        raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories")
+    public = replace(ensemble, members=[public_name(name) for name in ensemble.members])
+    how = _routes(public) if public.routes is not None else _weights(public)
+    parts = [f"# {public.method} ensemble", how, "Nothing was scored.", USE.strip(), HOW.strip()]
+    model, processor = _made([(name, None) for name in names], public)
+    public.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
     return _save(folder, model, processor, "\n\n".join(parts) + "\n")
 
 
@@ -184,11 +184,18 @@ def _made(checkpoints: Sequence[tuple[str, str | None]], ensemble: Ensemble) -> 
         raise UserError(f"no ensemble can be made of {', '.join(names)}: {one_line(error)}") from error
 
 
-def _how(ensemble: Ensemble) -> str:
+def _routes(ensemble: Ensemble) -> str:
     """How a routed ensemble answers."""
     rows = zip(ensemble.routes or (), ensemble.members, strict=True)
     lines = [f"- {route_title(route)}: `{member}`" for route, member in rows]
     return "\n".join(["Each photo is answered by one member, by its number of faces:\n", *lines])
+
+
+def _weights(ensemble: Ensemble) -> str:
+    """How a weighted ensemble answers."""
+    rows = zip(ensemble.weights or (), ensemble.members, strict=True)
+    lines = [f"- `{member}`: {weight:.3g}" for weight, member in rows]
+    return "\n".join([f"The members' {ensemble.on} are added with these weights:\n", *lines])
 
 
 def ensemble_card(chosen: Selected) -> str:
@@ -199,7 +206,7 @@ def ensemble_card(chosen: Selected) -> str:
     revisions = zip(account["members"], account["model_revisions"], strict=True)
     members = [f"{name} (revision {revision})" if revision else name for name, revision in revisions]
     if chosen.ensemble.routes is not None:
-        found = _how(replace(chosen.ensemble, members=members))
+        found = _routes(replace(chosen.ensemble, members=members))
     else:
         found = f"The members {', '.join(members)} were combined by `{account['method']}` on their {account['on']}"
         found += f", chosen on the split `{account['select']}`." if account["select"] else "; nothing was fitted."

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import torch
 from safetensors.torch import load
 
-from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.errors import UserError, listing, one_line
 
 from .old_pickles import NOTHING_RAN, Storage, StoredModule, StoredTensor, flattened, read_pickle
 
@@ -60,10 +60,9 @@ def read_checkpoint(path: str | Path) -> OldCheckpoint:
     except UserError as error:
         raise UserError(f"{path} cannot be converted: {error}") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from error
     except Exception as error:  # zipfile and safetensors raise a dozen kinds on damaged bytes
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise UserError(f"{path} cannot be read: damaged or cut short ({reason})") from error
+        raise UserError(f"{path} cannot be read: damaged or cut short ({one_line(error)})") from error
 
 
 def _reader(file: BinaryIO, path: Path) -> Callable[[BinaryIO, int], OldCheckpoint]:

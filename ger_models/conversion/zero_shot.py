@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from huggingface_hub import ModelCardData
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
+from ger_datasets.support.yaml_files import read_yaml
 
 from ..backbones import WHOLE_MODELS, load_tower
 from ..configuration_ger import GerSceneConfig
@@ -24,7 +24,6 @@ from ..processing_ger import GerProcessor
 from ..sharing.model_card import HOW, USE
 
 SHIPPED = {"group": "prompts.yaml", "emotic": "prompts_emotic.yaml"}  # files beside this package's models
-LONGEST_FILE = 2**20  # bytes
 Prompts = Mapping[str, Sequence[str]]
 
 
@@ -37,19 +36,13 @@ def read_prompts(name: str) -> dict[str, list[str]]:
     path = Path(name)
     if not path.is_file() and name in SHIPPED:
         path = Path(__file__).parents[1] / SHIPPED[name]
-    try:
-        if path.stat().st_size > LONGEST_FILE:
-            raise UserError(f"{path} is too long for prompts: at most {LONGEST_FILE:,} bytes")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"the prompts {name} cannot be read ({one_line(error)}): give a YAML file, or {' or '.join(SHIPPED)}"
-        ) from error
-    prompts = content if isinstance(content, Mapping) else {}
+    if not path.is_file():
+        raise UserError(f"there are no prompts {name}: give a YAML file, or {' or '.join(SHIPPED)}")
+    prompts = read_yaml(path)
     wrong = [
-        str(label)
+        label
         for label, texts in prompts.items()
-        if not isinstance(label, str) or not isinstance(texts, list) or not texts or not all(map(_is_text, texts))
+        if not isinstance(texts, list) or not texts or not all(map(_is_text, texts))
     ]
     if len(prompts) < 2 or wrong:
         found = f"no texts for {listing(wrong, 3)}" if wrong else f"{len(prompts)} classes"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,7 @@ from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
 from ger_datasets.support.repository_names import is_missing_folder, public_name
 
-from ..backbones import (
-    create_backbone,
-    feature_width,
-    load_tower,
-)
+from ..backbones import create_backbone, feature_width, load_tower
 from ..inference.revisions import weights_digest
 from ..processing_pixels import Preprocessing
 from .faces import encode_squares
@@ -79,7 +74,8 @@ def open_timm(name: str, device: str = "cpu") -> VisionEncoder:
     with _named(f"timm:{name}"):
         network = read_from_hub(name, lambda: _timm_model(name))
         preprocessing = Preprocessing.of_timm(resolve_model_data_config(network))
-    return VisionEncoder(network, preprocessing, {"name": f"timm:{Path(name).name if '/' in name else name}"}, device)
+    source, colon, folder = name.rpartition("local-dir:")
+    return VisionEncoder(network, preprocessing, {"name": f"timm:{source}{colon}{public_name(folder)}"}, device)
 
 
 def _timm_model(name: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A scene model and photos -> heat maps of what drove its decisions.
+"""A model that looks at the whole photo -> heat maps of what drove its decisions; of a fusion model, its scene branch.
 
 Convolutional networks of timm: Grad-CAM on the last feature map (Selvaraju et al. 2017, arXiv 1610.02391). Other
 networks, such as vision transformers: integrated gradients of the pixels (Sundararajan et al. 2017, arXiv 1703.01365)
@@ -7,22 +7,27 @@ from a photo of the mean colour, averaged over neighbouring pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ger_datasets.support.errors import UserError
 
 from ..backbones import VisionTower
+from ..modeling_fusion import GerFusionForImageClassification
 from ..modeling_scene import GerSceneForImageClassification
 from ..processing_ensemble import GerEnsembleProcessor
 from ..processing_ger import GerProcessor
 from ..processing_pixels import Preprocessing
 
+SceneModel = GerSceneForImageClassification | GerFusionForImageClassification
 STEPS = 16  # of the integral, by the midpoint rule
 NEIGHBOURHOOD = 14  # the gradients are averaged over squares of the photo's side divided by this, as a ViT's patches
 STRONGEST = 0.7  # opacity of the hottest pixel
@@ -33,7 +38,10 @@ NOTE = "The colours show what raised the probability of the predicted class"
 
 
 def heat_maps(
-    model: GerSceneForImageClassification, pixel_values: torch.Tensor, classes: Sequence[int] | None = None
+    model: SceneModel,
+    pixel_values: torch.Tensor,
+    classes: Sequence[int] | None = None,
+    others: Mapping[str, torch.Tensor] | None = None,
 ) -> np.ndarray:
     """What raised the log-odds of a class: (photos, height, width) float32, from 0 to 1, the hottest pixel 1.
 
@@ -43,17 +51,23 @@ def heat_maps(
         model: in evaluation mode.
         pixel_values: (photos, 3, height, width), as the processor makes them, on the model's device.
         classes: (photos,) whose log-odds are explained; None: the predicted ones.
+        others: a fusion model's other inputs, such as its faces, which stay as they are.
     """
+    ask = partial(model, **(others or {}))
     if classes is None:
         with torch.no_grad():
-            classes = model(pixel_values=pixel_values).logits.argmax(1).tolist()
+            classes = ask(pixel_values=pixel_values).logits.argmax(1).tolist()
     chosen = torch.as_tensor(classes, device=pixel_values.device)
-    heat = _grad_cam(model, pixel_values, chosen)
+    heat = _grad_cam(_backbone(model), ask, pixel_values, chosen)
     if heat is None:
-        heat = _integrated_gradients(model, pixel_values, chosen)
+        heat = _integrated_gradients(ask, pixel_values, chosen)
     heat = heat.clamp(min=0)
     heat = heat / heat.amax((1, 2), keepdim=True).clamp(min=torch.finfo(heat.dtype).tiny)
     return heat.float().cpu().numpy()
+
+
+def _backbone(model: SceneModel) -> nn.Module:
+    return model.scene_backbone if isinstance(model, GerFusionForImageClassification) else model.backbone
 
 
 def _log_odds(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -65,10 +79,9 @@ def _log_odds(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
 
 
 def _grad_cam(
-    model: GerSceneForImageClassification, pixel_values: torch.Tensor, classes: torch.Tensor
+    backbone: nn.Module, ask: Callable[..., Any], pixel_values: torch.Tensor, classes: torch.Tensor
 ) -> torch.Tensor | None:
     """(photos, height, width); None if the backbone does not give a feature map with height and width."""
-    backbone = model.backbone
     if isinstance(backbone, VisionTower):
         return None
     with torch.no_grad():
@@ -79,7 +92,7 @@ def _grad_cam(
     axes = (2, 3) if maps.shape[1] == width else (1, 2)  # some networks have the channels last
     maps = maps.detach().requires_grad_()
     with torch.enable_grad():
-        logits = model(image_features=backbone.forward_head(maps)).logits  # type: ignore[operator]
+        logits = ask(image_features=backbone.forward_head(maps)).logits  # type: ignore[operator]
         (gradients,) = torch.autograd.grad(_log_odds(logits, classes).sum(), maps)
     channel = 1 if axes == (2, 3) else 3
     heat = (gradients.mean(axes, keepdim=True) * maps.detach()).sum(channel)  # (photos, rows, columns)
@@ -87,15 +100,13 @@ def _grad_cam(
     return F.interpolate(heat.clamp(min=0)[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def _integrated_gradients(
-    model: GerSceneForImageClassification, pixel_values: torch.Tensor, classes: torch.Tensor
-) -> torch.Tensor:
+def _integrated_gradients(ask: Callable[..., Any], pixel_values: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """(photos, height, width): the share of each pixel in the difference to a photo of the mean colour."""
     total = torch.zeros_like(pixel_values)
     for step in range(STEPS):
         mixed = (pixel_values * ((step + 0.5) / STEPS)).requires_grad_()  # 0 is the mean colour
         with torch.enable_grad():
-            odds = _log_odds(model(pixel_values=mixed).logits, classes).sum()
+            odds = _log_odds(ask(pixel_values=mixed).logits, classes).sum()
         total += torch.autograd.grad(odds, mixed)[0]
     shares = (total * pixel_values).sum(1, keepdim=True) / STEPS
     side = max(1, min(pixel_values.shape[2:]) // NEIGHBOURHOOD) | 1  # odd, so that a pixel has a middle
@@ -105,13 +116,16 @@ def _integrated_gradients(
 
 
 class Explainer:
-    """Photos -> the same photos with a heat map of what drove the model's decision.
+    """Rows -> their photos with a heat map of what drove the model's decision.
 
     Args:
         name: of the checkpoint, for messages.
-        model: a scene model.
+        model: a scene model, or a fusion model that looks at the photo: its scene branch is explained.
         processor: its processor.
         device: where the model runs.
+
+    Attributes:
+        columns: what a row must have.
 
     Raises:
         UserError: another kind of model, or one that does not look at the photo.
@@ -124,18 +138,30 @@ class Explainer:
         processor: GerProcessor | GerEnsembleProcessor,
         device: torch.device | str = "cpu",
     ) -> None:
-        if not isinstance(model, GerSceneForImageClassification) or not isinstance(processor, GerProcessor):
-            raise UserError(f"heat maps are for scene models, and {name} is a {model.config.model_type}: name another")
-        if processor.columns != ["image"]:
+        if not isinstance(model, SceneModel) or not isinstance(processor, GerProcessor):
+            raise UserError(
+                f"heat maps are for scene models and fusion models, and {name} is a {model.config.model_type}: name "
+                "another"
+            )
+        if "image" not in processor.columns:
             raise UserError(
                 f"heat maps are for models that look at the photo, and {name} reads {', '.join(processor.row_columns)}"
             )
         self.model, self.processor, self.device = model.eval().to(device), processor, device
+        self.columns = processor.row_columns
 
-    def __call__(self, photos: Sequence[Image.Image]) -> list[Image.Image]:
-        """The RGB photos, each with the heat map of its predicted class; what the model does not see is dark."""
-        inputs = self.processor([{"image": photo} for photo in photos]).to(self.device)
-        maps = heat_maps(self.model, inputs["pixel_values"])
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
+        """The RGB photos, each with the heat map of its predicted class; what the model does not see is dark.
+
+        Raises:
+            UserError: the rows lack a column that the model reads.
+        """
+        try:
+            inputs = dict(self.processor(rows).to(self.device))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        photos = [row["image"] for row in rows]
+        maps = heat_maps(self.model, inputs.pop("pixel_values"), others=inputs)
         boxes = [seen_box(self.processor, photo.width, photo.height) for photo in photos]
         return [overlay(photo, heat, box) for photo, heat, box in zip(photos, maps, boxes, strict=True)]
 

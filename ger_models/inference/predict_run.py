@@ -156,7 +156,7 @@ class Run:
     def _save_pictures(self, member: int, rows: Sequence[Row], answers: Answers) -> None:
         note = self.notes[member]
         if self.explainers:
-            images = self.explainers[member]([row["image"] for row in rows])
+            images = self.explainers[member](rows)
             rows = [{**row, "image": image} for row, image in zip(rows, images, strict=True)]
             note = "; ".join(filter(None, (note, NOTE)))
         shares = calibrated(answers.logits, self.calibrations[member])

@@ -15,6 +15,7 @@ from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.repository_names import public_name
 
 from ..evaluation.calibration import calibrated, calibration_of
+from ..inference.encoded_columns import AddedColumns
 from ..inference.members import Answers, Members
 from ..inference.revisions import model_revision
 from ..pipeline_ger import FACES, WITHOUT_FACES, FaceColumns
@@ -64,7 +65,9 @@ class FrameReader:
     ) -> None:
         self._members = Members([model], device)
         self._people = FaceReader(STARTER_NAME, device)
-        self._find = FaceColumns(device, {*self._members.columns, *FACES, WITHOUT_FACES}, detector=detector)
+        columns = self._members.columns
+        added = AddedColumns(self._members.models, columns, device)
+        self._find = FaceColumns(device, {*columns, *FACES, WITHOUT_FACES}, detector=detector, added=added)
         self._least = self._members.min_face_scores[0]
         checkpoint, processor = self._members.models[0], self._members.processors[0]
         self._embedded: list[torch.Tensor] = []  # of the last batch, where the model is the starter: read once

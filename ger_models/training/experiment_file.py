@@ -13,6 +13,8 @@ another run of the file, that run comes first.
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import graphlib
 import json
 from dataclasses import dataclass
@@ -22,14 +24,18 @@ from typing import Any
 
 from ger_datasets.support.errors import UserError, listing
 from ger_datasets.support.repository_names import public_name
+from ger_datasets.support.yaml_files import read_yaml
 
 from ..presets import preset
 from .initial_weights import STAGES
-from .recipe import effective, read_yaml
+from .options import TrainingOptions
+from .recipe import effective
 from .run_folder import METRICS
 
 _WORDS = (str, int, float)  # what an option may be; bool is an int
 _KEYS = ("output_dir", "defaults", "launch", "runs")
+# what a run may have; train_all.py sets the other two itself
+_OPTIONS = [each.name for each in dataclasses.fields(TrainingOptions) if each.name not in ("output_dir", "resume")]
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,11 @@ def read_graph(path: Path, seeds: int = 1) -> list[Run]:
             values = value if isinstance(value, list) else [value]
             if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
                 raise UserError(f"{option} of the run {name} in {path} must be text, a number or a list of them")
+        unknown = [option for option in merged if option not in _OPTIONS]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else "train.py --help lists the options"
+            raise UserError(f"the run {name} in {path} has {listing(unknown)}, no option of train.py: {hint}")
         missing = [option for option in ("model", "dataset") if option not in merged]
         if missing:
             raise UserError(f"the run {name} in {path} has no {listing(missing)}")

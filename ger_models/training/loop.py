@@ -38,11 +38,12 @@ from ..inference.encoded_columns import column_of_backbone, note_encoders
 from ..presets import build as build_preset
 from ..presets import preset
 from ..processing_ger import FACE_COLUMNS, GerProcessor
-from .data_loading import Collator, face_counts
 from .dataset_checks import check_trainable, check_widths, face_dim, scene_dim
 from .initial_weights import GRAFTS, continue_from, graft, warn_of_other_pixels
+from .loading.batching import Collator, face_counts
 from .optimization import make_optimizer
-from .recipe import Recipe, RunOptions
+from .options import RunOptions
+from .recipe import Recipe
 from .run_folder import RUN, Position, RunFolder
 from .weight_averaging import MovingAverage
 

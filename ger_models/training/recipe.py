@@ -12,13 +12,12 @@ from typing import Any
 
 import yaml
 
-from ger_datasets.support.errors import UserError, listing, one_line
+from ger_datasets.support.errors import UserError, listing
+from ger_datasets.support.yaml_files import read_yaml
 
-from ..combining import FORMS
-from ..evaluation.metrics import METRICS
+from .loading.sampling_orders import ORDERS
 from .losses import LOSSES
 from .optimization import OPTIMIZERS, SCHEDULES
-from .sampling_orders import ORDERS
 
 # field: the table that holds its values
 TABLES: dict[str, Mapping[str, Any]] = {
@@ -27,7 +26,6 @@ TABLES: dict[str, Mapping[str, Any]] = {
     "loss": LOSSES,
     "sampling": ORDERS,
 }
-MOST_BYTES, MOST_VALUES = 1_000_000, 10_000  # of a YAML file
 # field: least value, most value, whether the least is allowed itself
 _LIMITS = {
     "learning_rate": (0, math.inf, False),
@@ -47,7 +45,7 @@ _LIMITS = {
 }
 
 
-def _about(text: str, **default: Any) -> Any:
+def about(text: str, **default: Any) -> Any:
     return field(metadata={"help": text}, **default)
 
 
@@ -59,39 +57,39 @@ class Recipe:
         UserError: an invalid value; the message names the field, the limit and the value.
     """
 
-    optimizer: str = _about(f"One of {', '.join(OPTIMIZERS)}.")
-    learning_rate: float = _about("Highest learning rate.")
-    epochs: int = _about("Number of epochs.")
-    batch_size: int = _about("Photos per process and forward pass.")
-    schedule: str = _about(
+    optimizer: str = about(f"One of {', '.join(OPTIMIZERS)}.")
+    learning_rate: float = about("Highest learning rate.")
+    epochs: int = about("Number of epochs.")
+    batch_size: int = about("Photos per process and forward pass.")
+    schedule: str = about(
         f"One of {', '.join(SCHEDULES)}. step divides the rate by 10 every step_epochs; cosine lowers it to 0.",
         default="step",
     )
-    step_epochs: int = _about("Epochs between two divisions of the learning rate, for the schedule step.", default=7)
-    warmup: float = _about("Share of the steps in which the learning rate rises to its highest.", default=0.0)
-    momentum: float = _about("SGD momentum.", default=0.9)
-    weight_decay: float = _about("Weight decay; biases and normalisation layers are exempt.", default=0.0)
-    max_grad_norm: float = _about("Gradients are clipped to this norm; 0: no clipping.", default=0.0)
-    loss: str = _about(
+    step_epochs: int = about("Epochs between two divisions of the learning rate, for the schedule step.", default=7)
+    warmup: float = about("Share of the steps in which the learning rate rises to its highest.", default=0.0)
+    momentum: float = about("SGD momentum.", default=0.9)
+    weight_decay: float = about("Weight decay; biases and normalisation layers are exempt.", default=0.0)
+    max_grad_norm: float = about("Gradients are clipped to this norm; 0: no clipping.", default=0.0)
+    loss: str = about(
         f"One of {', '.join(LOSSES)}. model is the model's own; distillation combines cross_entropy with a teacher's "
         "probabilities.",
         default="model",
     )
-    label_smoothing: float = _about("Label smoothing, for the losses cross_entropy and distillation.", default=0.0)
-    teacher_weight: float = _about("Weight of the teacher in the loss distillation.", default=0.7)
-    teacher_temperature: float = _about("Softmax temperature in the loss distillation.", default=2.0)
-    sampling: str = _about(
+    label_smoothing: float = about("Label smoothing, for the losses cross_entropy and distillation.", default=0.0)
+    teacher_weight: float = about("Weight of the teacher in the loss distillation.", default=0.7)
+    teacher_temperature: float = about("Softmax temperature in the loss distillation.", default=2.0)
+    sampling: str = about(
         f"One of {', '.join(ORDERS)}. balanced draws every class equally often; lengths gives every batch about as "
         "many faces.",
         default="shuffle",
     )
-    ema: float = _about("Decay of the moving average of the weights, which is saved; 0: no average.", default=0.0)
-    gradient_accumulation: int = _about("Batches per optimizer step.", default=1)
-    layer_decay: float = _about(
+    ema: float = about("Decay of the moving average of the weights, which is saved; 0: no average.", default=0.0)
+    gradient_accumulation: int = about("Batches per optimizer step.", default=1)
+    layer_decay: float = about(
         "Learning rate of each layer of the backbone, relative to that of the layer above it; 1: the same for all.",
         default=1.0,
     )
-    gradient_checkpointing: bool = _about(
+    gradient_checkpointing: bool = about(
         "Compute activations of the backbone again in the backward pass: less memory, a third more time.",
         default=False,
     )
@@ -113,44 +111,12 @@ class Recipe:
 RecipeOptions = dataclasses.make_dataclass(
     "RecipeOptions",
     [
-        (name, kind | None, field(default=None, metadata={"help": f"{about.metadata['help']} Default: the recipe's."}))
-        for (name, kind), about in zip(typing.get_type_hints(Recipe).items(), dataclasses.fields(Recipe), strict=True)
+        (name, kind | None, field(default=None, metadata={"help": f"{of.metadata['help']} Default: the recipe's."}))
+        for (name, kind), of in zip(typing.get_type_hints(Recipe).items(), dataclasses.fields(Recipe), strict=True)
     ],
     namespace={"__doc__": "The recipe's fields as options of a command line; None: as the recipe has it."},
     kw_only=True,
 )
-
-
-@dataclass(kw_only=True)
-class RunOptions:
-    """Options of train.py that, with the recipe, identify a run: `--resume` refuses a run in which they differ."""
-
-    model: str = _about("Preset name, such as densenet_emotic; an unknown name lists all.")
-    dataset: str = _about("Prepared dataset: a folder written by prepare.py, or a Hub repository.")
-    config_overrides: str = _about("Configuration fields, such as backbone=resnet18.", default="")
-    initial_weights: str = _about(
-        "imagenet, random, or auto: ImageNet weights if available, else random with a warning.", default="auto"
-    )
-    init_from: str | None = _about(
-        "Run or checkpoint of the same architecture whose weights to start from.", default=None
-    )
-    scene_from: str | None = _about("Fusion models: scene run whose backbone to start from.", default=None)
-    faces_from: str | None = _about(
-        "Fusion models: face_aligned or face_expressions run, or starter, whose network to start from.", default=None
-    )
-    pooling_from: str | None = _about("Fusion models: fusion run whose pooling to start from.", default=None)
-    teacher: str | None = _about(
-        "Finished run with the same classes that the loss distillation learns from.", default=None
-    )
-    only: str | None = _about(f"Train and validate only on photos with so many faces: {FORMS}.", default=None)
-    min_face_score: float | None = _about(
-        "With --only: how sure the detector must be of a face for it to be counted. Default: the preset's.",
-        default=None,
-    )
-    seed: int = _about("Random seed for weights, order, augmentation and dropout.", default=0)
-    best_by: str = _about(f"Metric that chooses the best epoch: {', '.join(METRICS)}.", default="accuracy")
-    patience: int | None = _about("Stop after this many epochs without improvement. Default: never.", default=None)
-    max_steps: int | None = _about("Stop after this many optimizer steps, for a quick look.", default=None)
 
 
 def modern(recipe: Recipe, learning_rate: float) -> Recipe:
@@ -230,41 +196,6 @@ def changed(recipe: Recipe, fields: Mapping[str, Any], where: str) -> Recipe:
 
 
 _KINDS = {int: "a whole number", float: "a number", str: "text"}
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping.
-
-    Raises:
-        UserError: it cannot be read, or holds something else.
-    """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
-    except RecursionError as error:
-        raise UserError(f"{path} is nested too deeply") from error
-    except (yaml.YAMLError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of odd dates and numbers
-        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        found = type(content).__name__ if not isinstance(content, dict) else "non-string keys"
-        raise UserError(f"{path} must hold NAME: VALUE lines, found {found}")
-    if _written_out(content, {}) > MOST_VALUES:
-        raise UserError(f"{path} expands to more than {MOST_VALUES:,} values: write it without nested aliases")
-    return content
-
-
-def _written_out(value: Any, known: dict[int, float]) -> float:
-    """How many values `value` is where aliases are written out; infinite where it holds itself."""
-    if not isinstance(value, (dict, list, set, tuple)):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = math.inf
-        inner = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_written_out(each, known) for each in inner)
-    return known[id(value)]
 
 
 def to_yaml(recipe: Recipe) -> str:

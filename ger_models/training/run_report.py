@@ -27,7 +27,8 @@ from ..presets import preset
 from ..sharing.model_card import model_card
 from ..sharing.uploads import Uploads
 from .initial_weights import STAGES
-from .recipe import Recipe, RunOptions
+from .options import RunOptions
+from .recipe import Recipe
 from .run_folder import METRICS, RECIPE, Position, RunFolder
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ger_models import GerProcessor
-from ger_models.training.data_loading import Collator
+from ger_models.training.loading.batching import Collator
 
 
 @pytest.fixture

@@ -79,6 +79,12 @@ def scored(logits: np.ndarray, on: str) -> np.ndarray:
     return np.exp(log_probabilities(scores, np)) if on == "probabilities" else scores
 
 
+def check_method(name: str) -> None:
+    """Raises UserError where no method is called `name`."""
+    if name not in METHODS and name != ROUTED:
+        raise UserError(f"there is no method {name!r}: choose from {', '.join([*METHODS, ROUTED])}")
+
+
 def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -> Ensemble:
     """Find the ensemble on labelled photos.
 
@@ -91,8 +97,7 @@ def fit(method: str, logits: np.ndarray, labels: np.ndarray, options: Options) -
     Raises:
         UserError: there is no such method, or the options or the photos do not suit it.
     """
-    if method not in METHODS:
-        raise UserError(f"there is no method {method!r}: choose from {', '.join([*METHODS, ROUTED])}")
+    check_method(method)
     on = options.on or METHODS[method].on
     if on not in COMBINATIONS:
         raise UserError(f"--on must be {' or '.join(COMBINATIONS)}, not {on!r}")
@@ -266,3 +271,25 @@ METHODS = {
     "average": Method(average, uses_labels=False),
     "given": Method(given, uses_labels=False),
 }
+
+
+def unfitted(method: str | None, members: Sequence[str], weights: Sequence[float] | None, on: str = "") -> Ensemble:
+    """An ensemble of models without their predictions: `average`, or with the user's weights.
+
+    Args:
+        method: `average`, `given` or None.
+        members: the models' names.
+        weights: one for each of them, for `given`.
+        on: what is combined; empty: the method's default.
+
+    Raises:
+        UserError: a method that is fitted to predictions, or weights that do not suit.
+    """
+    method = method or ("simplex" if weights is None else "given")
+    if method in METHODS and METHODS[method].uses_labels:
+        raise UserError(
+            f"--method {method} is fitted to the members' predictions: give their tables with --predictions, or say "
+            "--method average, or give --weights"
+        )
+    nothing = np.zeros((len(members), 1, 1)), np.zeros(1, np.int64)
+    return replace(fit(method, *nothing, Options(on=on, weights=weights)), members=list(members))

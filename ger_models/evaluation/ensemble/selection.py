@@ -17,7 +17,7 @@ from ..metrics import compute_metrics
 from ..predictions import Predictions
 from .applying import apply, notes
 from .ensemble import Ensemble
-from .methods import METHODS, ROUTED, Options, fit, nested
+from .methods import METHODS, ROUTED, Options, check_method, fit, nested
 from .routed import by_route
 
 
@@ -92,48 +92,30 @@ def select_ensemble(
         UserError: the splits are the same and may not be, the members cannot be joined, the split to select on has no
             labels, or the method does not suit.
     """
-    fitted = method in METHODS and METHODS[method].uses_labels
+    check_method(method)
+    fitted = METHODS[method].uses_labels
     on_report = fitted and select == report
     if on_report and not allow_selection_on_report:
         raise UserError(
             f"the weights would be chosen on {report}, the split they are reported on, which makes the figures too "
             "good: choose them on another with --select, or say --allow_selection_on_report to have the result marked"
         )
-    reported = join(members, report)
     judged = select  # the split that the best member is chosen on
     if not fitted and not all(select in member.split_names for member in members):
         select, judged = report, ""  # nothing is chosen
-    chosen_on = reported if select == report else join(members, select)
-    photos = labelled(chosen_on)
-    if fitted and not len(photos.labels):
-        raise UserError(f"no photo of {select} has a label, so no weights can be chosen on it; use another --select")
-    options = replace(options, groups=photos.groups)
-    ensemble = fit(method, photos.logits, photos.labels, options)
+    joined = {split: join(members, split) for split in dict.fromkeys((report, select))}
+    ensemble, expected = _choose(method, joined[select], select, options, nested_folds if fitted else 0)
     predictions, fitted_on = _apply(ensemble, members, select, report, fitted)
+    if "landscape" in ensemble.details:
+        ensemble.details["landscape"]["split"] = select
     details = {
-        "model_revisions": [member.model_revision for member in members],
-        "dataset_revisions": [member.dataset_revision for member in members],
-        "select": select if fitted else None,
-        "report": report,
+        **_origins(members, select if fitted else None, report, predictions.note),
         "selection_on_report": on_report,
-        "note": predictions.note,
         **ensemble.details,
-        **_summarise({select: chosen_on, report: reported}, {select: fitted_on, report: predictions}, judged, report),
-        "nested_cross_validation": None,
+        **_summarise(joined, {select: fitted_on, report: predictions}, judged, report),
+        "nested_cross_validation": expected,
     }
-    if fitted and nested_folds:
-        held_out = nested(method, photos.logits, photos.labels, replace(options, folds=nested_folds))
-        metrics = compute_metrics(photos.labels, held_out, predictions.class_names, groups=photos.groups)
-        details["nested_cross_validation"] = {"folds": nested_folds, **_brief(metrics)}
-    if "landscape" in details:
-        details["landscape"]["split"] = select
-    ensemble = replace(
-        ensemble,
-        members=[member.model for member in members],
-        class_names=list(predictions.class_names),
-        details=details,
-    )
-    return Selected(ensemble, predictions, fitted_on)
+    return Selected(_complete(ensemble, members, predictions, details), predictions, fitted_on)
 
 
 def route_ensemble(routes: Sequence[str], members: Sequence[Predictions], select: str, report: str) -> Selected:
@@ -152,26 +134,20 @@ def route_ensemble(routes: Sequence[str], members: Sequence[Predictions], select
     Raises:
         UserError: as `routed.answer_by_route`.
     """
-    names = [member.model for member in members]
-    ensemble = Ensemble(ROUTED, members=names, routes=list(routes))
+    ensemble = Ensemble(ROUTED, members=[member.model for member in members], routes=list(routes))
     title = f"{ROUTED} of {len(members)}"
     tables = {split: apply(ensemble, members, [split], title) for split in dict.fromkeys((select, report))}
     figures = {split: _figures(table) for split, table in tables.items()}
     details = {
-        "model_revisions": [member.model_revision for member in members],
-        "dataset_revisions": [member.dataset_revision for member in members],
-        "select": None,
-        "report": report,
+        **_origins(members, None, report, tables[report].note),
         "selection_on_report": False,
-        "note": tables[report].note,
         "figures": figures,
         "route_figures": {
             split: None if figures[split] is None else by_route(table) for split, table in tables.items()
         },
         "nested_cross_validation": None,
     }
-    ensemble = replace(ensemble, class_names=list(tables[report].class_names), details=details)
-    return Selected(ensemble, tables[report], tables[select])
+    return Selected(_complete(ensemble, members, tables[report], details), tables[report], tables[select])
 
 
 def labelled(joined: Sequence[Predictions]) -> Labelled:
@@ -180,6 +156,39 @@ def labelled(joined: Sequence[Predictions]) -> Labelled:
     known = np.flatnonzero(first.labels != NO_LABEL)
     groups = None if first.groups is None else np.asarray(first.groups)[known]
     return Labelled(stacked(joined)[:, known], first.labels[known], groups)
+
+
+def _choose(
+    method: str, joined: Sequence[Predictions], split: str, options: Options, nested_folds: int
+) -> tuple[Ensemble, dict[str, Any] | None]:
+    """The ensemble fitted on the joined members, and the accuracy to expect on new photos, None without folds."""
+    photos = labelled(joined)
+    if METHODS[method].uses_labels and not len(photos.labels):
+        raise UserError(f"no photo of {split} has a label, so no weights can be chosen on it; use another --select")
+    options = replace(options, groups=photos.groups)
+    ensemble = fit(method, photos.logits, photos.labels, options)
+    if not nested_folds:
+        return ensemble, None
+    held_out = nested(method, photos.logits, photos.labels, replace(options, folds=nested_folds))
+    metrics = compute_metrics(photos.labels, held_out, joined[0].class_names, groups=photos.groups)
+    return ensemble, {"folds": nested_folds, **_brief(metrics)}
+
+
+def _origins(members: Sequence[Predictions], select: str | None, report: str, note: str) -> dict[str, Any]:
+    return {
+        "model_revisions": [member.model_revision for member in members],
+        "dataset_revisions": [member.dataset_revision for member in members],
+        "select": select,
+        "report": report,
+        "note": note,
+    }
+
+
+def _complete(
+    ensemble: Ensemble, members: Sequence[Predictions], predictions: Predictions, details: dict[str, Any]
+) -> Ensemble:
+    names = [member.model for member in members]
+    return replace(ensemble, members=names, class_names=list(predictions.class_names), details=details)
 
 
 def _apply(

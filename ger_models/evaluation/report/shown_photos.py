@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -19,7 +20,18 @@ PICTURE_SIDE = 480  # pixels; shown at about half of it, sharp on a phone
 JPEG = {"format": "JPEG", "quality": 80}
 
 
-Draw = Callable[[Sequence[Image.Image]], Sequence[Image.Image]]
+class Draw(Protocol):
+    """Rows of a dataset -> their RGB photos with heat maps.
+
+    Attributes:
+        columns: what a row must have.
+    """
+
+    columns: Sequence[str]
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Image.Image]:
+        """The photos, one for each row."""
+        ...
 
 
 def read_pictures(
@@ -31,7 +43,7 @@ def read_pictures(
         dataset: a folder that prepare.py wrote, or a dataset repository on the Hub.
         splits: where to look.
         image_ids: of which photos; those that are not in the dataset are left out.
-        draw: RGB photos -> the same photos with heat maps; None: they stay as they are.
+        draw: draws the heat maps; None: the photos stay as they are.
         heat_of: the model whose heat maps `draw` adds.
 
     Raises:
@@ -39,7 +51,8 @@ def read_pictures(
     """
     wanted, by_name = set(image_ids), {photo_name(image_id): image_id for image_id in image_ids}
     pictures: dict[str, Picture] = {}
-    for data in load_splits(dataset, ["image", "face_boxes", "face_expressions"], splits).values():
+    columns = dict.fromkeys(["image", "face_boxes", "face_expressions", *(draw.columns if draw is not None else ())])
+    for data in load_splits(dataset, list(columns), splits).values():
         there = data["image_id"][:]
         whole = bool(wanted & set(there))
         for row, image_id in enumerate(there):
@@ -56,7 +69,7 @@ def _picture(data: Sequence, row: int, draw: Draw | None) -> Picture:
         return Picture(b"", 1, 1, (), f"damaged: {one_line(error)}")
     image = photo["image"].convert("RGB")
     if draw is not None:
-        (image,) = draw([image])
+        (image,) = draw([{**photo, "image": image}])
     scale = min(1.0, PICTURE_SIDE / max(image.size))
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     buffer = io.BytesIO()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from datasets import load_dataset
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import pipeline
 
 from ger_datasets.emotic.annotations import CATEGORIES
 from ger_datasets.schema import CLASS_NAMES
@@ -18,6 +22,7 @@ from ger_datasets.support.errors import UserError
 from ger_models.conversion.zero_shot import SHIPPED, read_prompts, write_zero_shot
 from ger_models.inference.checkpoints import load_checkpoint
 
+ROOT = Path(__file__).resolve().parents[3]
 WORDS = ["<pad>", "<start>", "<end>", "<unknown>", "happy", "sad", "people", "a", "photo", "of", "waiting"]
 LAYERS: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT: dict[str, Any] = {
@@ -102,7 +107,9 @@ def test_bad_input(tmp_path: Path) -> None:
         write_zero_shot(str(repository), str(prompts), tmp_path / "out")
     with pytest.raises(UserError, match="no folder"):
         write_zero_shot("./nowhere", str(prompts), tmp_path / "out")
-    for wrong in ([], {"a": ["x"]}, {"a": ["x"], "b": []}, {"a": ["x"], "b": "y"}):
+    with pytest.raises(UserError, match="must hold NAME: VALUE"):
+        read_prompts(str(prompts_file(tmp_path, [])))
+    for wrong in ({}, {"a": ["x"]}, {"a": ["x"], "b": []}, {"a": ["x"], "b": "y"}):
         with pytest.raises(UserError, match="two or more class names"):
             read_prompts(str(prompts_file(tmp_path, wrong)))
     with pytest.raises(UserError, match="group or emotic"):
@@ -125,3 +132,58 @@ def test_the_shipped_texts_name_the_datasets_classes() -> None:
     assert tuple(read_prompts("group")) == CLASS_NAMES
     assert sorted(read_prompts("emotic")) == sorted(CATEGORIES)
     assert set(SHIPPED) == {"group", "emotic"}
+
+
+def test_no_training(run_script: Callable, drawn_dataset: Path, starter: Path, tmp_path: Path) -> None:
+    """docs/no_training.yaml: zero-shot and starter as one ensemble, with equal weights, then with fitted ones."""
+    backbone, zero_shot = vision_language_model("clip", tmp_path / "model"), tmp_path / "zero_shot"
+    made = run_script(
+        "zero_shot", "--backbone", backbone, "--output_dir", zero_shot, "--prompts", prompts_file(tmp_path)
+    )
+    assert made[0] == 0, made[2]
+    written = (ROOT / "docs/no_training.yaml").read_text().replace("runs/", f"{tmp_path}/")
+    config = tmp_path / "no_training.yaml"
+    config.write_text(written)
+    code, last, log = run_script("ensemble", "--config", config)
+    assert code == 0, log
+    assert (last["weights"], last["on"]) == ([0.5, 0.5], "probabilities")
+
+    photo = load_dataset(str(drawn_dataset), split="test")[0]["image"]
+    each = [pipeline("group-emotion", model=str(model))(photo)["scores"] for model in (zero_shot, starter)]
+    both = pipeline("group-emotion", model=last["checkpoint"])(photo)
+    for name, score in both["scores"].items():
+        assert score == pytest.approx((each[0][name] + each[1][name]) / 2, abs=1e-5)
+    assert abs(each[0]["Positive"] - each[1]["Positive"]) > 1e-3
+    card = (Path(last["checkpoint"]) / "README.md").read_text()
+    assert "`starter`: 0.5" in card
+    assert str(tmp_path) not in card
+
+    tables = tmp_path / "no_training_tables"
+    options = ("--dataset", drawn_dataset, "--split", "validation", "test", "--output_dir", tables)
+    code, _, log = run_script("predict", "--model", zero_shot, "starter", *options)
+    assert code == 0, log
+    fitted = ("--output_dir", tmp_path / "fitted", "--method", "simplex", "--nested_folds", 0)
+    members = (tables / "zero_shot.parquet", tables / "starter.parquet")
+    code, last, log = run_script("ensemble", "--config", config, *fitted, "--predictions", *members)
+    assert code == 0, log
+    assert sum(last["weights"]) == pytest.approx(1)
+    assert last["on"] == "probabilities"
+    assert load_checkpoint(last["checkpoint"])[0].config.weights == pytest.approx(last["weights"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("output_dir: e\nmembers: [a, b]\nmethod: simplex\n", "give their tables with --predictions"),
+        ("output_dir: e\nmembers: [./a, ./b]\nmethod: average\n", "no checkpoint at ./a, ./b"),
+        ("output_dir: e\nmembers: [a, b]\nmethods: average\n", "unknown option --methods: did you mean --method"),
+        ("output_dir: e\nmembers: {a: b}\n", "members in .* must be text, a number"),
+        ("output_dir: e\nmembers: [a, b]\nweights: [1]\n", "weights must be"),
+        ("[a, b]", "must hold NAME: VALUE"),
+    ],
+)
+def test_bad_ensemble_files(content: str, message: str, run_script: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text(content)
+    code, _, log = run_script("ensemble", "--config", tmp_path / "file.yaml")
+    assert code == 2
+    assert re.search(message, log), log

@@ -14,7 +14,14 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ger_datasets.support.errors import UserError
-from ger_models import GerFusionConfig, GerProcessor, GerSceneConfig, GerSceneForImageClassification
+from ger_models import (
+    GerExpressionConfig,
+    GerExpressionForImageClassification,
+    GerFusionConfig,
+    GerProcessor,
+    GerSceneConfig,
+    GerSceneForImageClassification,
+)
 from ger_models.backbones import VisionTower
 from ger_models.inference.explanations import DIMMED, Explainer, heat_maps, overlay, seen_box
 from ger_models.modeling_fusion import GerFusionForImageClassification
@@ -45,6 +52,20 @@ def vit() -> GerSceneForImageClassification:
     return GerSceneForImageClassification(GerSceneConfig(backbone="hf:tiny", backbone_config=tower.fields, **LABELS))
 
 
+def fusion() -> GerFusionForImageClassification:
+    sizes = {"hidden_size": 16, "depth": 1, "mlp_dim": 16, "dropout": 0.0, "pooling": "average", "join": "both"}
+    config = GerFusionConfig(scene="image", backbone="test_resnet", freeze_scene=False, **sizes, **LABELS)
+    return GerFusionForImageClassification(config)
+
+
+def faces_beside(model: torch.nn.Module, count: int) -> dict[str, torch.Tensor]:
+    """The inputs beside the photos: faces of noise, for a fusion model."""
+    if not isinstance(model, GerFusionForImageClassification):
+        return {}
+    noise = torch.randn(count, 2, 256, generator=torch.Generator().manual_seed(count))
+    return {"face_features": noise, "face_mask": torch.ones(count, 2, dtype=torch.bool)}
+
+
 def trained(build: Callable, side: int, steps: int, rate: float) -> GerSceneForImageClassification:
     torch.manual_seed(0)
     model = build().train()
@@ -52,7 +73,7 @@ def trained(build: Callable, side: int, steps: int, rate: float) -> GerSceneForI
     for step in range(steps):
         photos, labels, _ = drawn(12, side, step)
         optimizer.zero_grad()
-        model(pixel_values=photos, labels=labels).loss.backward()
+        model(pixel_values=photos, labels=labels, **faces_beside(model, 12)).loss.backward()
         optimizer.step()
     return model.eval()
 
@@ -62,19 +83,23 @@ def lost(model: GerSceneForImageClassification, photos: torch.Tensor, cells: tor
     kept = torch.ones_like(cells).flatten(1).scatter(1, chosen, 0.0).view_as(cells)[:, None]
     hidden = photos * F.interpolate(kept, photos.shape[2:], mode="nearest")
     with torch.no_grad():
-        before, after = (model(pixel_values=each).logits.softmax(1) for each in (photos, hidden))
+        others = faces_beside(model, len(photos))
+        before, after = (model(pixel_values=each, **others).logits.softmax(1) for each in (photos, hidden))
     predicted = before.argmax(1, keepdim=True)
     return (before - after).gather(1, predicted)[:, 0]
 
 
 @pytest.mark.parametrize(
-    ("build", "side", "cell", "steps", "rate"), [(cnn, 128, 16, 25, 4e-3), (vit, 48, 8, 150, 2e-3)], ids=["cnn", "vit"]
+    ("build", "side", "cell", "steps", "rate"),
+    [(cnn, 128, 16, 25, 4e-3), (fusion, 128, 16, 45, 4e-3), (vit, 48, 8, 150, 2e-3)],
+    ids=["cnn", "fusion", "vit"],
 )
 def test_deletion(build: Callable, side: int, cell: int, steps: int, rate: float) -> None:
     model = trained(build, side, steps, rate)
     photos, labels, place = drawn(24, side, 999)
-    assert (model(pixel_values=photos).logits.argmax(1) == labels).float().mean() > 0.9, "it has learnt it"
-    heat = torch.as_tensor(heat_maps(model, photos))
+    others = faces_beside(model, 24)
+    assert (model(pixel_values=photos, **others).logits.argmax(1) == labels).float().mean() > 0.9, "it has learnt it"
+    heat = torch.as_tensor(heat_maps(model, photos, others=others))
     assert heat.shape == (24, side, side)
     assert heat.min() >= 0
     assert heat.amax((1, 2)).tolist() == pytest.approx([1.0] * 24)
@@ -137,21 +162,25 @@ def test_overlay() -> None:
 
 
 def test_other_models_are_refused() -> None:
-    fusion = GerFusionForImageClassification(GerFusionConfig(hidden_size=16, depth=1, mlp_dim=16, **LABELS))
-    with pytest.raises(UserError, match="heat maps are for scene models, and runs/a is a ger_fusion"):
-        Explainer("runs/a", fusion, GerProcessor(columns=["face_features"]))
+    faces_alone = GerFusionForImageClassification(GerFusionConfig(hidden_size=16, depth=1, mlp_dim=16, **LABELS))
+    with pytest.raises(UserError, match="look at the photo, and runs/a reads face_features"):
+        Explainer("runs/a", faces_alone, GerProcessor(columns=["face_features"]))
+    expressions = GerExpressionForImageClassification(GerExpressionConfig())
+    with pytest.raises(UserError, match="scene models and fusion models, and runs/c is a ger_expression"):
+        Explainer("runs/c", expressions, GerProcessor(columns=["face_boxes"]))
     with pytest.raises(UserError, match="look at the photo, and runs/b reads skeleton"):
         Explainer("runs/b", cnn(), GerProcessor(columns=["skeleton"]))
 
 
-def test_the_scripts(run_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["scene", "fusion"])
+def test_the_scripts(kind: str, run_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    names = dict(enumerate(("Negative", "Neutral", "Positive")))
-    config = GerSceneConfig(backbone="test_resnet", id2label=names, label2id={n: i for i, n in names.items()})
-    model = GerSceneForImageClassification(config)
+    model, columns = (cnn(), ["image"]) if kind == "scene" else (fusion(), ["face_features", "image"])
+    model.config.id2label = dict(enumerate(("Negative", "Neutral", "Positive")))
+    model.config.label2id = {name: i for i, name in model.config.id2label.items()}
     torch.nn.init.normal_(model.head.weight)
     model.save_pretrained(tmp_path / "model")
-    GerProcessor(resize_shorter=72, crop_size=64).save_pretrained(tmp_path / "model")
+    GerProcessor(columns=columns, resize_shorter=72, crop_size=64).save_pretrained(tmp_path / "model")
     row = load_dataset(str(drawn_dataset), split="test")[0]
     row["image"].save(tmp_path / "a.png")
     common = ("--model", tmp_path / "model", "--device", "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,10 @@ import transformers
 from datasets import load_dataset
 
 from ger_datasets.preparation.run import prepare
+from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError
 from ger_models.encoders.sources import EncodedColumn
+from ger_models.evaluation.predictions import read_predictions
 from ger_models.inference.checkpoints import load_checkpoint
 
 VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -101,15 +104,56 @@ def test_models_over_named_columns(model: str, world: Path, run_script: Callable
     assert "nowhere" in log
 
 
-def test_the_pipeline_says_which_column_it_cannot_make(world: Path, run_script: Callable, tmp_path: Path) -> None:
-    from transformers import pipeline
+@pytest.fixture(scope="module")
+def over_vectors(world: Path, load_script: Callable) -> Path:
+    """A model over the columns `mood` and `tiny`, in a folder beside the encoder `tower`."""
+    module = load_script("train")
+    folder = world / "over_vectors"
+    with contextlib.suppress(SystemExit):
+        options = ("--model", "scene_and_faces", "--dataset", world / "dataset", "--output_dir", folder, "--epochs", 2)
+        overrides = ("--config_overrides", "face_column=mood,scene_column=tiny", "--batch_size", 4)
+        run(module.main, module.Arguments, [str(word) for word in (*options, *overrides)])
+    return folder
 
-    options = ("--config_overrides", "face_column=mood")
-    assert train(run_script, world, tmp_path / "run", "scene_and_faces", *options)[0] == 0
-    answer = pipeline("group-emotion", model=str(tmp_path / "run"))
+
+def test_photos_are_answered_as_the_datasets_rows(
+    world: Path, over_vectors: Path, run_script: Callable, tmp_path: Path
+) -> None:
+    """The encoders are opened, `starter` by its name and `tower` beside the model, and fill the columns."""
+    answer = transformers.pipeline("group-emotion", model=str(over_vectors))
+    rows = list(load_dataset(str(world / "dataset"), split="test"))
+    assert any(row["mood"] for row in rows), "there are faces"
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i, row in enumerate(rows):
+        row["image"].save(photos / f"{i}.png")
+    from_rows, from_photos = answer(rows), answer([row["image"] for row in rows], batch_size=2)
+    without = [{name: row[name] for name in row if name != "mood"} for row in rows]
+    for known, *others in zip(from_rows, from_photos, answer(without), strict=True):
+        for found in others:
+            assert found["scores"] == pytest.approx(known["scores"], abs=1e-4)
+    assert np.ptp([found["score"] for found in from_rows]) > 1e-3, "all photos have the same answer"
+
+    table = tmp_path / "photos.parquet"
+    code, _, log = run_script("predict", "--model", over_vectors, "--photos", photos, "--output", table)
+    assert code == 0, log
+    predicted = read_predictions(table)
+    shares = torch.tensor(predicted.logits).softmax(1).numpy()
+    order = [int(image_id.removesuffix(".png")) for image_id in predicted.image_ids]
+    expected = np.array([list(from_rows[i]["scores"].values()) for i in order])
+    np.testing.assert_allclose(shares, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", ["none", "other"])
+def test_an_encoder_that_cannot_be_opened(weights: str, world: Path, over_vectors: Path, tmp_path: Path) -> None:
+    shutil.copytree(over_vectors, tmp_path / "model")
+    if weights == "other":
+        siglip(tmp_path / "tower", seed=1)
+    answer = transformers.pipeline("group-emotion", model=str(tmp_path / "model"))
     row = load_dataset(str(world / "dataset"), split="test")[0]
     assert answer(row)["label"] in ("Negative", "Neutral", "Positive")
-    with pytest.raises(UserError, match=r"reads mood.*with mood=starter"):
+    reason = {"none": "hf:tower: no folder tower", "other": "has other weights than in the training data"}[weights]
+    with pytest.raises(UserError, match=rf"reads tiny.*{reason}.*prepare.py --features tiny=hf:tower"):
         answer(row["image"])
 
 

@@ -95,6 +95,11 @@ def test_the_six_models() -> None:
         ({"runs": {"a": {"model": "densenet"}}}, "the run a in .* has no dataset"),
         ({"runs": {"a": {"model": "dense", "dataset": "d"}}}, "unknown model 'dense'"),
         ({"runs": {"a": None}}, "the run a .* must have options"),
+        (
+            {"runs": {"a": {"model": "densenet", "dataset": "d", "epoch": 3}}},
+            "run a .* has epoch.*did you mean epochs",
+        ),
+        ({"defaults": {"gpus": 2}, "runs": {"a": {"model": "densenet", "dataset": "d"}}}, "has gpus, no option"),
         ({"run": {}}, "has run: there are output_dir, defaults, launch, runs"),
         (
             {"runs": {n: {"model": "densenet", "dataset": "d", "init_from": m} for n, m in (("a", "b"), ("b", "a"))}},

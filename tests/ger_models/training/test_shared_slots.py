@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ger_models.processing_ger import GerProcessor
-from ger_models.training.data_loading import Travelling
-from ger_models.training.shared_slots import SharedSlots
+from ger_models.training.loading.batching import Travelling
+from ger_models.training.loading.shared_slots import SharedSlots
 
 
 def images(seed: int, count: int = 2, channels: int = 3, height: int = 4, width: int = 5) -> torch.Tensor:

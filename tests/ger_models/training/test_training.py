@@ -20,7 +20,7 @@ from ger_models.inference.inputs import check_classes
 from ger_models.presets import PRESETS, build, parse_overrides, preset
 from ger_models.training import loop
 from ger_models.training.dataset_checks import check_trainable, scene_dim
-from ger_models.training.recipe import RunOptions
+from ger_models.training.options import RunOptions
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY_SCENE = "backbone=test_resnet"

@@ -22,9 +22,10 @@ from ger_datasets.support.errors import UserError
 from ger_models.evaluation.metrics import METRICS
 from ger_models.presets import build, preset
 from ger_models.training import loop, optimization, run_report
-from ger_models.training.data_loading import face_counts
+from ger_models.training.loading.batching import face_counts
 from ger_models.training.meter import Stop, Watch
-from ger_models.training.recipe import Recipe, RunOptions
+from ger_models.training.options import RunOptions
+from ger_models.training.recipe import Recipe
 from ger_models.training.run_folder import Position
 
 

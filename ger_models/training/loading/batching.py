@@ -17,7 +17,7 @@ from ger_datasets.loading.rows import Rows
 from ger_datasets.loading.stream import Stream
 from ger_datasets.support.errors import UserError, listing
 
-from ..processing_ger import FACE_COLUMNS, GerProcessor
+from ...processing_ger import FACE_COLUMNS, GerProcessor
 from .sampling_orders import ORDERS
 from .shared_slots import SharedSlots
 from .streaming import Handed, StreamBatches

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from ger_datasets.loading.splits import load_splits
 from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor
-from ger_models.training import data_loading
-from ger_models.training.data_loading import Collator, make_loader, set_epoch
-from ger_models.training.sampling_orders import ORDERS
+from ger_models.training.loading import batching
+from ger_models.training.loading.batching import Collator, make_loader, set_epoch
+from ger_models.training.loading.sampling_orders import ORDERS
 
 Batch = dict[str, torch.Tensor]
 
@@ -113,7 +113,7 @@ def test_lists_of_numbers_come_as_arrays() -> None:
         {"face_features": [], "scene_feature": [5.0], "people": []},
         {"face_features": None, "scene_feature": [], "people": None},
     ]
-    found = data_loading.Rows(Dataset.from_list(rows, features=features)).__getitems__([0, 1, 2])
+    found = batching.Rows(Dataset.from_list(rows, features=features)).__getitems__([0, 1, 2])
     assert found[0]["face_features"].tolist() == [[1, 2], [3, 4]]
     assert found[1]["face_features"].shape == (0, 2)
     assert found[2]["face_features"] is found[0]["scene_feature"] is None
@@ -144,8 +144,8 @@ def test_an_epoch_continues_in_its_middle_through_accelerate(
 ) -> None:
     """What is skipped is not even read, and a second epoch differs from the first."""
     rows, read = numbered(41), []
-    fetch = data_loading.Rows.__getitems__
-    monkeypatch.setattr(data_loading.Rows, "__getitems__", lambda self, keys: read.extend(keys) or fetch(self, keys))
+    fetch = batching.Rows.__getitems__
+    monkeypatch.setattr(batching.Rows, "__getitems__", lambda self, keys: read.extend(keys) or fetch(self, keys))
     together = []
     for process in range(processes):
         loader = loader_of(rows, ["face_features"], sampling=sampling)
@@ -180,7 +180,7 @@ def test_balanced_draws_every_class_equally_often() -> None:
 
 def test_a_row_that_comes_twice_is_augmented_in_two_ways(faces: Dataset) -> None:
     collator = Collator(small("image"), train_seed=0)
-    rows = data_loading.Rows(faces)
+    rows = batching.Rows(faces)
     once, again = collator(rows.__getitems__([2, 2 + len(faces)]))["pixel_values"]
     assert not torch.equal(once, again)
     assert torch.equal(collator([rows[2]])["pixel_values"][0], once)
@@ -204,7 +204,7 @@ def test_lengths_even_out_the_faces_of_the_batches() -> None:
 def test_face_counts_are_read_without_the_faces(faces: Dataset) -> None:
     processor = GerProcessor(columns=["aligned_faces"], max_faces=3)
     chosen = faces.select([5, 1, 7])
-    assert data_loading.face_counts(chosen, processor).tolist() == [min(len(f), 3) for f in chosen["aligned_faces"]]
+    assert batching.face_counts(chosen, processor).tolist() == [min(len(f), 3) for f in chosen["aligned_faces"]]
 
 
 def test_refused_samplings(faces: Dataset) -> None:
