@@ -14,7 +14,7 @@ import timm
 import timm.data
 import torch
 import transformers
-from huggingface_hub import hf_hub_download, upload_file
+from huggingface_hub import CommitOperationAdd, create_commit, hf_hub_download
 from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -23,11 +23,22 @@ from transformers.utils import CONFIG_NAME
 from .configuration_ger import FACE_HEIGHT, FACE_WIDTH, NO_LABEL
 from .processing_pixels import Preprocessing
 
-LOADING = re.compile(r'from_pretrained\("[^"]*"\)')  # in the example of a model card
+# where the example of a model card says which checkpoint is loaded
+LOADING = re.compile(r'(from_pretrained\(|pipeline\("group-emotion", model=)"[^"]*"')
+EVAL_RESULTS = ".eval_results"  # folder of figures on datasets of the Hub, which the Hub reads
 EMBEDDING = 512  # SphereFace-20's width
 
 # SphereFace-20's stages -> residual pairs; each stage begins with a convolution of stride 2 and doubles the channels
 SPHEREFACE_STAGES = {1: 1, 2: 2, 3: 4, 4: 1}
+
+
+def loading_from(repository: str, card: str) -> str:
+    """The text of a model card, whose example loads the checkpoint from `repository`.
+
+    >>> loading_from("team/model", 'answer = pipeline("group-emotion", model=".")')
+    'answer = pipeline("group-emotion", model="team/model")'
+    """
+    return LOADING.sub(lambda found: f'{found[1]}"{repository}"', card)
 
 
 def create_backbone(name: str, pretrained: bool = False) -> nn.Module:
@@ -116,17 +127,20 @@ class GerPreTrainedModel(PreTrainedModel):
     def push_to_hub(
         self, repo_id: str, *, token: bool | str | None = None, revision: str | None = None, **options: Any
     ) -> Any:
-        """As transformers' method; the card of the folder that the model was loaded from is pushed too, if there is
-        one, with the repository's name in its example."""
+        """As transformers' method; the card and the `.eval_results` of the folder that the model was loaded from are
+        pushed too, if there are any, with the repository's name in the card's example."""
         pushed = super().push_to_hub(repo_id, token=token, revision=revision, **options)
         card = Path(self.name_or_path) / "README.md"
         if self.name_or_path and card.is_file():
             repository = pushed.repo_url.repo_id
-            text = LOADING.sub(f'from_pretrained("{repository}")', card.read_text(encoding="utf-8"))
-            upload_file(
-                path_or_fileobj=text.encode(),
-                path_in_repo="README.md",
-                repo_id=repository,
+            text = loading_from(repository, card.read_text(encoding="utf-8"))
+            figures = sorted((card.parent / EVAL_RESULTS).glob("*.yaml"))
+            create_commit(
+                repository,
+                operations=[
+                    CommitOperationAdd("README.md", text.encode()),
+                    *(CommitOperationAdd(f"{EVAL_RESULTS}/{path.name}", path) for path in figures),
+                ],
                 token=token,
                 revision=pushed.pr_revision or revision,
                 commit_message="Upload model card",

@@ -1,9 +1,10 @@
 """Recognise the emotion of the group in each photo: a line for each photo, annotated pictures, and a line of JSON.
 
-Of a video, the group over time: a line, and a folder with a page, tables and pictures.
+Of a video, camera or stream, the group over time: a line, and a folder with a page, tables and pictures.
 
 group-emotion party.jpg team/
 group-emotion meeting.mp4 --fps 2
+group-emotion --videos 0 --seconds 60
 group-emotion party.jpg team/ --csv answers.csv --output_dir none
 python scripts/answer.py party.jpg --model runs/densenet_emotic
 """
@@ -17,23 +18,23 @@ import contextlib
 import json
 import logging
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ger_datasets.support.answer_places import check_csv, check_output_dir
 from ger_datasets.support.command_line import run
-from ger_datasets.support.errors import UserError, listing, printable
+from ger_datasets.support.errors import UserError, listing
+from ger_models.timeline.options import Options, chosen_source, video_option
 
 if TYPE_CHECKING:
     from ger_models.inference.answers import Answer
 
 logger = logging.getLogger(__name__)
 
+STREAMS = ("rtsp://", "rtsps://")  # addresses that are never those of photos
 TIMELINES = "timelines"  # default folder of the videos' folders
 VIDEOS = [
     ".mp4",
@@ -59,7 +60,15 @@ class Arguments:
     first = "photos"
 
     photos: list[str] = field(
-        metadata={"help": "Photos: files, folders (searched recursively) or URLs. Videos: files."}
+        default_factory=list,
+        metadata={"help": "Photos: files, folders (searched recursively) or URLs. Videos: files."},
+    )
+    videos: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Videos: files or folders; or what is watched live: a camera's number, such as 0, or the http, "
+            "https or rtsp address of a stream."
+        },
     )
     json: bool = field(
         default=False,
@@ -76,15 +85,12 @@ class Arguments:
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
     )
-    blur_faces: bool = field(
-        default=False, metadata={"help": "Make the faces in the pictures unrecognisable; the answers stay the same."}
-    )
-    fps: float = field(default=2.0, metadata={"help": "Videos: frames per second of time that are looked at."})
-    smooth: float = field(default=2.0, metadata={"help": "Videos: seconds that the curve is smoothed over; 0: not."})
-    smoothing: str = field(default="exponential", metadata={"help": "Videos: exponential or median."})
-    render: bool = field(
-        default=False, metadata={"help": "Videos: also write an mp4 of the frames with boxes, expressions and curve."}
-    )
+    blur_faces: bool = video_option("blur_faces")
+    fps: float = video_option("fps")
+    smooth: float = video_option("smooth")
+    smoothing: str = video_option("smoothing")
+    render: bool = video_option("render")
+    seconds: float | None = video_option("seconds")
     model: str = field(
         default="starter",
         metadata={"help": "A checkpoint or Hub repository. Default: starter, which comes with the package."},
@@ -101,17 +107,23 @@ class Arguments:
             check_csv(self.csv)
         if self.output_dir is None and self.json:
             self.output_dir = "none"
-        self.photos, self.videos = split_videos(self.photos)
+        self.photos, videos = split_videos(self.photos)
+        self.videos = videos + self.videos
+        if not self.photos and not self.videos:
+            raise UserError("nothing to answer: name photos, folders, addresses or videos; --help lists the options")
         if self.photos and self.output_dir not in (None, "none"):
             check_output_dir(str(self.output_dir))
         if self.videos:
             self.check_videos()
+        elif self.seconds is not None:
+            raise UserError("--seconds is for cameras and streams")
 
     def check_videos(self) -> None:
         """Refuse what cannot be done with videos."""
-        from ger_models.timeline.options import Options
-
         self.options = Options(self.fps, self.smooth, self.smoothing, self.blur_faces, self.render)
+        self.source = chosen_source(self.videos, self.options, self.seconds)
+        if self.source is not None and self.photos:
+            raise UserError(f"{self.source.name} is watched alone: leave the photos out")
         if self.whole_face or (self.csv is not None and not self.photos):
             raise UserError(f"{'--whole_face' if self.whole_face else '--csv'} is for photos, not for videos")
 
@@ -121,67 +133,43 @@ def main(arguments: Arguments) -> dict[str, Any] | None:
     figures = answer_photos(arguments) if arguments.photos else {}
     if not arguments.videos:
         return figures
-    of_videos = answer_videos(arguments)
+    of_videos = answer_the_videos(arguments)
     return None if arguments.json else {**(figures or {}), **of_videos}
 
 
 def split_videos(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The photos, folders and addresses, and the video files. Animations (GIF, WebP) are photos."""
-    videos = [word for word in words if Path(word).suffix.lower() in VIDEOS and "://" not in word]
+    """The photos, folders and addresses, and the video files and streams. Animations (GIF, WebP) are photos."""
+    videos = [
+        word
+        for word in words
+        if word.lower().startswith(STREAMS) or (Path(word).suffix.lower() in VIDEOS and "://" not in word)
+    ]
     return [word for word in words if word not in videos], videos
 
 
-def answer_videos(arguments: Arguments) -> dict[str, Any]:
-    """Write the timeline of each video and print a line for it."""
-    from dataclasses import asdict
-
+def answer_the_videos(arguments: Arguments) -> dict[str, Any]:
+    """Write the timeline of each video, or of the camera or stream, and print a line for it."""
     from accelerate import PartialState
-    from tqdm import tqdm
 
     from ger_datasets.support.devices import choose_device
-    from ger_datasets.videos.frames import BadVideo
+    from ger_models.inference.inputs import video_files
+    from ger_models.timeline.answering import answer_videos, check_answered
     from ger_models.timeline.reading import FrameReader
-    from ger_models.timeline.run import video_timeline
 
+    videos = arguments.source or video_files([Path(video) for video in arguments.videos])[0]
     reader = FrameReader(arguments.model, device=choose_device(arguments.device, PartialState(cpu=True)))
-    width, done, failed = max(len(Path(video).name) for video in arguments.videos), [], []
-    with contextlib.ExitStack() as stack:
-        place = arguments.output_dir or TIMELINES
-        kept = place != "none"
-        place = place if kept else stack.enter_context(tempfile.TemporaryDirectory())
-        for video in arguments.videos:
-            name = printable(Path(video).name)
-            bar = stack.enter_context(tqdm(desc=name, unit="s", mininterval=0.5, disable=arguments.json))
-            options = asdict(arguments.options)
-            try:
-                found = video_timeline(
-                    video, place, reader, batch_size=arguments.batch_size, progress=partial(show, bar), **options
-                )
-            except BadVideo as reason:
-                failed.append({"file": name, "reason": str(reason)})
-                said, values = f"cannot be read: {reason}", {"error": str(reason)}
-            else:
-                folder = str(found.folder) if kept else None
-                values = {
-                    "label": found.label,
-                    "summary": found.summary,
-                    "incomplete": found.problem,
-                    "folder": folder,
-                }
-                said = found.summary
-                done.append({"file": name, **values})
-            bar.close()
-            print(json.dumps({"video": name, **values}) if arguments.json else f"{name:{width}}  {said}", flush=True)
-    if not done and not arguments.photos:
-        raise UserError(
-            f"no video can be used, of {len(failed)}: {listing(f['file'] + ': ' + f['reason'] for f in failed)}"
-        )
-    return {"videos": done, "failed_videos": failed, "model": arguments.model}
-
-
-def show(bar: Any, seconds: float) -> None:
-    """Move a progress bar to the seconds of a video."""
-    bar.update(round(seconds, 1) - bar.n)
+    figures = answer_videos(
+        videos,
+        arguments.output_dir or TIMELINES,
+        reader,
+        arguments.options,
+        arguments.batch_size,
+        arguments.seconds,
+        arguments.json,
+    )
+    if not arguments.photos:
+        check_answered(figures)
+    return {**figures, "model": arguments.model}
 
 
 def answer_photos(arguments: Arguments) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ accelerate launch scripts/predict.py --model runs/a runs/b --dataset ger_dataset
 python scripts/predict.py --photos a.jpg holidays --output_dir pictures
 python scripts/predict.py --model runs/densenet_emotic --photos a.jpg --explain --output_dir pictures
 python scripts/predict.py --model runs/densenet_emotic --videos party.mp4 --every 25 --output frames.parquet
+python scripts/predict.py --videos party.mp4 --fps 2 --output_dir timelines
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ger_datasets.support.errors import UserError, listing
 from ger_models.combining import FORMS
 from ger_models.evaluation.chosen_photos import check_only
 from ger_models.starter import STARTER_NAME
+from ger_models.timeline.options import VIDEO_OPTIONS, Options, chosen_source, video_option
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -56,8 +58,12 @@ class Arguments:
     photos: list[Path] | None = field(
         default=None, metadata={"help": "Photos instead of a dataset: files, or folders, searched recursively."}
     )
-    videos: list[Path] | None = field(
-        default=None, metadata={"help": "Videos instead of a dataset: files or folders. Predicts on their key frames."}
+    videos: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Videos instead of a dataset: files or folders. With --output a table of their key frames; with "
+            "--output_dir the timeline of each, also of a camera (0) or of a stream's http, https or rtsp address."
+        },
     )
     every: int | None = field(
         default=None,
@@ -65,14 +71,25 @@ class Arguments:
     )
     fps: float | None = field(
         default=None,
-        metadata={"help": "Videos: predict on so many frames per second of their time instead of the key frames."},
+        metadata={
+            "help": "Videos: predict on so many frames per second of their time instead of the key frames. Timelines: "
+            f"{VIDEO_OPTIONS['fps'][0]:g} by default."
+        },
     )
+    smooth: float = video_option("smooth")
+    smoothing: str = video_option("smoothing")
+    blur_faces: bool = video_option("blur_faces")
+    render: bool = video_option("render")
+    seconds: float | None = video_option("seconds")
     output: list[Path] | None = field(
         default=None, metadata={"help": "The predictions table, a Parquet file; one for each model."}
     )
     output_dir: Path | None = field(
         default=None,
-        metadata={"help": "Folder for the tables, MODEL.parquet; with --photos for pictures and predictions.parquet."},
+        metadata={
+            "help": "Folder for the tables, MODEL.parquet; with --photos for pictures and predictions.parquet; with "
+            "--videos for timelines."
+        },
     )
     whole_face: bool = field(
         default=False, metadata={"help": "Treat each photo as one face crop, without face detection."}
@@ -92,7 +109,7 @@ class Arguments:
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.dataset, self.photos, self.videos)) != 1:
             raise UserError(
-                "give either --dataset with --output, or --photos with --output_dir, or --videos with --output"
+                "give either --dataset with --output, or --photos or --videos with --output_dir or --output"
             )
         if self.dataset is not None and self.output is None and self.output_dir is None:
             raise UserError("--dataset needs --output, the Parquet file that the predictions go to, or --output_dir")
@@ -121,12 +138,68 @@ class Arguments:
             raise UserError("--whole_face is for --photos")
         if self.explain and (self.photos is None or self.output_dir is None):
             raise UserError("--explain needs --photos and --output_dir, the folder that the pictures go to")
+        self.check_timelines()
         for name in ("batch_size", "every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
 
+    def check_timelines(self) -> None:
+        """Refuse what cannot be done with timelines, and their options without them."""
+        changed = [name for name in VIDEO_OPTIONS if name != "fps" and getattr(self, name) != VIDEO_OPTIONS[name][0]]
+        if self.videos is None or self.output_dir is None:
+            if changed:
+                raise UserError(f"--{changed[0]} is for --videos with --output_dir, which writes timelines")
+            if self.videos is not None and chosen_source(self.videos, Options(), None) is not None:
+                raise UserError("a camera or stream needs --output_dir, the folder that its timeline goes to")
+            return
+        if len(self.model) > 1 or self.every is not None:
+            found = f"{len(self.model)} models" if len(self.model) > 1 else "--every"
+            raise UserError(f"--output_dir writes timelines of one model, by --fps; found {found}: give --output")
+        fps = VIDEO_OPTIONS["fps"][0] if self.fps is None else self.fps
+        self.options = Options(fps, self.smooth, self.smoothing, self.blur_faces, self.render)
+        self.source = chosen_source(self.videos, self.options, self.seconds)
+
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
+    if arguments.videos is not None and arguments.output_dir is not None:
+        return write_timelines(arguments)
+    return write_tables(arguments)
+
+
+def write_timelines(arguments: Arguments) -> dict[str, Any] | None:
+    """Write the timeline of each video, or of the camera or stream; one of several processes does so."""
+    from accelerate import PartialState
+
+    from ger_datasets.support.devices import choose_device
+    from ger_models.inference.inputs import video_files
+    from ger_models.timeline.answering import answer_videos, check_answered
+    from ger_models.timeline.reading import FrameReader
+
+    state = PartialState(cpu=True)
+    if not state.is_main_process:
+        return None
+    files, left_out = (None, {}) if arguments.source else video_files([Path(word) for word in arguments.videos or ()])
+    reader = FrameReader(
+        arguments.model[0],
+        arguments.detector,
+        choose_device(arguments.device, state),
+        arguments.min_face_score,
+        arguments.min_face_pixels,
+    )
+    figures = answer_videos(
+        arguments.source or files,
+        str(arguments.output_dir),
+        reader,
+        arguments.options,
+        arguments.batch_size,
+        arguments.seconds,
+    )
+    check_answered(figures)
+    return {**figures, "model": arguments.model[0], **({"left_out": left_out} if left_out else {})}
+
+
+def write_tables(arguments: Arguments) -> dict[str, Any] | None:
+    """Predict on photos, or frames of videos, into a table for each model."""
     from accelerate import PartialState
     from tqdm import tqdm
 
@@ -183,7 +256,9 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
     if arguments.videos is not None:
         faces = FaceColumns(device, wanted, detector=arguments.detector, min_face_pixels=limit, added=added)
         sample = None if arguments.fps is None else partial(sampled_frames, fps=arguments.fps)
-        parts, identity, left_out = video_parts(arguments.videos, arguments.every, faces, sample)
+        parts, identity, left_out = video_parts(
+            [Path(word) for word in arguments.videos], arguments.every, faces, sample
+        )
         identity += f" every {arguments.every}" + (f" fps {arguments.fps}" if arguments.fps is not None else "")
         return Source(parts, identity + other_detector, left_out=left_out)
     dataset = arguments.dataset

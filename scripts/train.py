@@ -21,6 +21,7 @@ def main(arguments: Arguments) -> dict | None:
     from accelerate.utils import set_seed
 
     from ger_models.inference.encoded_columns import column_of_backbone, training_processor
+    from ger_models.sharing.model_card import how_to_use
     from ger_models.training import loop
     from ger_models.training.loading.batching import Collator, make_loader, report_killed_workers, rest_of, set_epoch
     from ger_models.training.losses import LOSSES
@@ -52,7 +53,8 @@ def main(arguments: Arguments) -> dict | None:
     about_run = describe(arguments, recipe, data)
     folder = RunFolder(arguments.output_dir, accelerator, arguments.keep)
     with folder.begin(about_run, recipes.to_yaml(recipe), arguments.resume):
-        report = Report(arguments, about_run, started_from, folder, arguments.push_to_hub, arguments.public)
+        example = how_to_use(model.config, processor, about_run["dataset"])
+        report = Report(arguments, about_run, started_from, folder, example, arguments.push_to_hub, arguments.public)
         model.config.notice = report.run["notice"]
 
         sizes = (recipe.batch_size, arguments.num_workers)
@@ -113,7 +115,7 @@ def main(arguments: Arguments) -> dict | None:
                 if watch.stopping and not position.finished:
                     stop.leave()
             watch.bar.close()
-        accelerator.end_training()
+        loop.end_training(accelerator)
         return report.end(position) if accelerator.is_main_process else None
 
 

@@ -26,16 +26,18 @@ def push_files(
     private: bool,
     revision: str | None = None,
     replaced: str | None = None,
+    sdk: str = "gradio",
 ) -> dict[str, Any]:
     """Push files in one commit; none if nothing has changed.
 
     Args:
         files: by their names in the repository.
         repo: `ORG/NAME`; made if it does not exist.
-        kind: `dataset`, `model` or `space` (of Gradio).
+        kind: `dataset`, `model` or `space`.
         private: what the repository is, or is made.
         revision: a branch, made if it does not exist; None: the main one.
         replaced: files in the repository that match this pattern and are not among `files` are deleted.
+        sdk: what runs a new Space: `gradio`, or `static` for a page.
 
     Returns:
         `repo`, `url`, `commit`, `files`, `bytes` and `private`.
@@ -49,8 +51,8 @@ def push_files(
     size = sum(path.stat().st_size for path in files.values())
 
     def push() -> str:
-        sdk = "gradio" if kind == "space" else None
-        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, space_sdk=sdk)
+        space_sdk = sdk if kind == "space" else None
+        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True, space_sdk=space_sdk)
         if revision is not None:
             api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
         there = api.repo_info(repo, repo_type=kind, revision=revision)

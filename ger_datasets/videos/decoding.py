@@ -69,7 +69,7 @@ def decoded_frames(
         # An open file, not its name: FFmpeg takes names with a colon for addresses, and wants them in UTF-8.
         with open(path, "rb") as file:
             for seconds, frame, view in _animation(file) if is_animation_format(file) else _stream(file):
-                _check_size(*view.size)
+                check_size(*view.size)
                 if frame.is_corrupt:
                     lost += 1
                 elif wanted(count, seconds):
@@ -101,7 +101,7 @@ def _damaged(path: Path, intact: int, reason: str) -> BadVideo:
     return BadVideo(index or f"no video, or damaged from its start ({reason})")
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
     """The least size is that of photos, so that every frame can be stored as one."""
     if width * height > MAX_FRAME_PIXELS:
         raise BadVideo(f"frames of {width} x {height} pixels: more than {MAX_FRAME_PIXELS:,} are not decoded")
@@ -122,7 +122,7 @@ def _animation(file: BinaryIO) -> Source:
         except OSError as error:  # Pillow's, of the content
             reason = "its end is missing" if incomplete else " ".join(str(error).split())
             raise BadVideo(f"damaged from its start ({reason})") from error
-        _check_size(*image.size)
+        check_size(*image.size)
         if not getattr(image, "is_animated", False):
             raise BadVideo("a still picture, not a video: give it as a photo")
         for seconds, shown in animation_frames(image):
@@ -159,7 +159,7 @@ def _stream(file: BinaryIO) -> Source:
 
 def _check_coded_size(stream: av.VideoStream) -> None:
     if stream.width and stream.height:  # not known of some damaged files
-        _check_size(stream.width, stream.height)
+        check_size(stream.width, stream.height)
 
 
 def _intact(

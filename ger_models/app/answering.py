@@ -13,17 +13,49 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 from transformers import PreTrainedConfig
 
-from ger_datasets.support.errors import BadPhoto, UserError
+from ger_datasets.support.errors import BadPhoto, UserError, listing
 from ger_datasets.support.repository_names import public_name
 
 from ..inference.answers import Answer, Photos, answers, load_pipeline
 from ..inference.blurring import without_faces
 from ..pipeline_ger import GroupEmotionPipeline
 from ..starter import checkpoint_place
+from ..timeline.reading import FrameReader, FrameReading
 
 CARD = "README.md"
+
+
+class Turns:
+    """One thread that does one piece of work after the other, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+
+    def take(self, function: Callable[..., Any], *args: Any) -> Any:
+        """The function's result; waits for its turn."""
+        context = contextvars.copy_context()  # a GPU is lent to whoever sent the request
+        return self._thread.submit(context.run, function, *args).result()
+
+
+class WaitingReader(FrameReader):
+    """Reads the frames of a video, each batch in its turn: what others ask for is answered between two batches.
+
+    Args:
+        model: as `FrameReader`.
+        device: the same.
+        turns: that are waited for.
+    """
+
+    def __init__(self, model: str, device: str, turns: Turns) -> None:
+        super().__init__(model, device=device)
+        self._turns, self._read = turns, on_gpu(super().read)
+
+    def read(self, images: Sequence[Image.Image]) -> list[FrameReading]:
+        """As `FrameReader.read`."""
+        return self._turns.take(self._read, images)
 
 
 class Models:
@@ -47,8 +79,26 @@ class Models:
             raise UserError(f"two models have the same name, of {', '.join(self.names)}: rename a folder")
         self._places = dict(zip(self.names, names, strict=True))
         self._pipelines = {name: load_pipeline(place, device) for name, place in self._places.items()}
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
+        self._device, self._readers = device, dict[str, FrameReader]()
+        self._turns = Turns()
         self._run = on_gpu(self._answered)
+
+    def named(self, name: object) -> str:
+        """The name of a model; of the first one for None. UserError for one that does not exist."""
+        if name is None:
+            return self.names[0]
+        if name not in self.names:
+            raise UserError(f"unknown model: there are {listing(self.names)}")
+        return str(name)
+
+    def frame_reader(self, model: str) -> FrameReader:
+        """What reads a model's videos; loaded when it is first asked for."""
+        return self._turns.take(self._reader, model)
+
+    def _reader(self, model: str) -> FrameReader:
+        if model not in self._readers:
+            self._readers[model] = WaitingReader(self._places[model], self._device, self._turns)
+        return self._readers[model]
 
     def answer(
         self, model: str, name: str, file: Path, min_face_score: float | None = None, blur_faces: bool = False
@@ -64,9 +114,7 @@ class Models:
         Raises:
             UserError: the model reads a column that does not follow from a photo.
         """
-        context = contextvars.copy_context()  # a GPU is lent to whoever sent the request
-        call = self._thread.submit(context.run, self._run, model, name, file, min_face_score)
-        answer = call.result()
+        answer = self._turns.take(self._run, model, name, file, min_face_score)
         return without_faces(answer) if blur_faces else answer
 
     def _answered(self, model: str, name: str, file: Path, min_face_score: float | None) -> Answer:

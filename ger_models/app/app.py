@@ -10,12 +10,14 @@ from ger_datasets.photos.reading import SUFFIXES
 
 from .handlers import TEMPLATES, Handlers, told
 from .texts import translations
+from .uploads import VIDEO_SUFFIXES
+from .video_handlers import DEFAULT_FPS, MAX_FPS, VideoHandlers
 
 I18N = gr.I18n(**translations())
 WAITING = f"<p class='ge-waiting'>{I18N('waiting')}</p>"
 CSS = TEMPLATES / "app.css"
 QUEUED = 64  # requests that wait; further ones are told to come again
-PHOTOS_AT_ONCE, FOLDERS_AT_ONCE = 2, 2  # requests at work; the models take turns between them
+PHOTOS_AT_ONCE, FOLDERS_AT_ONCE, VIDEOS_AT_ONCE = 2, 2, 2  # requests at work; the models take turns between them
 DARK_BLUE = "*primary_700"  # white letters on it have a contrast of 6.7 : 1
 
 # Fonts of the reader's own system, so that none is fetched
@@ -39,13 +41,15 @@ THEME = gr.themes.Default(
 )
 
 
-def build_app(handlers: Handlers) -> gr.Blocks:
-    """The app that answers with `handlers`; launch it with `THEME`, `CSS` and `I18N`."""
+def build_app(handlers: Handlers, videos: VideoHandlers) -> gr.Blocks:
+    """The app that answers with `handlers` and `videos`; launch it with `THEME`, `CSS` and `I18N`."""
     with gr.Blocks(title="group-emotion", analytics_enabled=False) as app:
         gr.Markdown(f"# {I18N('title')}")
         gr.Markdown(I18N("intro"))
         with gr.Tab(I18N("photo_tab"), id="photo"):
             _photo_tab(handlers)
+        with gr.Tab(I18N("video_tab"), id="video"):
+            _video_tab(videos)
         with gr.Tab(I18N("folder_tab"), id="folder"):
             _folder_tab(handlers)
         with gr.Tab(I18N("about_tab"), id="about"):
@@ -54,7 +58,7 @@ def build_app(handlers: Handlers) -> gr.Blocks:
                 if card := handlers.models.card(name):
                     with gr.Accordion(_titled("card", name), open=False):
                         gr.Markdown(card)
-        _endpoints(handlers)
+        _endpoints(handlers, videos)
     app.queue(max_size=QUEUED, api_open=False, default_concurrency_limit=1)
     return app
 
@@ -99,6 +103,36 @@ def _photo_tab(handlers: Handlers) -> None:
     )
 
 
+def _video_tab(videos: VideoHandlers) -> None:
+    names = videos.models.names
+    with gr.Row():
+        with gr.Column():
+            video = gr.File(label=I18N("video"), file_types=sorted(VIDEO_SUFFIXES), elem_id="video")
+            model = gr.Dropdown(names, value=names[0], label=I18N("model"), visible=len(names) > 1)
+            fps = gr.Slider(0.5, MAX_FPS, DEFAULT_FPS, step=0.5, label=I18N("fps"), info=I18N("fps_info"))
+            render = gr.Checkbox(True, label=I18N("render"))
+            blur = gr.Checkbox(label=I18N("blur_faces"))
+            button = gr.Button(I18N("recognise"), variant="primary", elem_id="recognise_video")
+        with gr.Column():
+            answer = gr.HTML(WAITING, label=I18N("answer"), show_label=True, container=True)
+            player = gr.Video(
+                label=I18N("rendered"), interactive=False, visible=False, buttons=["download"], elem_id="player"
+            )
+    timeline = gr.HTML(padding=False)
+    made = gr.File(
+        label=I18N("timeline_files"), file_count="multiple", interactive=False, visible=False, elem_id="timeline_files"
+    )
+    button.click(
+        videos.show_video,
+        [video, model, fps, blur, render],
+        [answer, player, timeline, made],
+        preprocess=False,
+        api_visibility="private",
+        concurrency_id="videos",
+        concurrency_limit=VIDEOS_AT_ONCE,
+    )
+
+
 def _folder_tab(handlers: Handlers) -> None:
     files = gr.File(
         label=I18N("files"), file_count="multiple", file_types=[*sorted(SUFFIXES), ".zip"], elem_id="files"
@@ -129,7 +163,7 @@ def _titled(key: str, name: str) -> str:
     return f"{name}: {I18N(key)}"
 
 
-def _endpoints(handlers: Handlers) -> None:
+def _endpoints(handlers: Handlers, videos: VideoHandlers) -> None:
     photos: dict[str, Any] = {"concurrency_id": "photos", "concurrency_limit": PHOTOS_AT_ONCE}
     gr.api(told(handlers.photo), api_name="photo", **photos)
     gr.api(told(handlers.picture), api_name="picture", **photos)
@@ -139,4 +173,5 @@ def _endpoints(handlers: Handlers) -> None:
         concurrency_id="folders",
         concurrency_limit=FOLDERS_AT_ONCE,
     )
+    gr.api(told(videos.video), api_name="video", concurrency_id="videos", concurrency_limit=VIDEOS_AT_ONCE)
     gr.api(told(handlers.model_names), api_name="models")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .upload_limits import CountedUpload
 from .uploads import MAX_ARCHIVE_BYTES, MB, UploadFolder
 
 MAX_JSON_BYTES = MB
@@ -79,6 +80,7 @@ class Gate:
                 if UPLOAD.fullmatch(scope["path"]):
                     reserved = self._room_for(_length(scope))
                     self.arriving += reserved
+                    receive = CountedUpload(receive, _header(scope, b"content-type"))
                 else:
                     receive = await _checked_body(scope, receive)
             await self.app(scope, receive, sending)
@@ -98,10 +100,13 @@ class Gate:
 
 
 def _length(scope: Message) -> int | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return None
+    value = _header(scope, b"content-length")
+    return int(value) if value.isdigit() else None
+
+
+def _header(scope: Message, wanted: bytes) -> bytes:
+    """The value of a header; empty where there is none."""
+    return next((value for name, value in scope["headers"] if name == wanted), b"")
 
 
 async def _checked_body(scope: Message, receive: Receive) -> Receive:

@@ -23,6 +23,7 @@ from ..inference.answer_files import AnswerFolder, AnswerTable
 from ..inference.answers import Answer, expression_of
 from ..inference.pictures import COLOURS
 from .answering import Models, problem
+from .reasons import reason_in
 from .texts import chosen_language, text
 from .uploads import Source, UploadFolder, list_photos, single_photo, uploads
 
@@ -146,7 +147,7 @@ class Handlers:
             log_counts([answer])
             return shown
         except UserError as error:
-            message = render(TEMPLATES / "message.html", message=str(error))
+            message = render(TEMPLATES / "message.html", message=reason_in(str(error), language))
             return [message, gr.update(value=None, visible=False)] * len(self.models.names)
 
     def show_files(
@@ -173,11 +174,10 @@ class Handlers:
                     progress((done, len(sources) * len(self.models.names)), desc=text("progress", language))
             log_counts([row[0] for row in rows])
         except UserError as error:
-            return render(TEMPLATES / "message.html", message=str(error)), gr.update(value=None, visible=False)
+            message = render(TEMPLATES / "message.html", message=reason_in(str(error), language))
+            return message, gr.update(value=None, visible=False)
         kinds = listing(f"{count} {kind}" for kind, count in left_out.items()) if left_out else ""
-        html = render(
-            TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **_words(language)
-        )
+        html = render(TEMPLATES / "table.html", rows=rows, models=self.models.names, left_out=kinds, **words(language))
         return html, gr.update(value=made, visible=True)
 
     # the API: named endpoints whose types Gradio publishes
@@ -187,7 +187,7 @@ class Handlers:
         answer = self._api_answer(photo, model, min_face_score)
         if answer.problem:
             raise UserError(f"{answer.name}: {answer.problem}")
-        return self._json(self._model(model), answer)
+        return self._json(self.models.named(model), answer)
 
     def picture(
         self,
@@ -200,7 +200,7 @@ class Handlers:
         answer = self._api_answer(photo, model, min_face_score, blur_faces)
         if answer.problem:
             raise UserError(f"{answer.name}: {answer.problem}")
-        return _file(self._picture(self._model(model), answer))
+        return gradio_file(self._picture(self.models.named(model), answer))
 
     def folder_of_photos(
         self,
@@ -210,7 +210,7 @@ class Handlers:
         blur_faces: bool = False,
     ) -> FolderAnswer:
         """The answers to photos and zip archives of photos: JSON, a CSV table, and a zip archive of pictures."""
-        name = self._model(model)
+        name = self.models.named(model)
         check_options(min_face_score, blur_faces)
         sources, _ = list_photos(uploads(self.folder, files))
         made: list[str] = []
@@ -223,8 +223,8 @@ class Handlers:
         csv, pictures = made
         return {
             "answers": [self._json(name, answer) for answer in answers],
-            "csv": _file(csv),
-            "pictures": _file(pictures),
+            "csv": gradio_file(csv),
+            "pictures": gradio_file(pictures),
         }
 
     def model_names(self) -> list[str]:
@@ -236,18 +236,11 @@ class Handlers:
     def _api_answer(
         self, photo: FileData, model: str | None, min_face_score: float | None, blur_faces: bool = False
     ) -> Answer:
-        name = self._model(model)
+        name = self.models.named(model)
         check_options(min_face_score, blur_faces)
         answer = self._answer(name, single_photo(self.folder.received(photo)), min_face_score, blur_faces)
         log_counts([answer])
         return answer
-
-    def _model(self, name: object) -> str:
-        if name is None:
-            return self.models.names[0]
-        if name not in self.models.names:
-            raise UserError(f"unknown model: there are {listing(self.models.names)}")
-        return str(name)
 
     def _page_score(self, score: Any) -> Any:
         """None where the slider is where it was: each model then uses its own."""
@@ -302,7 +295,7 @@ class Handlers:
     def _answer_html(self, model: str, answer: Answer, language: str) -> str:
         image = answer.image
         if image is None:
-            message = text("not_usable", language, reason=answer.problem)
+            message = text("not_usable", language, reason=reason_in(answer.problem, language))
             return render(TEMPLATES / "message.html", message=message)
         result, config = answer.result, self.models.config(model)
         names = [config.id2label[i] for i in range(config.num_labels)]
@@ -324,7 +317,7 @@ class Handlers:
             faces=faces,
             uncounted=len(result["faces"]) - result["face_count"],
             more=max(0, result["face_count"] - MAX_FACES_SHOWN),
-            **_words(language),
+            **words(language),
         )
 
 
@@ -337,11 +330,17 @@ def flat(name: str) -> str:
     return name.replace("/", "_")
 
 
-def _words(language: str) -> dict[str, Any]:
-    return {"text": lambda key, **values: text(key, language, **values), "language": language}
+def words(language: str) -> dict[str, Any]:
+    """What templates need to show texts in a language."""
+    return {
+        "text": lambda key, **values: text(key, language, **values),
+        "reason": lambda reason: "; ".join(reason_in(part, language) for part in reason.split("; ")),
+        "language": language,
+    }
 
 
-def _file(path: str) -> FileData:
+def gradio_file(path: str) -> FileData:
+    """A file as Gradio sends it to clients."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
@@ -355,8 +354,13 @@ def check_options(min_face_score: Any, blur_faces: Any) -> None:
     number = isinstance(min_face_score, (int, float)) and not isinstance(min_face_score, bool)
     if min_face_score is not None and not (number and 0 <= min_face_score <= 1):
         raise UserError("min_face_score must be a number from 0 to 1")
-    if not isinstance(blur_faces, bool):
-        raise UserError("blur_faces must be true or false")
+    check_switch("blur_faces", blur_faces)
+
+
+def check_switch(name: str, value: Any) -> None:
+    """UserError if a switch of a request is neither true nor false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false")
 
 
 def log_counts(answers: list[Answer]) -> None:

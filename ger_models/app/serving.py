@@ -59,10 +59,12 @@ def serving(
         from .answering import Models
         from .app import CSS, I18N, THEME, build_app
         from .handlers import Handlers
+        from .video_handlers import VideoHandlers
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        app = build_app(Handlers(Models(models, device), folder))
+        answering = Models(models, device)
+        app = build_app(Handlers(answering, folder), VideoHandlers(answering, folder))
         try:
             _, url, _ = app.launch(
                 server_name=host,

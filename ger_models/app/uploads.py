@@ -25,6 +25,7 @@ from typing import Any
 
 from ger_datasets.photos.reading import SUFFIXES
 from ger_datasets.support.errors import BadPhoto, UserError, printable
+from ger_datasets.videos import decoding
 
 from ..inference.inputs import free_name
 
@@ -36,6 +37,8 @@ MAX_ARCHIVE_BYTES = 2048 * MB  # packed, and all entries unpacked
 MAX_DIRECTORY_BYTES = MB  # of an archive's table of contents, of which `zipfile` makes an object per entry
 MAX_FOLDERS, MAX_NAME = 3, 40  # of a name that is shown: its last parts, and characters of each
 KEPT_SECONDS, SWEEP_SECONDS = 3000, 300  # no file gets older than their sum, less than an hour
+ANIMATIONS = (".gif", ".webp")
+VIDEO_SUFFIXES = decoding.SUFFIXES.difference(ANIMATIONS)  # files whose names end otherwise have a photo's limit
 TOO_LARGE = f"larger than {MAX_PHOTO_BYTES // MB} MB"
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".jar", ".zst")
 ANY_ARCHIVE = b"PK\x03\x04"  # how a zip begins, whatever its name

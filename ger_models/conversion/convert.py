@@ -22,7 +22,7 @@ from ..inference.saving import UNFINISHED, disk_errors, put_files
 from ..presets import ALIASES, PRESETS, Preset, build
 from ..presets import preset as find_preset
 from ..processing_ger import GerProcessor
-from ..sharing.model_card import HOW, USE
+from ..sharing.model_card import USE, how_to_use
 from .old_checkpoints import OldCheckpoint, read_checkpoint
 from .old_names import TRANSFORMER, UNUSED, face_name, fusion_name, scene_name, unwrapped
 
@@ -106,7 +106,7 @@ def convert(
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         write_text(folder / REPORT, json.dumps(report, indent=1) + "\n")
-        write_text(folder / "README.md", _card(name, report))
+        write_text(folder / "README.md", _card(name, report, how_to_use(model.config, processor)))
 
     with disk_errors(output_dir):
         put_files(output_dir, write)
@@ -256,7 +256,7 @@ def _source(path: Path, form: str) -> dict[str, Any]:
     return {"file": path.name, "sha256": digest.hexdigest(), "bytes": path.stat().st_size, "form": form}
 
 
-def _card(name: str, report: dict[str, Any]) -> str:
+def _card(name: str, report: dict[str, Any], example: str) -> str:
     """The text of README.md for a converted model."""
     data = ModelCardData(
         library_name="transformers",
@@ -281,6 +281,6 @@ def _card(name: str, report: dict[str, Any]) -> str:
         f"{f', and {counters} counters' if counters else ''}.\n"
         f"- Every name is in `{REPORT}`.",
         USE.strip(),
-        HOW.strip(),
+        example,
     ]
     return "\n\n".join(parts) + "\n"

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import ModelCard
+
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.support.hub_connection import read_from_hub
@@ -18,7 +20,7 @@ from ..evaluation.ensemble.ensemble import FORMAT, Ensemble
 from ..evaluation.ensemble.selection import Selected
 from ..evaluation.own_folder import check_own
 from ..evaluation.predictions import Predictions, write_predictions
-from ..evaluation.report.card import render_card
+from ..evaluation.report.card import TASK, render_card
 from ..evaluation.report.writing import make_report
 from ..starter import checkpoint_place
 
@@ -102,7 +104,7 @@ def write_checkpoint(
         checkpoints: of the members, in the ensemble's order: see `member_checkpoints`.
         ensemble: how the members are combined.
         note: what must be known of its figures; the checkpoint's configuration says it too.
-        card: its README.md.
+        card: its README.md, without the example.
 
     Returns:
         Where it is.
@@ -134,7 +136,7 @@ def write_runs(folder: Path, ensemble: Ensemble) -> str:
     Raises:
         UserError: as `write_checkpoint`.
     """
-    from ..sharing.model_card import HOW, USE
+    from ..sharing.model_card import USE
 
     names = [checkpoint_place(name) for name in ensemble.members]
     missing = [name for name in names if is_missing_folder(name)]
@@ -142,7 +144,7 @@ def write_runs(folder: Path, ensemble: Ensemble) -> str:
         raise UserError(f"no checkpoint at {', '.join(missing)}: name tables, runs or repositories")
     public = replace(ensemble, members=[public_name(name) for name in ensemble.members])
     how = _routes(public) if public.routes is not None else _weights(public)
-    parts = [f"# {public.method} ensemble", how, "Nothing was scored.", USE.strip(), HOW.strip()]
+    parts = [f"# {public.method} ensemble", how, "Nothing was scored.", USE.strip()]
     model, processor = _made([(name, None) for name in names], public)
     public.write(folder / ACCOUNT)  # first: it marks the checkpoint as ours
     return _save(folder, model, processor, "\n\n".join(parts) + "\n")
@@ -151,11 +153,17 @@ def write_runs(folder: Path, ensemble: Ensemble) -> str:
 def _save(folder: Path, model: Any, processor: Any, card: str) -> str:
     """Write the checkpoint in the folder of an ensemble; returns where it is."""
     from ..inference.saving import disk_errors, put_files
+    from ..sharing.model_card import how_to_use
+
+    whole = ModelCard(card)
+    whole.data.library_name, whole.data.pipeline_tag = "transformers", TASK
+    whole.data.tags = ["group-level emotion recognition", "ensemble"]
+    example = how_to_use(model.config, processor)
 
     def write(made: Path) -> None:
         model.save_pretrained(made)
         processor.save_pretrained(made)
-        write_text(made / "README.md", card)
+        write_text(made / "README.md", f"---\n{whole.data}\n---\n\n{whole.text.strip()}\n\n{example}\n")
 
     with disk_errors(folder / CHECKPOINT):
         put_files(folder / CHECKPOINT, write)
@@ -199,8 +207,8 @@ def _weights(ensemble: Ensemble) -> str:
 
 
 def ensemble_card(chosen: Selected) -> str:
-    """The checkpoint's README.md: the report's card, how the ensemble was found, and how it is used."""
-    from ..sharing.model_card import HOW, USE
+    """The checkpoint's README.md without the example: the report's card, how the ensemble was found, and its use."""
+    from ..sharing.model_card import USE
 
     account: Mapping[str, Any] = chosen.account
     revisions = zip(account["members"], account["model_revisions"], strict=True)
@@ -219,6 +227,6 @@ def ensemble_card(chosen: Selected) -> str:
         )
     how = "## How it was found\n\n" + found
     if account["figures"][account["report"]] is None:
-        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip(), HOW.strip()]) + "\n"
+        return "\n\n".join([f"# {chosen.predictions.model}", how, USE.strip()]) + "\n"
     card = render_card(make_report(chosen.predictions, account["report"], ensemble=account))
-    return "\n\n".join([card.strip(), how, USE.strip(), HOW.strip()]) + "\n"
+    return "\n\n".join([card.strip(), how, USE.strip()]) + "\n"

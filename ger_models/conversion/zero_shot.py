@@ -21,7 +21,7 @@ from ..configuration_ger import GerSceneConfig
 from ..inference.saving import disk_errors, put_files
 from ..modeling_scene import GerSceneForImageClassification
 from ..processing_ger import GerProcessor
-from ..sharing.model_card import HOW, USE
+from ..sharing.model_card import USE, how_to_use
 
 SHIPPED = {"group": "prompts.yaml", "emotic": "prompts_emotic.yaml"}  # files beside this package's models
 Prompts = Mapping[str, Sequence[str]]
@@ -156,7 +156,9 @@ def write_zero_shot(repository: str, prompts_name: str, output_dir: Path) -> dic
     def write(folder: Path) -> None:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
-        (folder / "README.md").write_text(_card(public_name(repository), commit, prompts), encoding="utf-8")
+        (folder / "README.md").write_text(
+            _card(public_name(repository), commit, prompts, how_to_use(model.config, processor)), encoding="utf-8"
+        )
 
     with disk_errors(output_dir):
         put_files(output_dir, write)
@@ -169,7 +171,7 @@ def write_zero_shot(repository: str, prompts_name: str, output_dir: Path) -> dic
     }
 
 
-def _card(repository: str, commit: str, prompts: Prompts) -> str:
+def _card(repository: str, commit: str, prompts: Prompts, example: str) -> str:
     """The text of README.md."""
     data = ModelCardData(
         library_name="transformers",
@@ -187,6 +189,6 @@ def _card(repository: str, commit: str, prompts: Prompts) -> str:
         "this copy too.\n- A class's weights are the mean of its texts' normalised embeddings, times the logit scale.",
         f"## Texts\n\n{texts}",
         USE.strip(),
-        HOW.strip(),
+        example,
     ]
     return "\n\n".join(parts) + "\n"

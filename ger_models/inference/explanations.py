@@ -53,7 +53,7 @@ def heat_maps(
         classes: (photos,) whose log-odds are explained; None: the predicted ones.
         others: a fusion model's other inputs, such as its faces, which stay as they are.
     """
-    ask = partial(model, **(others or {}))
+    ask = partial(model.__call__, **(others or {}))
     if classes is None:
         with torch.no_grad():
             classes = ask(pixel_values=pixel_values).logits.argmax(1).tolist()

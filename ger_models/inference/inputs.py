@@ -102,10 +102,19 @@ def video_parts(
     Raises:
         UserError: a folder has no video in it.
     """
-    files, left_out = _files(places, VIDEO_SUFFIXES, "videos")
+    files, left_out = video_files(places)
     sample = sample or partial(video_frames, every=every)
     parts = [Part("videos", partial(_video_rows, name, path, sample, faces), None) for name, path in files.items()]
     return parts, _identity(files), left_out
+
+
+def video_files(places: Sequence[Path]) -> tuple[dict[str, Path], LeftOut]:
+    """Name -> file of the given videos, and of those in the given folders; and what else the folders contain.
+
+    Raises:
+        UserError: a folder has no video in it.
+    """
+    return _files(places, VIDEO_SUFFIXES, "videos")
 
 
 def _cut(things: Sequence[Any], batch_size: int) -> list[Sequence[Any]]:

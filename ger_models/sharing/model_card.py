@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from huggingface_hub import ModelCardData
+import timm
+from huggingface_hub import EvalResult, ModelCardData
+from transformers import PreTrainedConfig
+from transformers.image_processing_utils import BaseImageProcessor
+
+from ger_datasets.preparation.column_sources import ADDED_BY
+from ger_datasets.support.repository_names import public_name
 
 from ..combining import route_title
+from ..evaluation.metrics import METRICS
+from ..evaluation.report.card import MARKED, TASK
 from ..presets import Preset
 
 USE = """\
@@ -24,34 +32,61 @@ Photos differ from the training data in culture, age, dress and camera, and so w
 HOW = """\
 ## How to use it
 
-```python
-import ger_models
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+```bash
+pip install group-emotion
+```
 
-model = AutoModelForImageClassification.from_pretrained("THIS_FOLDER").eval()
-processor = AutoImageProcessor.from_pretrained("THIS_FOLDER")
-logits = model(**processor([row])).logits  # row: of a dataset that scripts/prepare.py made
+```python
+import ger_models  # registers the models with transformers
+{imports}from transformers import pipeline
+
+answer = pipeline("group-emotion", model=".")
+print(answer({photos}))
 ```
 """
 
 
-def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: str | None = None) -> str:
+def how_to_use(config: PreTrainedConfig, processor: BaseImageProcessor, dataset: str = "gaf3") -> str:
+    """The card's example, to be run in the checkpoint's folder; `loading_from` makes it load a repository.
+
+    Args:
+        config: the model's.
+        processor: the model's: its columns decide whether the model answers a photo alone.
+        dataset: name or Hub repository of a prepared dataset, for those that do not.
+    """
+    filled = getattr(config, "encoders", None) or {}  # by the encoders that the model names
+    read = [column for column in processor.row_columns if column not in filled]
+    lacking = {column: option for column, option in ADDED_BY.items() if column in read}
+    if not lacking:
+        return HOW.format(imports="", photos='"party.jpg"').strip()
+    place = dataset if "/" in dataset else f"ger_datasets/{dataset}"
+    text = HOW.format(
+        imports="from datasets import load_dataset\n", photos=f'load_dataset("{place}", split="validation")'
+    )
+    return (
+        f"{text.strip()}\n\nThis model reads {', '.join(lacking)}, which does not follow from a photo alone: it "
+        f"answers rows of datasets made by `prepare.py {' '.join(lacking.values())}`."
+    )
+
+
+def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) -> str:
     """The text of README.md for a trained model.
 
     Args:
         name: the preset's name.
         preset: the preset.
         run: what `metrics.json` holds.
-        repository: Hub repository `ORG/NAME` of the model; None: it is not pushed.
+        example: see `how_to_use`.
     """
-    sources = [summary["from"] for summary in run["stages"].values()]
     data = ModelCardData(
         license=run["license"],
         library_name="transformers",
-        pipeline_tag="image-classification",
+        pipeline_tag=TASK,
         tags=["group-level emotion recognition", name],
         datasets=[run["dataset"]] if "/" in run["dataset"] else None,  # a folder on a machine is not on the Hub
-        base_model=[source for source in sources if "/" in source] or None,
+        base_model=_bases(preset, run) or None,
+        model_name=name,
+        eval_results=_on_validation(run),
         **({"notice": run["notice"]} if run["notice"] else {}),
     )
     validation = run["validation"]
@@ -80,9 +115,41 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], repository: st
         f"(95 % interval {interval}). For an unbiased estimate use another split.\n\n"
         f"{recalls}\n\n![Loss and accuracy by epoch](curves.png)",
         USE.strip(),
-        HOW.strip().replace("THIS_FOLDER", repository or "THIS_FOLDER"),
+        example,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _bases(preset: Preset, run: Mapping[str, Any]) -> list[str]:
+    """The repositories whose weights the model started from."""
+    sources = [summary["from"] for summary in run["stages"].values()]
+    if run["initial_weights"] == "imagenet":
+        backbone = preset.fields(run["config_overrides"]).get("backbone") or preset.config_class().backbone
+        sources.append(_repository_of(backbone))
+    return [source for source in sources if "/" in source]
+
+
+def _repository_of(backbone: str) -> str:
+    """The Hub repository of a backbone's published weights; empty if there is none."""
+    if backbone.startswith("hf:"):
+        return public_name(backbone.removeprefix("hf:").partition("@")[0])
+    return getattr(timm.get_pretrained_cfg(backbone, allow_unregistered=True), "hf_hub_id", None) or ""
+
+
+def _on_validation(run: Mapping[str, Any]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Group-level emotion recognition",
+            dataset_type=run["dataset"],
+            dataset_name=run["dataset"],
+            dataset_split="validation",
+            dataset_revision=run["revision"],
+            metric_type="accuracy",
+            metric_name=f"{METRICS['accuracy'].label}{MARKED}",
+            metric_value=run["validation"]["accuracy"],
+        )
+    ]
 
 
 def _only(run: Mapping[str, Any]) -> str:

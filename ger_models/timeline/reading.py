@@ -50,6 +50,8 @@ class FrameReader:
         model: a checkpoint or Hub repository, or `starter`.
         detector: a name in `ger_datasets.detectors.DETECTORS`.
         device: where all of them run.
+        min_face_score: how sure the detector must be of a face for it to be counted. Default: the model's own.
+        min_face_pixels: as `FaceColumns` takes it.
 
     Attributes:
         class_names: of the model, in the order of its probabilities.
@@ -61,13 +63,26 @@ class FrameReader:
     """
 
     def __init__(
-        self, model: str = STARTER_NAME, detector: str = DEFAULT_DETECTOR, device: str | torch.device = "cpu"
+        self,
+        model: str = STARTER_NAME,
+        detector: str = DEFAULT_DETECTOR,
+        device: str | torch.device = "cpu",
+        min_face_score: float | None = None,
+        min_face_pixels: int | None = None,
     ) -> None:
         self._members = Members([model], device)
         self._people = FaceReader(STARTER_NAME, device)
+        if min_face_score is not None:
+            self._members.min_face_scores = [min_face_score]
         columns = self._members.columns
         added = AddedColumns(self._members.models, columns, device)
-        self._find = FaceColumns(device, {*columns, *FACES, WITHOUT_FACES}, detector=detector, added=added)
+        self._find = FaceColumns(
+            device,
+            {*columns, *FACES, WITHOUT_FACES},
+            detector=detector,
+            min_face_pixels=min_face_pixels,
+            added=added,
+        )
         self._least = self._members.min_face_scores[0]
         checkpoint, processor = self._members.models[0], self._members.processors[0]
         self._embedded: list[torch.Tensor] = []  # of the last batch, where the model is the starter: read once
@@ -81,6 +96,7 @@ class FrameReader:
             "model_revision": model_revision(model, checkpoint, processor),
             "detector": detector,
             "min_face_score": self._least,
+            "min_face_pixels": min_face_pixels,
             "device": str(device).partition(":")[0],
         }
 

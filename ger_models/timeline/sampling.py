@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,14 +16,21 @@ from PIL import Image
 from ger_datasets.support.errors import UserError
 from ger_datasets.videos.decoding import decoded_frames
 from ger_datasets.videos.display import shown_pixels
-from ger_datasets.videos.frames import Frame
+from ger_datasets.videos.frames import Frame, IncompleteVideo
 
 WAITING = 4  # frames that are decoded ahead: 25 MB of 1080p
 ROUNDING = 1e-6  # seconds, by which timestamps may miss the moments of sampling
 PAUSE = 0.1  # seconds after which the thread looks whether anybody still waits for its frames
 
 
-def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING, start: float = 0.0) -> Iterator[Frame]:
+def sampled_frames(
+    path: str | Path,
+    fps: float,
+    waiting: int = WAITING,
+    start: float = 0.0,
+    until: float | None = None,
+    within: float | None = None,
+) -> Iterator[Frame]:
     """`fps` frames per second of a video's time: the first frame at or after 0, 1/fps, 2/fps, ... seconds.
 
     Where the video shows fewer frames than that, each is given once. The frames are decoded by a thread, at most
@@ -34,22 +42,31 @@ def sampled_frames(path: str | Path, fps: float, waiting: int = WAITING, start: 
         waiting: most frames that wait for the caller.
         start: the seconds of a frame that was sampled before: it and those after it are given. What comes before is
             decoded, but not converted.
+        until: the second of the video at which reading stops; None: at its end.
+        within: the seconds of time that reading may take; None: as many as it needs.
 
     Raises:
-        IncompleteVideo: after the frames of the intact part, where the rest is missing or damaged.
+        IncompleteVideo: after the frames of the intact part, where the rest is missing or damaged, or is left out
+            because of `until` or `within`.
         BadVideo: as `decoded_frames`.
         UserError: `fps` is not a number above 0.
     """
     if not 0 < fps < math.inf:
         raise UserError(f"fps must be a number above 0, not {fps}")
-    return _from_thread(_frames(path, fps, start), waiting)
+    return _from_thread(_frames(path, fps, start, until, within), waiting)
 
 
-def _frames(path: str | Path, fps: float, start: float) -> Generator[Frame, None, None]:
-    due = start
+def _frames(
+    path: str | Path, fps: float, start: float, until: float | None, within: float | None
+) -> Generator[Frame, None, None]:
+    due, begin = start, time.monotonic()
 
     def wanted(number: int, seconds: float) -> bool:
         nonlocal due
+        if until is not None and seconds >= until:
+            raise IncompleteVideo(f"only its first {until / 60:g} minutes are used")
+        if within is not None and time.monotonic() - begin > within:
+            raise IncompleteVideo(f"reading it takes more than {within / 60:g} minutes; only its beginning is used")
         if seconds < due - ROUNDING:
             return False
         due = (math.floor((seconds + ROUNDING) * fps) + 1) / fps

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,16 @@ def make_accelerator(
     if accelerator.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
         torch.set_float32_matmul_precision("high")  # TF32, as PyTorch's convolutions use by default
     return accelerator
+
+
+def end_training(accelerator: Accelerator) -> None:
+    """End the trackers. What they print goes to stderr: stdout is for the figures."""
+    with contextlib.redirect_stdout(sys.stderr):
+        accelerator.end_training()
+        if accelerator.is_main_process and any(tracker.name == "trackio" for tracker in accelerator.trackers):
+            import trackio
+
+            trackio.finish()  # it would print to stdout at the end of the process
 
 
 def load_data(

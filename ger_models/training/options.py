@@ -65,7 +65,7 @@ class TrainingOptions(RecipeOptions, RunOptions):
     )
     profile: bool = about("Profile steps 3 to 7, and write a table and a trace to profile/.", default=False)
     trackers: list[str] = field(
-        default_factory=list, metadata={"help": "tensorboard, or other trackers of Accelerate, by name."}
+        default_factory=list, metadata={"help": "tensorboard, trackio, or other trackers of Accelerate, by name."}
     )
     push_to_hub: str | None = about(
         "Hub repository ORG/NAME that the best model is pushed to after each epoch.", default=None

@@ -3,12 +3,14 @@ end."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
 import logging
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,7 @@ from ger_datasets.preparation.card import read_card
 from ger_datasets.support.atomic_files import replacing, write_text
 from ger_datasets.support.repository_names import public_name
 
+from ..backbones import loading_from
 from ..evaluation import metrics
 from ..evaluation.report.training_curves import plot_curves
 from ..presets import preset
@@ -68,6 +71,7 @@ class Report:
         run: what `describe` returned.
         started_from: what `build` returned about the initial weights.
         folder: the run's folder.
+        example: the card's, see `sharing.model_card.how_to_use`.
         push_to_hub: repository that the best model is pushed to; None: nothing is pushed.
         public: whether that repository is made public.
 
@@ -82,10 +86,12 @@ class Report:
         run: Mapping[str, Any],
         started_from: Mapping[str, Any],
         folder: RunFolder,
+        example: str,
         push_to_hub: str | None = None,
         public: bool = False,
     ) -> None:
-        self.options, self.folder, self.repository = options, folder, push_to_hub
+        self.options, self.folder = options, folder
+        self.example = example if push_to_hub is None else loading_from(push_to_hub, example)
         self.accelerator = folder.accelerator
         self.photos_per_second: float | None = None
         card = read_card(options.dataset)
@@ -100,7 +106,11 @@ class Report:
             "hardware": _hardware(self.accelerator),
             "versions": {name: importlib.metadata.version(name) for name in VERSIONED},
         }
-        self.accelerator.init_trackers("runs", config=dict(run["recipe"]))
+        place = folder.path.resolve()
+        name = f"{place.parent.name}/{place.name}"
+        named = {"trackio": {"name": name}, "wandb": {"name": name}, "mlflow": {"run_name": name}}
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the figures
+            self.accelerator.init_trackers("runs", config=dict(run["recipe"]), init_kwargs=named)
         pushes = push_to_hub is not None and self.accelerator.is_main_process
         self.uploads = Uploads(str(push_to_hub), PUSHED, private=not public) if pushes else None
 
@@ -145,6 +155,6 @@ class Report:
         output, name = self.folder.path, self.run["model"]
         with replacing(output / "curves.png") as file:
             file.write(plot_curves(position.history, content["best_epoch"], name, self.run["notice"]))
-        write_text(output / "README.md", model_card(name, preset(name), content, self.repository))
+        write_text(output / "README.md", model_card(name, preset(name), content, self.example))
         write_text(output / METRICS, json.dumps(content, indent=1) + "\n")
         return content

@@ -15,7 +15,7 @@ photos, equal = rows([2, 0, 3]), {}
 for name in PRESETS:
     model, processor = tiny(name)
     model.save_pretrained(name)
-    Path(name, "README.md").write_text('Mine: from_pretrained("THIS_FOLDER")')
+    Path(name, "README.md").write_text('Mine: from_pretrained("."), pipeline("group-emotion", model=".")')
     model = type(model).from_pretrained(name).eval()
     model.push_to_hub(f"me/{name}", private=True)
     processor.push_to_hub(f"me/{name}", private=True)
@@ -24,5 +24,5 @@ for name in PRESETS:
     with torch.no_grad():
         equal[name] = torch.equal(again(**inputs).logits, model(**processor(photos)).logits)
     card = Path(hf_hub_download(f"me/{name}", "README.md")).read_text()
-    equal[name] &= f'Mine: from_pretrained("me/{name}")' in card
+    equal[name] &= f'Mine: from_pretrained("me/{name}"), pipeline("group-emotion", model="me/{name}")' == card
 print(json.dumps(equal))

@@ -2,6 +2,8 @@
 
 card.md       the report's own card: metadata and figures
 README.md     of a checkpoint: the figures are put into the card that is there, whose prose and licence stay
+.eval_results/ORG--NAME_SPLIT.yaml
+              beside it, for a dataset of the Hub: the accuracy, in the Hub's newer format
 """
 
 from __future__ import annotations
@@ -12,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
 
 from ger_datasets.schema import bin_name
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 
+from ...backbones import EVAL_RESULTS
 from ..metrics import METRICS
 from .charts import percent, percent_range
 
@@ -48,7 +51,8 @@ def render_card(report: Mapping[str, Any], dataset: str = "") -> str:
 
 
 def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") -> None:
-    """Put the report's figures into a model card, in place of those that an earlier report put there.
+    """Put the report's figures into a model card, in place of those that an earlier report put there, and those on a
+    dataset of the Hub also into `.eval_results` beside it.
 
     The rest of the card stays as it is.
 
@@ -76,6 +80,27 @@ def add_to_card(path: str | Path, report: Mapping[str, Any], dataset: str = "") 
     else:
         body = f"{card.text.rstrip()}\n\n{figures}\n"
     write_text(path, f"---\n{card.data}\n---\n{body}")
+    if "/" in dataset:
+        _write_eval_results(Path(path).parent / EVAL_RESULTS, report, dataset)
+
+
+def _write_eval_results(folder: Path, report: Mapping[str, Any], dataset: str) -> None:
+    """One file for each split on which the model was not chosen; `task_id` is the split."""
+    for result in _own(report):
+        if result["selection_on_report"]:
+            continue
+        metrics, split = result["metrics"], result["split"]
+        low, high = metrics["accuracy_interval"]
+        entry = EvalResultEntry(
+            dataset_id=dataset,
+            task_id=split,
+            value=round(metrics["accuracy"], 4),
+            dataset_revision=result["dataset_revision"] or None,
+            notes=f"accuracy on {metrics['rows']:,} photos, 95 % interval {low:.3f}–{high:.3f}",
+        )
+        folder.mkdir(exist_ok=True)
+        text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
+        write_text(folder / f"{dataset.replace('/', '--')}_{split}.yaml", text)
 
 
 def _all_found(report: Mapping[str, Any], dataset: str) -> list[EvalResult]:

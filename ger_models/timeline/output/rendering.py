@@ -48,7 +48,12 @@ def expression_colour(expression: str, class_names: Sequence[str]) -> str:
 
 
 def render_video(
-    path: Path, video: Path, fps: float, timeline: Timeline, hidden_boxes: Iterable[np.ndarray] | None = None
+    path: Path,
+    video: Path,
+    fps: float,
+    timeline: Timeline,
+    hidden_boxes: Iterable[np.ndarray] | None = None,
+    within: float | None = None,
 ) -> None:
     """Write the video: the sampled frames, each shown until the next, above the curve with the moment marked.
 
@@ -58,6 +63,7 @@ def render_video(
         fps: by which they were sampled.
         timeline: of this video.
         hidden_boxes: of each sampled frame (faces, 4), which are blurred; None: nothing is.
+        within: the seconds of time that this may take; what is then missing is left out. None: as many as it needs.
 
     Raises:
         UserError: the file cannot be written.
@@ -71,7 +77,7 @@ def render_video(
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
             stream.width, stream.height, stream.pix_fmt = shown[0], shown[1] + CURVE_HEIGHT, "yuv420p"
             stream.codec_context.time_base = Fraction(1, TICKS)
-            frames = _intact(sampled_frames(video, fps))
+            frames = _intact(sampled_frames(video, fps, within=within))
             hidden = repeat(np.zeros((0, 4))) if hidden_boxes is None else hidden_boxes
             for number, (frame, seconds, boxes) in enumerate(zip(frames, timeline.seconds.tolist(), hidden)):  # noqa: B905
                 picture = _picture(frame.image, marks.get(number, []), shown, boxes)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_videos import write_video
 
 from ger_datasets.sample.drawing import draw_photo
 
@@ -84,3 +85,13 @@ def party(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("photos") / "party.jpg"
     draw_photo(np.random.default_rng(0), "Positive", 4)[0].save(file)
     return file
+
+
+@pytest.fixture(scope="session")
+def meeting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn video, meeting.mp4, of 12 seconds: eight happy ones, then four of another mood."""
+    frames = []
+    for mood, seed, seconds in (("Positive", 1, 8), ("Neutral", 3, 4)):
+        image = draw_photo(np.random.default_rng(seed), mood, 3, size=(320, 240))[0]
+        frames += [np.asarray(image)] * (25 * seconds)
+    return write_video(tmp_path_factory.mktemp("videos") / "meeting.mp4", frames)

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ import httpx
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from ger_models.app.uploads import MAX_PHOTO_BYTES
 from ger_models.inference.answers import answers, find_photos, load_pipeline
 
 pytestmark = pytest.mark.slow
@@ -95,7 +97,7 @@ def test_pictures_and_folders(client: Client, party: Path, tmp_path: Path) -> No
 
 def test_types_are_published(app: Any) -> None:
     info = httpx.get(f"{app.url}/gradio_api/info").json()["named_endpoints"]
-    assert info.keys() == {"/photo", "/picture", "/folder", "/models"}
+    assert info.keys() == {"/photo", "/picture", "/folder", "/video", "/models"}
     answer = info["/photo"]["returns"][0]["type"]["properties"]
     assert answer["scores"] == {"type": "object", "additionalProperties": {"type": "number"}}
     assert answer["faces"]["items"]["properties"]["box"] == {"type": "array", "items": {"type": "number"}}
@@ -134,6 +136,16 @@ def bomb() -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(30):
             archive.writestr(f"{i}.jpg", bytes(100_000_000))
+    return buffer.getvalue()
+
+
+def archive(name: str, mode: int = 0) -> bytes:
+    """A zip with a photo and an entry of that name; `mode` as in a Unix file system."""
+    buffer, entry = io.BytesIO(), zipfile.ZipInfo(name)
+    entry.create_system, entry.external_attr = 3, mode << 16
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("good.png", _png())
+        file.writestr(entry, "/etc/passwd")
     return buffer.getvalue()
 
 
@@ -204,6 +216,9 @@ def test_hostile_calls(case: str, app: Any, party: Path) -> None:
     ("name", "content", "words"),
     [
         ("bomb.zip", bomb, "unpacks to more"),
+        ("nested.zip", lambda: archive("inner.zip"), "another archive"),
+        ("escape.zip", lambda: archive("../../../escaped.png"), "leads out"),
+        ("link.zip", lambda: archive("link.png", stat.S_IFLNK | 0o777), "a link"),
         ("large.png", large_image, "large.png"),
         ("page.html", lambda: b"<script>alert(1)</script>", "not an image"),
         ("vector.svg", lambda: b"<svg onload='alert(1)' xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
@@ -241,6 +256,23 @@ def test_hostile_bodies(app: Any) -> None:
         )
         assert b" 413 " in connection.recv(4096)
     assert httpx.post(uploads, content=b"x", headers={"Content-Type": "multipart/form-data"}).status_code in (400, 422)
+
+
+def test_uploads_are_limited_by_their_kind_while_they_arrive(app: Any) -> None:
+    """A file that is too large is refused before it has arrived, and what has arrived of it is deleted."""
+    uploads = f"{app.url}/gradio_api/upload"
+    large = b"x" * (MAX_PHOTO_BYTES + 1)
+    before = stored(app.temporary)
+    for name in ("large.jpg", "large.mp4.jpg", "large"):
+        refused = httpx.post(uploads, files=[("files", ("a.jpg", b"x")), ("files", (name, large))], timeout=60)
+        assert (refused.status_code, "maximum allowed size of 25 MB" in refused.text) == (413, True), name
+    assert stored(app.temporary) == before
+    assert httpx.post(uploads, files={"files": ("large.mp4", large)}, timeout=60).status_code == 200
+    assert httpx.post(uploads, files={"files": ("large.zip", large)}, timeout=60).status_code == 200
+
+
+def stored(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def test_slow_uploads_do_not_hold_others_up(app: Any, client: Client, party: Path) -> None:

@@ -100,3 +100,17 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
 def test_durations() -> None:
     assert sample_durations(np.zeros(0)).tolist() == []
     assert sample_durations(np.array([3.0])).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words", "frames"),
+    [({"until": 2.0}, r"only its first 0\.03\d+ minutes", 10), ({"within": 0.0}, "takes more than 0 minutes", 0)],
+)
+def test_reading_stops_at_a_second_of_the_video_or_after_a_time(
+    limits: dict[str, float], words: str, frames: int, tmp_path: Path
+) -> None:
+    seen = []
+    with pytest.raises(BadVideo, match=words):  # noqa: PT012 (what came before is wanted)
+        for frame in sampled_frames(write_numbered(tmp_path / "a.mp4", 100), 5, **limits):
+            seen.append(frame.seconds)
+    assert len(seen) == frames
