@@ -44,7 +44,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ger_datasets.shards": ("ger_datasets.preparation.shards",),
     "ger_datasets.sources": ("ger_datasets.preparation.column_sources",),
     "ger_datasets.video": ("ger_datasets.videos.frames", "ger_datasets.videos.decoding"),
-    "ger_models.batches": ("ger_datasets.loading.rows", "ger_models.training.data_loading"),
+    "ger_models.batches": ("ger_datasets.loading.rows", "ger_models.training.loading.batching"),
     "ger_models.cards": ("ger_models.sharing.model_card",),
     "ger_models.convert": ("ger_models.conversion.convert",),
     "ger_models.ensembling": ("ger_models.conversion.ensemble_checkpoint",),
@@ -64,7 +64,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ger_models.old_names": ("ger_models.conversion.old_names",),
     "ger_models.old_pickles": ("ger_models.conversion.old_pickles",),
     "ger_models.optimization": ("ger_models.training.optimization", "ger_models.training.weight_averaging"),
-    "ger_models.orders": ("ger_models.training.sampling_orders",),
+    "ger_models.orders": ("ger_models.training.loading.sampling_orders",),
     "ger_models.partial": ("ger_models.inference.resumable_table",),
     "ger_models.pictures": ("ger_models.inference.pictures",),
     "ger_models.predicting": ("ger_models.inference.predict_run",),
@@ -78,7 +78,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ger_models.shown_photos": ("ger_models.evaluation.report.shown_photos",),
     "ger_models.sphereface": ("ger_models.backbones",),
     "ger_models.stages": ("ger_models.training.initial_weights",),
-    "ger_models.streams": ("ger_datasets.loading.stream", "ger_models.training.streaming"),
+    "ger_models.streams": ("ger_datasets.loading.stream", "ger_models.training.loading.streaming"),
     "ger_models.uploads": ("ger_models.sharing.uploads",),
 }
 

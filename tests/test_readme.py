@@ -5,6 +5,7 @@ The two commands that make a venv, under <!-- demo --> and <!-- test -->, and `p
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md")}
 ELSEWHERE = ("demo", "test")  # the markers of the commands that .ci/run runs
 MOST_LINES = 150
+# a line of `group-emotion`, as the README shows two
+ANSWER = re.compile(r"\S+ +((Negative|Neutral|Positive) [01]\.\d\d  \d+ faces?: .+|no face found: nothing is known)")
 
 
 def blocks(page: str, language: str, marked: bool = False) -> list[str]:
@@ -103,7 +106,11 @@ def test_every_accuracy_in_the_table_of_models_is_in_the_results() -> None:
 
 @pytest.mark.slow
 def test_every_command_and_example_works_as_pasted(
-    run_script: Callable, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_script: Callable,
+    starter: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In order, in one folder: what a command leaves is what the next one, and then the Python, takes. The
     drawn photos are fewer than those that prepare.py would draw."""
@@ -122,6 +129,9 @@ def test_every_command_and_example_works_as_pasted(
             with pytest.raises(SystemExit) as stop:
                 main(words[1:])
             assert stop.value.code == 0, words
+            *answers, figures = capsys.readouterr().out.splitlines()
+            assert len(answers) == json.loads(figures)["photos"] == 2
+            assert [line for line in answers if not ANSWER.fullmatch(line)] == []
             continue
         if words[:2] == ["accelerate", "launch"]:
             words = ["python", *words[2:]]
@@ -132,6 +142,8 @@ def test_every_command_and_example_works_as_pasted(
         assert code == 0, (words, log)
         assert figures
 
+    (shown,) = blocks(PAGES["README.md"], "text")
+    assert [line for line in shown.splitlines() if not ANSWER.fullmatch(line)] == []
     names: dict = {}
     for block in blocks(PAGES["README.md"], "python"):
         exec(block, names)

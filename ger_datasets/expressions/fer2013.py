@@ -61,7 +61,8 @@ class PixelRow:
         except OSError as error:
             raise BadPhoto(f"the file cannot be read: {one_line(error)}") from error
         try:
-            pixels = np.array(fields[self.column].split(), dtype=np.uint8).reshape(self.side, self.side)
+            numbers = bytes(map(int, fields[self.column].split()))  # refuses 256, which uint8 of NumPy 1 takes for 0
+            pixels = np.frombuffer(numbers, np.uint8).reshape(self.side, self.side)
         except (ValueError, OverflowError, IndexError) as error:
             raise BadPhoto(f"line {self.line}: pixels must be numbers from 0 to 255") from error
         buffer = io.BytesIO()

@@ -46,6 +46,7 @@ _LIMITS = {
 
 
 def about(text: str, **default: Any) -> Any:
+    """A field of a dataclass of options, with its help text."""
     return field(metadata={"help": text}, **default)
 
 
