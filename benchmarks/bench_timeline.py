@@ -4,9 +4,9 @@ python benchmarks/bench_timeline.py                    # one and ten minutes of 
 python benchmarks/bench_timeline.py --minutes 1 60 --width 1920
 
 `speed` is the frames per second of the whole run, decoding, pictures, tracking and page among it, divided by those of
-a loop that has the decoded frames in memory and only finds faces and asks the model. The two are measured in turn, each
-round beginning with the other one, and the median of the rounds' ratios counts: by the clock, and by `processor`, which
-others on the machine disturb less, but which counts the work of all threads. `memory` is the median peak of the longer
+a loop that has the decoded frames in memory and only finds faces and asks the model. The two are measured in turn, and
+every second round begins with the other one; the median of the rounds' ratios counts. `speed_processor` is the same by
+processor time of all threads, which others on the machine disturb less. `memory` is the median peak of the longer
 video divided by that of the shorter one; each is measured in processes of its own, in turn.
 """
 
