@@ -20,16 +20,18 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ger_datasets.support.answer_places import check_csv, check_output_dir
+from ger_datasets.support.answer_places import check_csv, check_output_dir, is_continued
 from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import UserError, listing
 from ger_models.timeline.options import Options, chosen_source, video_option
 
 if TYPE_CHECKING:
+    from ger_models.inference.answer_files import AnswerFolder
     from ger_models.inference.answers import Answer
 
 logger = logging.getLogger(__name__)
@@ -103,15 +105,18 @@ class Arguments:
             raise UserError(f"--batch_size must be 1 or more, not {self.batch_size}")
         if re.fullmatch(r"auto|[a-z]+(:\d+)?", self.device) is None:
             raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
-        if self.csv is not None:
-            check_csv(self.csv)
         if self.output_dir is None and self.json:
             self.output_dir = "none"
+        self.asked = {"photos": self.photos, "videos": self.videos, "model": self.model, "csv": str(self.csv)}
+        self.asked |= {"whole_face": self.whole_face, "blur_faces": self.blur_faces}
+        self.continued = self.output_dir not in (None, "none") and is_continued(Path(str(self.output_dir)), self.asked)
+        if self.csv is not None:
+            check_csv(self.csv, continued=self.continued)
         self.photos, videos = split_videos(self.photos)
         self.videos = videos + self.videos
         if not self.photos and not self.videos:
             raise UserError("nothing to answer: name photos, folders, addresses or videos; --help lists the options")
-        if self.photos and self.output_dir not in (None, "none"):
+        if self.photos and self.output_dir not in (None, "none") and not self.continued:
             check_output_dir(str(self.output_dir))
         if self.videos:
             self.check_videos()
@@ -130,11 +135,14 @@ class Arguments:
 
 def main(arguments: Arguments) -> dict[str, Any] | None:
     """Answer the photos, then the videos."""
-    figures = answer_photos(arguments) if arguments.photos else {}
-    if not arguments.videos:
-        return figures
-    of_videos = answer_the_videos(arguments)
-    return None if arguments.json else {**(figures or {}), **of_videos}
+    figures: dict[str, Any] = {}
+    if arguments.photos:
+        figures, folder = answer_photos(arguments)
+    if arguments.videos:
+        figures |= answer_the_videos(arguments)
+    if arguments.photos and folder is not None:
+        folder.finish()
+    return None if arguments.json else figures
 
 
 def split_videos(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -172,7 +180,8 @@ def answer_the_videos(arguments: Arguments) -> dict[str, Any]:
     return {**figures, "model": arguments.model}
 
 
-def answer_photos(arguments: Arguments) -> dict[str, Any] | None:
+def answer_photos(arguments: Arguments) -> tuple[dict[str, Any], AnswerFolder | None]:
+    """Print a line for each photo, and write its picture into the folder that is returned."""
     from accelerate import PartialState
 
     from ger_datasets.support.devices import choose_device
@@ -185,13 +194,21 @@ def answer_photos(arguments: Arguments) -> dict[str, Any] | None:
     for folder, others in photos.left_out.items():
         logger.info("%s: left out %s", folder, describe_kinds(others))
     pipe = load_pipeline(arguments.model, choose_device(arguments.device, PartialState(cpu=True)))
-    place = None if arguments.output_dir is None else Path(arguments.output_dir)
-    folder = None if arguments.output_dir == "none" else AnswerFolder(place, pipe.model.config)
+    config, named = pipe.model.config, arguments.output_dir is not None
+    place, asked = (Path(arguments.output_dir), arguments.asked) if named else (None, None)
+    folder = None if arguments.output_dir == "none" else AnswerFolder(place, config, asked)
     width, done = name_width(photos.places), []
-    with AnswerTable(arguments.csv, pipe.model.config) if arguments.csv else contextlib.nullcontext() as table:
-        for answer in answers(pipe, photos, arguments.batch_size, arguments.whole_face):
+    earlier = {answer.name: answer for answer in folder.earlier} if folder else {}
+    if earlier:
+        logger.info("resuming an interrupted run: %d photos are answered", len(earlier))
+    rest = replace(photos, places={name: place for name, place in photos.places.items() if name not in earlier})
+    new = answers(pipe, rest, arguments.batch_size, arguments.whole_face)
+    complete = arguments.continued and not rest.places and arguments.csv is not None and arguments.csv.exists()
+    csv = None if complete else arguments.csv
+    with AnswerTable(csv, config, arguments.continued) if csv else contextlib.nullcontext() as table:
+        for answer in chain(earlier.values(), new):
             print(json.dumps(answer.as_json) if arguments.json else answer_line(answer, width), flush=True)
-            if folder is not None:
+            if folder is not None and answer.name not in earlier:
                 folder.add(without_faces(answer) if arguments.blur_faces else answer)
             if table is not None:
                 table.add(answer)
@@ -199,11 +216,9 @@ def answer_photos(arguments: Arguments) -> dict[str, Any] | None:
     if folder is not None:
         folder.remove_if_empty()
     check_answered(done)
-    class_names = [pipe.model.config.id2label[i] for i in range(pipe.model.config.num_labels)]
-    if arguments.json:
-        return None
+    class_names = [config.id2label[i] for i in range(config.num_labels)]
     labels = Counter(answer.result["label"] for answer in done if answer.result)
-    return {
+    figures = {
         "photos": sum(labels.values()),
         "predicted": {name: labels[name] for name in class_names},
         "nothing_known": labels[None],
@@ -214,6 +229,7 @@ def answer_photos(arguments: Arguments) -> dict[str, Any] | None:
         "pictures": folder and str(folder.path),
         "csv": arguments.csv and str(arguments.csv),
     }
+    return figures, folder
 
 
 def check_answered(done: Sequence[Answer]) -> None:

@@ -41,10 +41,10 @@ class Arguments:
     )
     only: str | None = field(default=None, metadata={"help": f"Score only photos with so many faces: {FORMS}."})
     by: str | None = field(
-        default=None, metadata={"help": "group: score each group, such as a video, by all its rows together."}
+        default=None, metadata={"help": "group or clip: score each group, such as a video, by all its rows together."}
     )
     group_rule: str = field(
-        default="mean", metadata={"help": "With --by group: the mean, median or majority of its rows' probabilities."}
+        default="mean", metadata={"help": "With --by: the mean, median or majority of its rows' probabilities."}
     )
     weights: list[float] | None = field(
         default=None,
@@ -87,11 +87,18 @@ class Arguments:
             raise UserError("give --weights or --ensemble, not both")
         if self.explain is not None and (self.dataset is None or self.without_images or self.output_dir is None):
             raise UserError("--explain needs --dataset, whose photos it draws on, and --output_dir")
-        if self.by not in (None, "group"):
-            raise UserError(f"--by must be group, not {self.by!r}")
-        if self.by is not None and self.dataset is not None:
-            raise UserError("--by group scores groups, and --dataset shows photos: leave one out")
+        if self.by is not None:
+            self.check_by()
         check_only(self.only)
+
+    def check_by(self) -> None:
+        """Refuse what rows cannot be scored together by."""
+        from ger_models.evaluation.grouping import COLUMNS
+
+        if self.by not in COLUMNS:
+            raise UserError(f"--by must be {' or '.join(COLUMNS)}, not {self.by!r}")
+        if self.dataset is not None:
+            raise UserError(f"--by {self.by} scores groups, and --dataset shows photos: leave one out")
 
 
 def main(arguments: Arguments) -> dict[str, Any]:
@@ -114,7 +121,7 @@ def main(arguments: Arguments) -> dict[str, Any]:
     if arguments.only is not None:
         models = [model.chosen(arguments.only) for model in models]
     if arguments.by is not None:
-        models = [by_group(model, arguments.group_rule) for model in models]
+        models = [by_group(model, arguments.group_rule, arguments.by) for model in models]
     if arguments.submission is not None:
         check_submission(splits, [] if ensemble is not None else [member.model for member in members])
     figures: dict[str, Any] = {}

@@ -262,7 +262,7 @@ def make_source(arguments: Arguments, members: Members, device: str, state: Part
         identity += f" every {arguments.every}" + (f" fps {arguments.fps}" if arguments.fps is not None else "")
         return Source(parts, identity + other_detector, left_out=left_out)
     dataset = arguments.dataset
-    columns = dict.fromkeys([*members.columns, "face_scores", "group"])
+    columns = dict.fromkeys([*members.columns, "face_scores", "group", "clip", "seconds"])
     data = load_splits(dataset, list(columns), arguments.split, state)
     check_image_ids(dataset, data)
     for member in range(len(members.names)):

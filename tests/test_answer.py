@@ -518,3 +518,57 @@ def test_a_video_gets_a_line_and_a_folder(
     assert code == 0, error
     assert [json.loads(line).get("label") for line in lines] == ["Positive", None]
     assert run_here("sound.mp4", "--fps", "0")[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), ("--blur_faces", "--csv", "answers.csv")], ids=["plain", "csv"])
+def test_photos_and_videos_continue_after_an_interruption(
+    words: tuple[str, ...], run_here: Callable, starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted among the photos, then in the video: the same command ends as one that was never interrupted."""
+    from ger_models.inference.answer_files import AnswerFolder
+    from ger_models.timeline.reading import FrameReader
+
+    for number in range(4):
+        photo = draw_photo(np.random.default_rng(number), "Positive", 2, size=(320, 240))[0]
+        photo.save(tmp_path / f"{number}.png")
+    write_video(tmp_path / "meeting.mp4", [np.asarray(photo)] * 250)
+    photos = [f"{number}.png" for number in range(4)]
+    call = (*photos, "meeting.mp4", "--device", "cpu", "--batch_size", "1", *words)
+
+    def interrupt(owner: type, name: str, after: int) -> None:
+        original, calls = getattr(owner, name), []
+
+        def stopping(*given: object) -> object:
+            calls.append(1)
+            if len(calls) > after:
+                raise KeyboardInterrupt
+            return original(*given)
+
+        monkeypatch.setattr(owner, name, stopping)
+
+    for owner, name, after in ((AnswerFolder, "add", 2), (FrameReader, "read", 5)):
+        with monkeypatch.context() as patch:
+            monkeypatch, outer = patch, monkeypatch
+            interrupt(owner, name, after)
+            assert run_here(*call, "--output_dir", "out")[0] == 130
+            monkeypatch = outer
+        with open(tmp_path / "out" / "answers.jsonl", "a") as record:
+            record.write('{"photo": "cut')
+    code, lines, error = run_here(*photos, "--output_dir", "out", "--device", "cpu")
+    assert (code, "out is not empty" in error) == (2, True), "another command may not write there"
+    code, lines, error = run_here(*call, "--output_dir", "out")
+    assert code == 0, error
+    assert "resuming an interrupted run: 4 photos are answered" in error
+    (tmp_path / "answers.csv").exists() and (tmp_path / "answers.csv").rename(tmp_path / "first.csv")
+    code, whole, error = run_here(*call, "--output_dir", "whole")
+    assert code == 0, error
+    assert lines[:-1] == whole[:-1]
+    assert lines[-1].replace('"out', '"whole') == whole[-1]
+    files = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*")}
+    assert {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")} == files
+    for path in files:
+        if path.suffix in (".jpg", ".jsonl", ".csv"):
+            assert (tmp_path / "out" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path
+    assert not [path for path in files if path.name.startswith(".")]
+    assert run_here(*call, "--output_dir", "out")[0] == 2, "it is finished"

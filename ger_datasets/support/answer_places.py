@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import UserError
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets calculate begins so (OWASP, CSV injection)
 FOLDER = "answers"  # default folder of the pictures
+UNFINISHED = ".unfinished.json"  # in a folder of pictures until its run has ended: what the run was asked for
 
 
 def partial_csv(path: Path) -> Path:
@@ -15,21 +19,30 @@ def partial_csv(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def check_csv(path: Path, finishing: bool = False) -> None:
+def is_continued(folder: Path, run: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds the answers of an interrupted run that was asked for the same, as JSON values."""
+    try:
+        return bool(json.loads((folder / UNFINISHED).read_text(encoding="utf-8")) == run)
+    except (OSError, ValueError):
+        return False
+
+
+def check_csv(path: Path, finishing: bool = False, continued: bool = False) -> None:
     """Refuse a table that would be written over a file, or into a folder that is not there.
 
     Args:
         finishing: whether the table is written already and gets its name now.
+        continued: whether an interrupted run is continued, which may have made the table, or a part of it.
 
     Raises:
         UserError: it is refused.
     """
-    if path.exists():
+    if path.exists() and not continued:
         kept = f"; the answers are in {partial_csv(path).name}" if finishing else ""
         raise UserError(f"{path} exists already: choose another --csv{kept}")
     if not path.absolute().parent.is_dir():
         raise UserError(f"there is no folder {path.parent} for --csv {path.name}: make it first")
-    if not finishing and partial_csv(path).exists():
+    if not finishing and not continued and partial_csv(path).exists():
         raise UserError(
             f"{partial_csv(path)} holds the answers of an interrupted run: move it, or choose another --csv"
         )

@@ -42,8 +42,9 @@ class LabelledClip:
 class VgafBuilder(Remarks):
     """VGAF, the Video Group AFfect dataset (Sharma et al. 2019, ACII workshops).
 
-    A record is one frame; the label is that of its clip. `group` is the clip, which is what a label belongs to;
-    `video` is what the clip was cut from. Frames are written once, as `work_folder/RATE/SPLIT/CLIP/frame_000123.jpg`.
+    A record is one frame; the label is that of its clip. `group` is the video that the clip was cut from, which must
+    not be split; `clip` is what a label belongs to. Frames are written once, as
+    `work_folder/RATE/SPLIT/CLIP/frame_000123.jpg`.
 
     Args:
         source: the folder that holds `Train` and `Val` with the clips, and `Train_labels.txt` and `Val_labels.txt`.
@@ -79,10 +80,10 @@ class VgafBuilder(Remarks):
 
     @property
     def extra_features(self) -> dict[str, Any]:
-        """`seconds` of the frame in its clip, and the `video` that the clip was cut from."""
+        """`seconds` of the frame in its clip, and the `clip`."""
         from datasets import Value
 
-        return {**frame_features(), "video": Value("string")}
+        return {**frame_features(), "clip": Value("string")}
 
     def records(self) -> list[Record]:
         """Every frame, sorted by image_id: `split/class/clip/frame_000123`.
@@ -182,7 +183,7 @@ def _frames(name: str, clip: LabelledClip, written: Clip) -> list[Record]:
     stem = name.partition("/")[2]
     place = f"{clip.split}/{CLASS_NAMES[clip.label]}/{stem}" if clip.label != NO_LABEL else name
     return [
-        Record(f"{place}/{path.stem}", path, clip.split, clip.label, name, {"seconds": seconds, "video": clip.video})
+        Record(f"{place}/{path.stem}", path, clip.split, clip.label, clip.video, {"seconds": seconds, "clip": stem})
         for path, seconds in written.frames
     ]
 

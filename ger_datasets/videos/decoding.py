@@ -75,9 +75,11 @@ def decoded_frames(
                 elif wanted(count, seconds):
                     yield count, seconds, convert(frame, view)
                 count += 1
-    except BadVideo as reason:
-        if isinstance(reason, IncompleteVideo) and count == lost:
-            raise BadVideo(str(reason)) from reason
+    except IncompleteVideo as reason:
+        if count == lost:
+            raise BadVideo(f"{reason}, and no frame could be read") from reason
+        raise IncompleteVideo(f"{reason}; the frames before are used") from reason
+    except BadVideo:
         raise
     except av.error.FFmpegError as error:
         raise _damaged(path, count - lost, error.strerror or type(error).__name__) from error
@@ -128,7 +130,7 @@ def _animation(file: BinaryIO) -> Source:
         for seconds, shown in animation_frames(image):
             yield seconds, av.VideoFrame.from_ndarray(np.asarray(shown), format="rgb24"), View(shown.size)
     if incomplete:
-        raise IncompleteVideo("incomplete: the end of the file is missing; the frames before it are used")
+        raise IncompleteVideo("incomplete: the end of the file is missing")
 
 
 def _stream(file: BinaryIO) -> Source:
@@ -152,9 +154,7 @@ def _stream(file: BinaryIO) -> Source:
         if errors:
             raise errors[0]
         if ends.shortfall(clock.longest_gap):
-            raise IncompleteVideo(
-                f"incomplete: it ends after {ends.actual:.2f} of {ends.declared:.2f} s; the frames before are used"
-            )
+            raise IncompleteVideo(f"incomplete: it ends after {ends.actual:.2f} of {ends.declared:.2f} s")
 
 
 def _check_coded_size(stream: av.VideoStream) -> None:

@@ -1,4 +1,4 @@
-"""The frames of videos -> one row per video: predictions of groups, such as videos, from those of their photos."""
+"""The frames of videos or clips -> one row for each: predictions of groups from those of their photos."""
 
 from __future__ import annotations
 
@@ -53,27 +53,38 @@ def majority(probabilities: np.ndarray) -> np.ndarray:
 GROUP_RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"mean": mean, "median": median, "majority": majority}
 
 
-def by_group(predictions: Predictions, rule: str = "mean") -> Predictions:
-    """One row for each group of each split, whose label is that of all its rows.
+# what rows can be scored together by: column of the table -> the attribute that holds it
+COLUMNS = {"group": "groups", "clip": "clips"}
+
+
+def by_group(predictions: Predictions, rule: str = "mean", column: str = "group") -> Predictions:
+    """One row for each group, or each clip, of each split, whose label is that of all its rows.
 
     Args:
-        predictions: of frames, with groups.
+        predictions: of frames, with groups or clips.
         rule: how the probabilities of a group's rows are combined: a name in `GROUP_RULES`.
+        column: a name in `COLUMNS`.
 
     Returns:
-        Predictions whose `image_ids` are the groups. Logits are logarithms of the combined probabilities.
+        Predictions whose `image_ids` are the groups or clips. Logits are logarithms of the combined probabilities.
+        The groups of clips stay theirs: clips of one video are drawn together for intervals.
 
     Raises:
-        UserError: there are no groups, there is no such rule, or rows of one group have different labels.
+        UserError: there is no such column or rule, or rows of one group have different labels.
     """
     if rule not in GROUP_RULES:
         raise UserError(f"unknown rule {rule!r} for groups: there are {', '.join(GROUP_RULES)}")
-    if predictions.groups is None:
-        raise UserError(f"the table of {predictions.model} has no column group: write it again with predict.py")
+    if column not in COLUMNS:
+        raise UserError(f"rows are scored together by {' or '.join(COLUMNS)}, not by {column!r}")
+    values = getattr(predictions, COLUMNS[column])
+    if values is None:
+        raise UserError(f"the table of {predictions.model} has no column {column}: predict.py writes it where the "
+                        "dataset has it")  # fmt: skip
     members: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(predictions.splits, predictions.groups, strict=True)):
+    for row, key in enumerate(zip(predictions.splits, values, strict=True)):
         members.setdefault(key, []).append(row)
-    labels = [_label(predictions, group, rows) for (_, group), rows in members.items()]
+    labels = [_label(predictions, column, name, rows) for (_, name), rows in members.items()]
+    whole = predictions.groups if column != "group" else None
     probabilities = calibrated(predictions.logits, predictions.calibration)
     shares = np.array([GROUP_RULES[rule](probabilities[rows]) for rows in members.values()])
     names = [group for _, group in members]
@@ -85,19 +96,21 @@ def by_group(predictions: Predictions, rule: str = "mean") -> Predictions:
         logits=np.log(np.maximum(shares, SMALLEST)).astype(np.float32),
         model=predictions.model,
         class_names=predictions.class_names,
-        note="; ".join(filter(None, (predictions.note, f"each group is scored by the {rule} of its frames"))),
+        note="; ".join(filter(None, (predictions.note, f"each {column} is scored by the {rule} of its frames"))),
         model_revision=predictions.model_revision,
         dataset_revision=predictions.dataset_revision,
         only=predictions.only,
+        groups=None if whole is None else [whole[rows[0]] for rows in members.values()],
         file=predictions.file,
     )
 
 
-def _label(predictions: Predictions, group: str, rows: list[int]) -> int:
-    """The label of a group; rows without one do not count."""
+def _label(predictions: Predictions, column: str, name: str, rows: list[int]) -> int:
+    """The label of a group or clip; rows without one do not count."""
     found = sorted({int(label) for label in predictions.labels[rows]} - {NO_LABEL})
     if len(found) > 1:
         names = listing(predictions.class_names[label] for label in found)
-        raise UserError(f"the rows of group {group!r} have different labels ({names}): only groups of one label, such "
-                        "as labelled videos, can be scored")  # fmt: skip
+        instead = "; score its clips with --by clip" if column == "group" and predictions.clips is not None else ""
+        raise UserError(f"the rows of {column} {name!r} have different labels ({names}): only groups of one label, "
+                        f"such as labelled videos, can be scored{instead}")  # fmt: skip
     return found[0] if found else NO_LABEL

@@ -66,6 +66,7 @@ OPTIONAL_COLUMNS = (
     "face_expressions",
     "route",
     "seconds",
+    "clip",
 )
 _POSITION = re.compile(r"row \d+ of .+")
 
@@ -101,6 +102,8 @@ class Predictions:
         routes: (rows), the route of a routed ensemble that answered each photo; or None.
         calibration: the model's, see `calibration.checked_calibration`; or None.
         seconds: (rows), when each frame is shown in its video, None where it is not known; or None.
+        clips: (rows), the clip that each frame is from, where several are cut from one video, which is then its group;
+            or None.
         source: the archive that this was read from; empty for tables; not written.
         file: its name in messages; not written.
 
@@ -125,6 +128,7 @@ class Predictions:
     face_expressions: Sequence[Sequence[Sequence[float]] | None] | None = None
     calibration: Mapping[str, Any] | None = None
     seconds: Sequence[float | None] | None = None
+    clips: Sequence[str] | None = None
     source: str = ""
     file: str = ""
 
@@ -158,7 +162,7 @@ class Predictions:
             "faces": self.faces,
         }
         columns |= {"groups": self.groups, "face_attention": self.face_attention, "routes": self.routes}
-        columns |= {"face_expressions": self.face_expressions, "seconds": self.seconds}
+        columns |= {"face_expressions": self.face_expressions, "seconds": self.seconds, "clips": self.clips}
         for name, column in columns.items():
             if column is not None and len(column) != rows:
                 raise UserError(f"{name} must have one entry per image_id: {rows} image_ids, {len(column)} {name}")
@@ -225,6 +229,7 @@ class Predictions:
             routes=None if self.routes is None else [self.routes[row] for row in rows],
             face_expressions=None if self.face_expressions is None else [self.face_expressions[row] for row in rows],
             seconds=None if self.seconds is None else [self.seconds[row] for row in rows],
+            clips=None if self.clips is None else [self.clips[row] for row in rows],
         )
 
     def chosen(self, only: str) -> Predictions:
@@ -324,6 +329,9 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
     if predictions.seconds is not None:
         columns["seconds"] = pa.array(predictions.seconds, pa.float64())
         types["seconds"] = Value("float64")
+    if predictions.clips is not None:
+        columns["clip"] = pa.array(predictions.clips, pa.string())
+        types["clip"] = Value("string")
     schema = Features(types).arrow_schema
     marks = {NOTE_KEY: predictions.note.encode(), ONLY_KEY: predictions.only.encode()}
     if predictions.calibration is not None:
@@ -430,7 +438,8 @@ def _from_table(table: pa.Table, class_names: list[str]) -> Predictions:
         model=model,
         class_names=class_names,
         faces=faces,
-        groups=_groups(table, image_ids),
+        groups=_named(table, "group", image_ids),
+        clips=_named(table, "clip", image_ids),
         model_revision=_only(table, "model_revision"),
         dataset_revision=_only(table, "dataset_revision"),
         face_attention=attention,
@@ -450,11 +459,11 @@ def _only(table: pa.Table, name: str) -> str:
     return values[0]
 
 
-def _groups(table: pa.Table, image_ids: list[str]) -> list[str] | None:
-    """The groups; a photo without one stands alone."""
-    if "group" not in table.column_names:
+def _named(table: pa.Table, name: str, image_ids: list[str]) -> list[str] | None:
+    """The groups or clips; a photo without one stands alone."""
+    if name not in table.column_names:
         return None
-    groups = _cast(table, "group", pa.string()).to_pylist()
+    groups = _cast(table, name, pa.string()).to_pylist()
     return [image_id if group is None else group for group, image_id in zip(groups, image_ids, strict=True)]
 
 

@@ -14,8 +14,15 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedConfig
 
-from ger_datasets.support.answer_places import FOLDER, check_csv, partial_csv, spreadsheet_safe
-from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.answer_places import (
+    FOLDER,
+    UNFINISHED,
+    check_csv,
+    is_continued,
+    partial_csv,
+    spreadsheet_safe,
+)
+from ger_datasets.support.atomic_files import replacing, write_text
 from ger_datasets.support.errors import UserError, one_line
 
 from ..configuration_ger import EXPRESSIONS, GROUPS
@@ -33,23 +40,57 @@ class AnswerFolder:
     Args:
         place: the folder, which must be empty or missing; None: `answers` in the current folder, or `answers-2`, ...
         config: the model's configuration: its labels and, for an expression model, the groups of its expressions.
+        run: what is asked for, as JSON values. A folder whose run was asked for the same and has not come to `finish`
+            may hold answers.
+
+    Attributes:
+        path: the folder.
+        earlier: the answers that an interrupted run has left in it, without images.
 
     Raises:
-        UserError: the folder holds something, or cannot be made.
+        UserError: the folder holds something else, or cannot be made.
     """
 
-    def __init__(self, place: Path | None, config: PreTrainedConfig) -> None:
+    def __init__(self, place: Path | None, config: PreTrainedConfig, run: Mapping[str, Any] | None = None) -> None:
+        self.earlier: list[Answer] = []
+        self._taken: set[str] = set()  # names of pictures, without .jpg
         try:
-            self.path = _new_folder() if place is None else _empty_folder(place)
-            with open(self.path / RECORD, "x"):
-                pass
+            if place is not None and run is not None and is_continued(place, run):
+                self.path = place
+                self._take_up()
+            else:
+                self.path = _new_folder() if place is None else _empty_folder(place)
+                if run is not None:
+                    write_text(self.path / UNFINISHED, json.dumps(run))
+                with open(self.path / RECORD, "x"):
+                    pass
         except OSError as error:
             raise UserError(
                 f"{place or FOLDER} cannot be made: {one_line(error)}; choose another --output_dir, or none"
             ) from error
         self.class_names = [config.id2label[i] for i in range(config.num_labels)]
         self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
-        self._taken: set[str] = set()  # names of pictures, without .jpg
+
+    def _take_up(self) -> None:
+        """Read the answers that are there; the line of the last may have been cut, and is removed."""
+        kept = 0
+        with open(self.path / RECORD, "a+b") as record:
+            record.seek(0)
+            for line in record:
+                try:
+                    result = json.loads(line)
+                except ValueError:
+                    break
+                kept += len(line)
+                self._taken.add(result.pop("picture", "").removesuffix(".jpg"))
+                name, problem = result.pop("photo"), result.get("error", "")
+                self.earlier.append(Answer(name, None, {} if problem else result, problem))
+            record.truncate(kept)
+        self._taken.discard("")
+
+    def finish(self) -> None:
+        """Call when the run has ended: from then on the folder is as any other that holds something."""
+        (self.path / UNFINISHED).unlink(missing_ok=True)
 
     def add(self, answer: Answer) -> Path | None:
         """Write an answer, and a picture if the photo could be used; returns the picture's file.
@@ -103,6 +144,7 @@ class AnswerFolder:
     def remove_if_empty(self) -> None:
         """Remove the folder if no photo could be used; stdout already has what its record says."""
         if not self._taken:
+            self.finish()
             (self.path / RECORD).unlink(missing_ok=True)
             self.path.rmdir()
 
@@ -134,18 +176,21 @@ class AnswerTable:
     Args:
         path: the file, which must not exist.
         config: of the model: its labels and, of an expression model, its expressions.
+        continued: whether the unfinished table of an interrupted run may be written again.
 
     Raises:
         UserError: it cannot be written.
     """
 
-    def __init__(self, path: Path, config: PreTrainedConfig) -> None:
+    def __init__(self, path: Path, config: PreTrainedConfig, continued: bool = False) -> None:
         self.path, self._partial, self._rows = path, partial_csv(path), 0
         self._class_names = [config.id2label[i] for i in range(config.num_labels)]
         self._expressions = list(dict.fromkeys([*EXPRESSIONS, *(getattr(config, "expressions", None) or ())]))
         header = ["photo", "label", "score", *self._class_names, "faces", *self._expressions, "note", "error"]
         with self._failing():
-            self._file = self._partial.open("x", encoding="utf-8", newline="")  # closed in __exit__
+            self._file = self._partial.open(
+                "w" if continued else "x", encoding="utf-8", newline=""
+            )  # closed in __exit__
         self._write(header)
 
     def add(self, answer: Answer) -> None:

@@ -196,6 +196,8 @@ class Run:
         attention = [shares for part in parts for shares in part.face_attention]
         expressions = [shares for part in parts for shares in part.face_expressions]
         seconds = [each for part in parts for each in part.seconds]
+        clips = [image_id if clip is None else clip for part in parts
+                 for clip, image_id in zip(part.clips, part.image_ids, strict=True)]  # fmt: skip
         table, note, names = self.tables[member], self.notes[member], self.class_names[member]
         predictions = Predictions(
             image_ids,
@@ -214,6 +216,7 @@ class Run:
             face_expressions=expressions if any(shares is not None for shares in expressions) else None,
             calibration=self.calibrations[member],
             seconds=seconds if any(each is not None for each in seconds) else None,
+            clips=clips if any(clip is not None for part in parts for clip in part.clips) else None,
         )
         routes = getattr(self.members.models[member].config, "routes", None)
         if routes is not None:
@@ -244,6 +247,7 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
     done.seconds += [row.get("seconds") for row in rows]
+    done.clips += [row.get("clip") for row in rows]
     done.faces += [sure_faces(row, min_face_score) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)

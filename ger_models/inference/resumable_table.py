@@ -32,6 +32,7 @@ class PartRows:
     face_attention: list[list[float] | None] = field(default_factory=list)
     face_expressions: list[list[list[float]] | None] = field(default_factory=list)
     seconds: list[float | None] = field(default_factory=list)
+    clips: list[str | None] = field(default_factory=list)
     quarantined: list[dict[str, str]] = field(default_factory=list)
 
 

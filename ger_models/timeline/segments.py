@@ -16,7 +16,12 @@ LEAST_CHANGE = 0.25
 # Of the noise and the logarithm of the number of frames. The information criterion of three classes, two of them free,
 # has 1.5; with 3, simulated groups of one mood whose noise lasts up to a second are not cut in five minutes
 PENALTY = 3.0
-NOISE_QUANTILE = 0.25  # of the steps between blocks: three quarters of them may hold changes
+UNSURE = 1.4  # by which the noise of a short video, estimated from few frames, may be larger
+NOISE_STEP = 0.5  # seconds between the frames from whose differences the noise is estimated
+MANY_BLOCKS = 10  # as long as the shortest segment, from which on the noise is estimated from their means
+NOISE_QUANTILE = 0.25  # of the steps between them: three quarters may hold changes
+CHANGES = 2.0  # steps that are larger than the longest noise by this are taken for changes
+LONGEST_NOISE = 1.0  # seconds in which noise falls to 1/e; what lasts longer counts as mood
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ def find_segments(
     Stretches of at least `least_seconds` without any face are segments of their own. The others are cut so that the
     squared distances of the frames from their segment's mean, plus a penalty for each cut, are smallest (penalised
     least squares; solved exactly by dynamic programming with the pruning of PELT: Killick, Fearnhead and Eckley 2012,
-    doi 10.1080/01621459.2012.737745). The penalty is about twice that of the Bayesian information criterion, for the
-    noise that there is in `least_seconds`. Give the probabilities as they are predicted: smoothing moves changes.
+    doi 10.1080/01621459.2012.737745). The penalty is that of the Bayesian information criterion, made larger, for the
+    noise in the differences of frames. Give the probabilities as they are predicted: smoothing moves changes.
 
     Args:
         seconds: (frames,), increasing.
@@ -118,23 +123,67 @@ def _penalty(values: np.ndarray, weights: np.ndarray, times: np.ndarray, least_s
     """What a cut must gain: by the noise and the length of the video, and no less than a change of `LEAST_CHANGE`."""
     if len(values) < 2:
         return 0.0
-    block = max(1, round(least_seconds / float(np.median(np.diff(times)))))  # frames
-    return max(PENALTY * _noise(values, weights, block) * np.log(len(values)), block / 2 * LEAST_CHANGE**2)
+    step = float(np.median(np.diff(times)))  # seconds from frame to frame
+    frames = max(1, round(least_seconds / step))
+    return max(PENALTY * _noise(values, weights, step, frames) * np.log(len(values)), frames / 2 * LEAST_CHANGE**2)
 
 
-def _noise(values: np.ndarray, weights: np.ndarray, block: int) -> float:
-    """The noise's variance, all classes together, from the steps between the means of neighbouring blocks.
+def _noise(values: np.ndarray, weights: np.ndarray, step: float, block: int) -> float:
+    """The variance of the noise, all classes together, as it counts in means over many frames.
 
-    Steps from frame to frame would not show noise that lasts: an expression, a head that is turned.
+    Noise lasts: an expression, a turned head. In a video of many blocks as long as the shortest segment, it is
+    estimated from the steps between them, unless these are much larger than noise of `LONGEST_NOISE` makes them: then
+    they are changes. Otherwise it is estimated from differences of frames that are near each other, few of which hold
+    a change, and how long it lasts from differences of two lengths, as of an autoregressive process (Chakar et al.
+    2017, doi 10.3150/15-BEJ782).
+
+    Args:
+        values: (n, classes).
+        weights: (n,), of mean 1.
+        step: seconds from one to the next.
+        block: frames of the shortest segment.
     """
-    if len(values) <= 2 * block:
+    lag = max(1, round(NOISE_STEP / step))
+    if len(values) <= 2 * lag:
         return 0.0
+    near, far = (_difference(values, weights, frames) for frames in (lag, 2 * lag))
+    if near == 0:
+        return 0.0
+    most = np.exp(-lag * step / LONGEST_NOISE)
+    if len(values) >= MANY_BLOCKS * block:
+        steps = _steps(values, weights, block)
+        if steps <= CHANGES * _lasting(near, most, lag):
+            return steps
+    return UNSURE * _lasting(near, float(np.clip(far / near - 1, 0, most)), lag)
+
+
+def _lasting(near: float, kept: float, lag: int) -> float:
+    """The variance in means of many frames of noise whose variance after `lag` frames is `near`, and correlation
+    `kept`."""
+    of_frame = kept ** (1 / lag)
+    return near / (1 - kept) * (1 + of_frame) / (1 - of_frame)
+
+
+def _difference(values: np.ndarray, weights: np.ndarray, lag: int) -> float:
+    """The noise's variance, as far as it is another one after `lag` frames."""
+    return _typical(values[lag:] - values[:-lag], weights[lag:], weights[:-lag], 0.5)
+
+
+def _steps(values: np.ndarray, weights: np.ndarray, block: int) -> float:
+    """The noise's variance in means of `block` frames, by the differences of such means that follow each other."""
     sums, masses = _cumulated(values * weights[:, None]), _cumulated(weights)
     mass = masses[block:] - masses[:-block]
     means = (sums[block:] - sums[:-block]) / mass[:, None]
-    steps = np.square(means[block:] - means[:-block]).sum(axis=1) / (1 / mass[block:] + 1 / mass[:-block])
-    # squared normal noise in two dimensions is exponentially distributed: its quantiles, by its mean
-    return float(np.quantile(steps, NOISE_QUANTILE) / -np.log(1 - NOISE_QUANTILE))
+    return _typical(means[block:] - means[:-block], mass[block:], mass[:-block], NOISE_QUANTILE)
+
+
+def _typical(differences: np.ndarray, weights: np.ndarray, others: np.ndarray, quantile: float) -> float:
+    """The variance of values of weight 1 whose `differences` (n, classes) these are, from a quantile of their squares.
+
+    Squared normal noise in two dimensions is exponentially distributed, which relates its quantiles to its mean.
+    """
+    squares = np.square(differences).sum(axis=1) / (1 / weights + 1 / others)
+    return float(np.quantile(squares, quantile) / -np.log(1 - quantile))
 
 
 def optimal_cuts(

@@ -83,6 +83,7 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
     """The rows of several splits as one table."""
     faces = [part.faces for part in parts if part.faces is not None]
     groups = [part.groups for part in parts if part.groups is not None]
+    clips = [part.clips for part in parts if part.clips is not None]
     return replace(
         parts[0],
         image_ids=[image_id for part in parts for image_id in part.image_ids],
@@ -91,6 +92,8 @@ def _concatenated(parts: Sequence[Predictions], **changes: Any) -> Predictions:
         logits=np.concatenate([part.logits for part in parts]),
         faces=np.concatenate(faces) if len(faces) == len(parts) else None,
         groups=[group for each in groups for group in each] if len(groups) == len(parts) else None,
+        clips=[clip for each in clips for clip in each] if len(clips) == len(parts) else None,
+        seconds=None,
         model_revision="",
         face_attention=None,
         face_expressions=None,

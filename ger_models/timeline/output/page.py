@@ -64,10 +64,18 @@ def write_page(path: Path, timeline: Timeline, pictures: Mapping[int, bytes], ab
         strip=_strip(timeline, numbers, pictures),
         lanes=[_lane(timeline, person) for person in _most_seen(timeline.people)],
         people=len(timeline.people),
-        expressions=[(name, expression_colour(name, timeline.class_names)) for name in EXPRESSIONS],
+        expressions=_key(timeline.class_names),
         segments=[_segment(timeline, each, numbers, pictures) for each in timeline.segments],
     )
     write_text(path, page)
+
+
+def _key(class_names: Sequence[str]) -> list[tuple[str, str]]:
+    """The names of the expressions that have one colour, and the colour."""
+    names: dict[str, list[str]] = {}
+    for name in EXPRESSIONS:
+        names.setdefault(expression_colour(name, class_names), []).append(name)
+    return [(", ".join(same), colour) for colour, same in names.items()]
 
 
 def clock(seconds: float) -> str:
@@ -130,7 +138,7 @@ def _curve(timeline: Timeline) -> Markup:
     chosen = np.arange(0, len(timeline.seconds), step)
     x = np.array([_place(timeline, seconds) * SPAN for seconds in timeline.seconds])
     known = ~np.isnan(timeline.curve.probabilities).any(axis=1)
-    parts = [Markup('<line class="cut" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="100"/>').format(x[cut])
+    parts = [Markup('<line class="cut" x1="{0:.1f}" x2="{0:.1f}" y1="-3" y2="103"/>').format(x[cut])
              for cut in timeline.cuts[:MOST_MOMENTS]]  # fmt: skip
     bounds = np.concatenate([[0], timeline.cuts, [len(x)]])
     pieces: list[list[int]] = []

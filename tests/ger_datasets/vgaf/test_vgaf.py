@@ -11,6 +11,7 @@ from drawn_videos import write_cuts, write_sound
 from refusals import refused
 from round_trip import round_trip
 
+from ger_datasets.records import Record
 from ger_datasets.vgaf.builder import VgafBuilder
 
 
@@ -32,6 +33,10 @@ def raw(tmp_path: Path, clip: Path) -> Path:
     return tmp_path / "raw"
 
 
+def clip_of(record: Record) -> str:
+    return f"{record.split}/{record.extras['clip']}"
+
+
 def records(raw: Path, **options: float) -> tuple[VgafBuilder, list]:
     builder = VgafBuilder(raw, VgafBuilder.Options(**options), raw.parent / "work")
     return builder, builder.records()
@@ -39,7 +44,7 @@ def records(raw: Path, **options: float) -> tuple[VgafBuilder, list]:
 
 def test_the_files_order_of_labels_is_the_reverse_of_ours(raw: Path) -> None:
     builder, found = records(raw)
-    labels = {record.group: builder.class_names[record.label] for record in found if record.label >= 0}
+    labels = {clip_of(record): builder.class_names[record.label] for record in found if record.label >= 0}
     assert labels == {
         "train/1_1": "Positive",
         "train/1_2": "Neutral",
@@ -59,7 +64,7 @@ def test_clips_become_frames_with_their_times(raw: Path) -> None:
     assert times["train/Positive/1_1/frame_000000"] == 0
     assert times["train/Positive/1_1/frame_000025"] == pytest.approx(1)
     assert times["challenge/a/frame_000025"] == pytest.approx(1)
-    assert {record.group: record.extras["video"] for record in found} == {
+    assert {clip_of(record): record.group for record in found} == {
         "train/1_1": "1", "train/1_2": "1", "train/12_3": "12", "validation/7_1": "7", "validation/8_10": "8",
         "challenge/a": "a",
     }  # fmt: skip
@@ -76,7 +81,7 @@ def test_what_does_not_match_is_counted_and_nothing_is_lost(raw: Path, clip: Pat
         file.write("12_4.mp4 2\n99_1.mp4 2\n")
     (raw / "Val" / "7_1.mp4").write_bytes(b"no video")
     builder, found = records(raw)
-    assert {record.group for record in found} == {
+    assert {clip_of(record) for record in found} == {
         "train/1_1.mp4",
         "train/1_1.avi",
         "train/1_2",
@@ -102,7 +107,7 @@ def test_an_incomplete_clip_is_used_and_reported(raw: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     for _ in range(2):
         builder, found = records(raw)
-        assert any(record.group == "train/1_2" for record in found)
+        assert any(clip_of(record) == "train/1_2" for record in found)
         assert any(remark.startswith("1 clips are incomplete, their intact parts were taken: train/1_2 (")
                    for remark in builder.remarks())  # fmt: skip
 
@@ -113,7 +118,7 @@ def test_folders_within_themselves_and_other_label_files(raw: Path) -> None:
     (raw / "inner").rename(raw / "Train" / "Train")
     (raw / "Train_labels.txt").rename(raw / "Train" / "labels.csv")
     (raw / "Train" / "labels.csv").write_text("1_1,Positive\n1_2,neutral\n12_3,NEG\n")
-    labels = {record.group: record.label for record in records(raw)[1] if record.split == "train"}
+    labels = {clip_of(record): record.label for record in records(raw)[1] if record.split == "train"}
     assert labels == {"train/1_1": 2, "train/1_2": 1, "train/12_3": 0}
 
 
@@ -153,4 +158,6 @@ def test_no_clip_can_be_used(tmp_path: Path) -> None:
 def test_round_trip(raw: Path, tmp_path: Path) -> None:
     rows = round_trip("vgaf", raw, tmp_path / "out", frames_per_second=1.0)
     assert len(rows) == 12
+    assert {(row["group"], row["clip"]) for row in rows.values()} == {
+        ("1", "1_1"), ("1", "1_2"), ("12", "12_3"), ("7", "7_1"), ("8", "8_10"), ("a", "a")}  # fmt: skip
     assert all(row["seconds"] == pytest.approx(int(image_id[-6:]) / 25) for image_id, row in rows.items())

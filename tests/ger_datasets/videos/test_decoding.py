@@ -344,6 +344,17 @@ def test_a_file_that_was_cut_short(tmp_path: Path, name: str, codec: str, option
     assert incomplete_too == incomplete
 
 
+def test_a_file_that_was_cut_before_its_first_frame(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "a.mkv", 100)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\x1f\x43\xb6\x75") + 40])  # the first cluster begins, and no more
+    with pytest.raises(
+        BadVideo, match=r"^incomplete: it ends after 0\.\d\d of 4\.00 s, and no frame could be read$"
+    ) as error:
+        list(video_frames(path, 1))
+    assert not isinstance(error.value, IncompleteVideo)
+
+
 def test_sound_that_is_longer_than_the_video_is_no_missing_end(tmp_path: Path) -> None:
     for name in ("a.mkv", "a.mp4"):
         with av.open(str(tmp_path / name), "w") as file:

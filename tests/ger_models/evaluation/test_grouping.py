@@ -55,6 +55,33 @@ def test_wrong_groups() -> None:
         by_group(frames(), "best")
 
 
+def test_clips_of_one_video() -> None:
+    """Two clips with labels of their own: the video cannot be scored, its clips can, and stay one video's."""
+    table = replace(frames(), labels=np.array([0, 1, 1, 1]), clips=["a_1", "a_2", "a_2", "b_1"])
+    with pytest.raises(UserError, match=r"group 'a' have different labels .* score its clips with --by clip"):
+        by_group(table)
+    found = by_group(table, column="clip")
+    assert (found.image_ids, found.labels.tolist()) == (["a_1", "a_2", "b_1"], [0, 1, 1])
+    assert found.groups == ["a", "a", "b"]
+    assert found.note == "each clip is scored by the mean of its frames"
+    with pytest.raises(UserError, match="has no column clip"):
+        by_group(frames(), column="clip")
+    with pytest.raises(UserError, match="by group or clip, not by 'video'"):
+        by_group(table, column="video")
+
+
+def test_clips_in_files(tmp_path: Path, run_script: Callable) -> None:
+    table = replace(frames(), clips=["a_1", "a_2", "a_2", "b_1"], labels=np.array([0, 1, 1, 1]))
+    write_predictions(tmp_path / "a.parquet", table)
+    assert read_predictions(tmp_path / "a.parquet").clips == table.clips
+    words = ("--predictions", tmp_path / "a.parquet", "--by", "clip", "--output_dir", tmp_path / "report")
+    code, figures, error = run_script("evaluate_predictions", *words)
+    assert code == 0, error
+    assert figures["accuracy"] == 1
+    code, _, error = run_script("evaluate_predictions", *words[:3], "video", *words[4:])
+    assert (code, "--by must be group or clip, not 'video'" in error) == (2, True)
+
+
 def test_groups_of_one_name_in_two_splits() -> None:
     found = by_group(replace(frames(), splits=["test", "test", "val", "val"], labels=np.array([0, 0, 1, 1])))
     assert found.image_ids == ["test/a", "val/a", "val/b"]

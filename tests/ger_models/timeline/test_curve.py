@@ -26,15 +26,17 @@ def simulated(
     people: int,
     rng: np.random.Generator,
     lasting: float = 0.0,
+    level: float = 0.8,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Seconds, probabilities and faces of a group whose mood changes at known times, as a noisy network sees it.
 
-    `lasting`: seconds in which the noise falls to 1/e of itself; 0: it is another in every frame.
+    `lasting`: seconds in which the noise falls to 1/e of itself; 0: it is another in every frame. `level`: its
+    standard deviation in the logits of one face.
     """
     seconds = np.arange(0, length, 1 / fps)
     mood = np.array(moods)[np.searchsorted(changes, seconds, "right")]
     faces = rng.binomial(people, 0.85, len(seconds))
-    noise = rng.normal(0, 0.8, (len(seconds), 3))
+    noise = rng.normal(0, level, (len(seconds), 3))
     kept = np.exp(-1 / fps / lasting) if lasting else 0.0
     for i in range(1, len(seconds)):
         noise[i] = kept * noise[i - 1] + np.sqrt(1 - kept**2) * noise[i]
@@ -181,6 +183,39 @@ def test_change_points_lie_within_a_second(fps: float, people: int, lasting: flo
         assert [segment.end for segment in found[:-1]] == starts
         assert (found[0].start, found[-1].end) == (0, pytest.approx(60))
         assert all(segment.probability > 0.5 for segment in found)
+
+
+@pytest.mark.parametrize("fps", [2, 5])
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.4, 0.8])
+def test_three_moods_of_five_seconds(fps: float, level: float) -> None:
+    """Changes all the time: no part of the video is quiet for longer than a segment."""
+    found_all = 0
+    for seed in range(20):
+        moods = [[2, 0, 1], [0, 2, 0], [1, 2, 1], [2, 1, 0]][seed % 4]
+        rng = np.random.default_rng(seed)
+        found = find_segments(*simulated(moods, [5.0, 10.0], 15, fps, 6, rng, level=level))
+        starts = [segment.start for segment in found]
+        found_all += len(starts) == 3 and np.allclose(starts, [0, 5, 10], atol=1)
+    assert found_all >= (19 if level == 0.8 else 20)
+
+
+def test_a_long_video_that_changes_every_five_seconds() -> None:
+    for seed in range(5):
+        moods, changes = [0, 2] * 12, [5.0 * number for number in range(1, 24)]
+        found = find_segments(*simulated(moods, changes, 120, 4, 6, np.random.default_rng(seed), level=0.4))
+        np.testing.assert_allclose([segment.start for segment in found[1:]], changes, atol=1)
+
+
+@pytest.mark.parametrize("length", [10, 15, 30, 120])
+@pytest.mark.parametrize("people", [1, 3, 8])
+def test_false_alarms(length: float, people: int) -> None:
+    """A steady group is cut in no more than 5 of 100 videos, however loud the noise."""
+    alarms = 0
+    for seed in range(100):
+        level, fps = (0.2, 0.4, 0.8)[seed % 3], (2, 5)[seed % 2]
+        series = simulated([seed % 3], [], length, fps, people, np.random.default_rng(seed), level=level)
+        alarms += len([each for each in find_segments(*series) if each.label is not None]) > 1
+    assert alarms <= 5
 
 
 @pytest.mark.parametrize("lasting", [0, 0.5])

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from browser import Browser, chromium
-from drawn_videos import scene, write_sound, write_video
+from drawn_videos import scene, write_numbered, write_sound, write_video
 from PIL import Image
 
 from ger_datasets.sample.drawing import draw_photo
 from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError
 from ger_datasets.videos.frames import BadVideo
+from ger_models.timeline.options import VIDEO_OPTIONS
 from ger_models.timeline.output import pictures
 from ger_models.timeline.output.page import clock
 from ger_models.timeline.output.pictures import Pictures
@@ -183,6 +185,79 @@ def test_a_video_without_faces(reader: FrameReader, tmp_path: Path) -> None:
 def test_a_video_of_one_frame(reader: FrameReader, tmp_path: Path) -> None:
     found = video_timeline(write_video(tmp_path / "a.mp4", [drawn("Positive", 1)]), tmp_path, reader, render=True)
     assert found.summary == "Positive 0.99 over 0 s: 1 segment, 3 people"
+
+
+def test_a_video_of_ten_hours_with_a_variable_frame_rate(reader: FrameReader, tmp_path: Path) -> None:
+    """A picture each ten minutes, and ten in the last second: memory and work are those of the pictures there are."""
+    times = [600_000 * number for number in range(60)] + [36_000_000 + 100 * number for number in range(10)]
+    path = write_numbered(tmp_path / "day.mkv", 70, milliseconds=times)
+    found = video_timeline(path, tmp_path / "out", reader, fps=2)
+    seconds = [float(row["seconds"]) for row in rows(found.folder / "timeline.csv")]
+    np.testing.assert_allclose(seconds, [*range(0, 36001, 600), 36000.5], atol=0.01)
+    assert "10:00:00" in (found.folder / "timeline.html").read_text()
+
+
+def test_a_video_whose_frames_change_their_size(reader: FrameReader, tmp_path: Path) -> None:
+    photo = drawn("Positive", 1)
+    parts = [write_video(tmp_path / "1.ts", [photo] * 50, codec="mpeg2video"),
+             write_video(tmp_path / "2.ts", [np.ascontiguousarray(photo[::-1, ::-1][:120, :160])] * 50,
+                         codec="mpeg2video")]  # fmt: skip
+    (tmp_path / "a.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    found = video_timeline(tmp_path / "a.ts", tmp_path / "out", reader, render=True, blur_faces=True)
+    assert len(rows(found.folder / "timeline.csv")) >= 4
+    assert set(map(tuple, sizes_on_the_page(found.folder))) == {(320, 240), (160, 120)}
+    with av.open(str(found.folder / "timeline.mp4")) as container:
+        assert len({(frame.width, frame.height) for frame in container.decode(video=0)}) == 1
+
+
+def sizes_on_the_page(folder: Path) -> list[list[int]]:
+    """The sizes of the frames on a page."""
+    page = (folder / "timeline.html").read_text()
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    return [[each["width"], each["height"]] for each in data["pictures"]]
+
+
+def test_predict_writes_timelines_with_the_same_options(
+    reader: FrameReader, tmp_path: Path, run_script: Callable, load_script: Callable
+) -> None:
+    for name in ("a/talk.mp4", "b/talk.mp4"):
+        write_video(tmp_path / "videos" / name, [drawn("Positive", 1)] * 25)
+    (tmp_path / "videos" / "notes.txt").write_text("no video")
+    options = (
+        "--output_dir",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+        "--render",
+        "--blur_faces",
+        "--min_face_pixels",
+        24,
+    )
+    code, figures, log = run_script("predict", "--videos", tmp_path / "videos", *options)
+    assert code == 0, log
+    assert [each["file"] for each in figures["videos"]] == ["a/talk.mp4", "b/talk.mp4"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["talk", "talk-2"]
+    assert (tmp_path / "out" / "talk" / "timeline.mp4").exists()
+    values = json.loads((tmp_path / "out" / "talk" / "timeline.json").read_text())["settings"]
+    assert (values["blur_faces"], values["min_face_pixels"], values["fps"]) == (True, 24, 2.0)
+    for script in ("answer", "predict"):
+        assert {field.name for field in fields(load_script(script).Arguments)} >= set(VIDEO_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--videos a.mp4 --output a.parquet --render", "--render is for --videos with --output_dir"),
+        ("--photos a.jpg --output_dir a --smooth 3", "--smooth is for --videos with --output_dir"),
+        ("--videos a.mp4 --output_dir a --every 3", "timelines of one model, by --fps; found --every"),
+        ("--videos a.mp4 --output_dir a --model x y", "timelines of one model, by --fps; found 2 models"),
+        ("--videos 0 --output a.parquet", "a camera or stream needs --output_dir"),
+    ],
+)
+def test_what_predict_refuses(words: str, reason: str, run_script: Callable) -> None:
+    code, _, log = run_script("predict", *words.split())
+    assert code == 2
+    assert reason in log
 
 
 def test_the_intact_part_of_a_truncated_video(reader: FrameReader, tmp_path: Path) -> None:
