@@ -20,7 +20,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "folder_tab": {"en": "Folder", "zh": "批量"},
     "about_tab": {"en": "About", "zh": "关于"},
     "photo": {"en": "Photo (up to 25 MB)", "zh": "照片（最大 25 MB）"},
-    "video": {
+    "video_file": {  # Gradio has texts of its own by the name of video
         "en": "Video (up to 500 MB; the first 30 minutes are used)",
         "zh": "视频（最大 500 MB，只使用前 30 分钟）",
     },
@@ -106,7 +106,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "more_faces": {"en": "and {count} more faces", "zh": "另有 {count} 张人脸"},
     "left_out": {"en": "Left out, no photos: {kinds}.", "zh": "已跳过非照片文件：{kinds}。"},
     "done": {
-        "en": "{count} photos answered, {failed} cannot be used.",
+        "en": "Photos answered: {count}. Photos that cannot be used: {failed}.",
         "zh": "已识别 {count} 张照片，{failed} 张无法使用。",
     },
     "about": {
