@@ -36,6 +36,12 @@ THEME = gr.themes.Default(
     block_title_text_color_dark="*neutral_200",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
+    link_text_color_dark="*primary_400",
+    link_text_color_active_dark="*primary_400",
+    link_text_color_hover_dark="*primary_300",
+    link_text_color_visited_dark="*primary_400",
+    checkbox_border_color="*neutral_500",
+    checkbox_border_color_dark="*neutral_400",
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
 )
@@ -107,7 +113,7 @@ def _video_tab(videos: VideoHandlers) -> None:
     names = videos.models.names
     with gr.Row():
         with gr.Column():
-            video = gr.File(label=I18N("video"), file_types=sorted(VIDEO_SUFFIXES), elem_id="video")
+            video = gr.File(label=I18N("video_file"), file_types=sorted(VIDEO_SUFFIXES), elem_id="video")
             model = gr.Dropdown(names, value=names[0], label=I18N("model"), visible=len(names) > 1)
             fps = gr.Slider(0.5, MAX_FPS, DEFAULT_FPS, step=0.5, label=I18N("fps"), info=I18N("fps_info"))
             render = gr.Checkbox(True, label=I18N("render"))
@@ -126,6 +132,7 @@ def _video_tab(videos: VideoHandlers) -> None:
         videos.show_video,
         [video, model, fps, blur, render],
         [answer, player, timeline, made],
+        show_progress_on=answer,
         preprocess=False,
         api_visibility="private",
         concurrency_id="videos",
@@ -145,6 +152,7 @@ def _folder_tab(handlers: Handlers) -> None:
         handlers.show_files,
         [files, score, blur],
         [html, made],
+        show_progress_on=html,
         preprocess=False,
         api_visibility="private",
         concurrency_id="folders",

@@ -157,6 +157,10 @@ REASONS: tuple[tuple[str, str], ...] = (
         "MP4 文件缺少索引（moov），可能是录制或复制被中断：请重新复制，或用修复工具重建索引",
     ),
     (
+        "another video with frames above 1920 x 1088 pixels is being read: try again in some minutes",
+        "正在处理另一段画面大于 1920 x 1088 像素的视频：请几分钟后再试",
+    ),
+    (
         "only its first {minutes} minutes are used",
         "只使用前 {minutes} 分钟",
     ),

@@ -20,7 +20,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "folder_tab": {"en": "Folder", "zh": "批量"},
     "about_tab": {"en": "About", "zh": "关于"},
     "photo": {"en": "Photo (up to 25 MB)", "zh": "照片（最大 25 MB）"},
-    "video": {
+    "video_file": {  # Gradio has texts of its own by the name of video
         "en": "Video (up to 500 MB; the first 30 minutes are used)",
         "zh": "视频（最大 500 MB，只使用前 30 分钟）",
     },
@@ -106,7 +106,7 @@ TEXTS: dict[str, dict[str, str]] = {
     "more_faces": {"en": "and {count} more faces", "zh": "另有 {count} 张人脸"},
     "left_out": {"en": "Left out, no photos: {kinds}.", "zh": "已跳过非照片文件：{kinds}。"},
     "done": {
-        "en": "{count} photos answered, {failed} cannot be used.",
+        "en": "Photos answered: {count}. Photos that cannot be used: {failed}.",
         "zh": "已识别 {count} 张照片，{failed} 张无法使用。",
     },
     "about": {
@@ -125,7 +125,7 @@ photos and videos only if you may.
 within an hour. Only their numbers are logged.
 
 **Limits.** 25 MB per photo, 200 photos at a time, zip archives up to 2 GB without links or other archives. 500 MB per
-video, of which the first 30 minutes are used, with frames of up to 4096 x 2304 pixels.
+video, of which the first 30 minutes are used, with frames of up to 4096 x 2160 pixels.
 """,
         "zh": """\
 ## 这是什么
@@ -139,7 +139,7 @@ video, of which the first 30 minutes are used, with frames of up to 4096 x 2304 
 **隐私。** 照片和视频只在提供本页面的服务器上处理，不会发送到其他地方，并在一小时内删除。日志只记录数量。
 
 **限制。** 每张照片不超过 25 MB，每次最多 200 张；zip 压缩包不超过 2 GB，且不能包含链接或其他压缩包。
-每段视频不超过 500 MB，只使用前 30 分钟，画面不超过 4096 x 2304 像素。
+每段视频不超过 500 MB，只使用前 30 分钟，画面不超过 4096 x 2160 像素。
 """,
     },
     "card": {"en": "Model card", "zh": "模型说明"},

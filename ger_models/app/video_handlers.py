@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -31,8 +33,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_FPS, MAX_FPS = 2.0, 10.0
 MAX_VIDEO_SECONDS = 30 * 60  # of the video; what comes after is left out
 MAX_READING_SECONDS = 15 * 60  # of work, and as many for the rendered video; the rest is left out then
-MAX_FRAME_PIXELS = 4096 * 2304  # a decoder keeps up to 16 frames
-FRAMES_AT_ONCE = 4  # per batch: a photo waits for no more than these
+MAX_FRAME_PIXELS = 4096 * 2160  # the decoder, which may keep 16 frames, and the detector then need up to 0.8 GB
+FRAMES_AT_ONCE = 4  # per batch, of up to 1920 x 1088 pixels: a photo waits for no more than these
+PIXELS_AT_ONCE = FRAMES_AT_ONCE * 1920 * 1088  # larger frames are fewer, at least one
 MAX_SEGMENTS_SHOWN = 200
 
 
@@ -118,6 +121,7 @@ class VideoHandlers:
 
     def __init__(self, models: Models, folder: UploadFolder) -> None:
         self.models, self.folder = models, folder
+        self._large = threading.Lock()  # held by the one video with large frames that is at work
 
     def show_video(
         self,
@@ -220,25 +224,39 @@ class VideoHandlers:
         check_switch("render", render)
         place = self.folder.new_folder()
         try:
-            check_video(file)
-            found = video_timeline(
-                file,
-                place,
-                self.models.frame_reader(model),
-                fps=float(fps),
-                blur_faces=blur_faces,
-                render=render,
-                batch_size=FRAMES_AT_ONCE,
-                progress=progress,
-                until=MAX_VIDEO_SECONDS,
-                within=MAX_READING_SECONDS,
-            )
+            batch_size = check_video(file)
+            with self._only_one(large=batch_size < FRAMES_AT_ONCE):
+                found = video_timeline(
+                    file,
+                    place,
+                    self.models.frame_reader(model),
+                    fps=float(fps),
+                    blur_faces=blur_faces,
+                    render=render,
+                    batch_size=batch_size,
+                    progress=progress,
+                    until=MAX_VIDEO_SECONDS,
+                    within=MAX_READING_SECONDS,
+                )
         except (BadVideo, UserError):
             shutil.rmtree(place, ignore_errors=True)
             logger.info("videos answered: 0; not usable: 1")
             raise
         logger.info("videos answered: 1; not usable: 0")
         return found.folder
+
+    @contextmanager
+    def _only_one(self, large: bool) -> Iterator[None]:
+        """Work on a video; UserError if its frames are large and another such video is at work, for their memory."""
+        if large and not self._large.acquire(blocking=False):
+            raise UserError(
+                "another video with frames above 1920 x 1088 pixels is being read: try again in some minutes"
+            )
+        try:
+            yield
+        finally:
+            if large:
+                self._large.release()
 
 
 def check_fps(fps: Any) -> None:
@@ -247,10 +265,12 @@ def check_fps(fps: Any) -> None:
         raise UserError(f"fps must be a number above 0, at most {MAX_FPS:g}")
 
 
-def check_video(file: Path) -> None:
-    """BadVideo if the file or its frames are too large."""
+def check_video(file: Path) -> int:
+    """How many frames of a video are read at once; raises BadVideo if the file or its frames are too large."""
     if file.stat().st_size > MAX_VIDEO_BYTES:
         raise BadVideo(f"larger than {MAX_VIDEO_BYTES // MB} MB")
     size = declared(file)
-    if size.width * size.height > MAX_FRAME_PIXELS:
-        raise BadVideo(f"frames of {size.width} x {size.height} pixels: at most 4096 x 2304 are accepted here")
+    pixels = size.width * size.height
+    if pixels > MAX_FRAME_PIXELS:
+        raise BadVideo(f"frames of {size.width} x {size.height} pixels: at most 4096 x 2160 are accepted here")
+    return max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // max(1, pixels)))

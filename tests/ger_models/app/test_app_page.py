@@ -94,7 +94,7 @@ def test_a_folder_gets_a_table_and_a_csv(open_page: Callable, party: Path, tmp_p
     (tmp_path / "<b>${1+1}.jpg").write_bytes(party.read_bytes())
     (tmp_path / "broken.jpg").write_bytes(b"x")
     with open_page() as page:
-        page.get_by_role("tab").nth(1).click()
+        page.get_by_role("tab").nth(2).click()
         page.set_input_files("#files input[type=file]", [str(party), *map(str, sorted(tmp_path.glob("*.jpg")))])
         page.wait_for_selector("#files .file-preview")
         page.click("#recognise_all")
@@ -107,6 +107,50 @@ def test_a_folder_gets_a_table_and_a_csv(open_page: Callable, party: Path, tmp_p
         assert [row["label"] for row in rows] == ["Positive", "Positive", ""]
         for row, shown in zip(rows, table, strict=True):
             assert shown.split("\t")[0].strip() == row["photo"]
+
+
+def ask_about_video(page: Any, file: Path) -> str:
+    """Upload a video and ask; the words of the answer."""
+    page.get_by_role("tab").nth(1).click()
+    page.set_input_files("#video input[type=file]", str(file))
+    page.wait_for_selector("#video .file-preview")
+    page.wait_for_load_state("networkidle")
+    page.click("#recognise_video")
+    return page.locator(".ge-answer:visible, .ge-message:visible").first.inner_text()
+
+
+def test_a_video_gets_a_timeline_that_plays(open_page: Callable, meeting: Path) -> None:
+    with open_page() as page:
+        words = ask_about_video(page, meeting)
+        assert words.startswith("Positive")
+        assert page.locator(".ge-segments tbody tr").count() == 2
+        player = page.wait_for_selector("#player video")
+        page.wait_for_function("element => element.readyState >= 2", arg=player)
+        assert page.evaluate("element => element.duration", player) == pytest.approx(12, abs=1)
+        curve = page.frame_locator(".ge-timeline").locator("#curve")
+        assert curve.get_attribute("aria-valuetext").startswith("0:00.0, 3 faces")
+        curve.focus()
+        page.keyboard.press("End")
+        assert curve.get_attribute("aria-valuetext").startswith("0:11.5, 3 faces")
+        assert page.frame_locator(".ge-timeline").locator(".lane").count() >= 3
+        names = page.locator("#timeline_files .file-preview .filename").all_inner_texts()
+        assert len(names) == 6
+        with page.expect_download() as download:
+            page.locator("#timeline_files a").nth(1).click()
+        rows = list(csv.DictReader(Path(download.value.path()).read_text("utf-8").splitlines()))
+        assert [row["label"] for row in rows] == ["Positive", "Neutral"]
+
+
+def test_a_broken_video_gets_one_sentence_in_the_pages_language(open_page: Callable, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"nothing" * 100)
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    with open_page() as page:
+        assert ask_about_video(page, tmp_path / "broken.mp4").startswith("This video cannot be used: no video")
+        assert page.locator(".ge-timeline, #player video").count() == 0
+    with open_page(locale="zh-CN") as page:
+        assert ask_about_video(page, tmp_path / "broken.mp4").startswith("无法使用这段视频：不是视频")
+    with open_page(locale="zh-CN") as page:
+        assert recognise(page, tmp_path / "empty.jpg") == "无法使用这张照片：文件为空（0 字节）。"
 
 
 @pytest.mark.parametrize(
@@ -153,23 +197,36 @@ def test_keyboard_only(open_page: Callable, party: Path) -> None:
 
 def test_every_control_has_a_label(open_page: Callable) -> None:
     with open_page() as page:
-        unnamed = page.evaluate(
-            """() => [...document.querySelectorAll('input:not([type=file]):not([type=hidden]), button, textarea')]
-            .filter(e => e.offsetParent && !(e.labels && e.labels.length) && !e.getAttribute('aria-label')
-                && !e.title && !e.innerText.trim()).map(e => e.outerHTML.slice(0, 200))"""
-        )
-        assert unnamed == []
+        for tab in range(4):
+            page.get_by_role("tab").nth(tab).click()
+            assert page.evaluate(UNNAMED) == []
+
+
+# controls that are seen and have no name
+UNNAMED = """() => [...document.querySelectorAll('input:not([type=file]):not([type=hidden]), button, textarea')]
+    .filter(e => e.offsetParent && !(e.labels && e.labels.length) && !e.getAttribute('aria-label')
+        && !e.title && !e.innerText.trim()).map(e => e.outerHTML.slice(0, 200))"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_screen_and_letters_can_be_read(
-    scheme: str, width: int, open_page: Callable, party: Path
+    scheme: str, width: int, open_page: Callable, party: Path, meeting: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"x")
     with open_page(color_scheme=scheme, viewport={"width": width, "height": 800}) as page:
         recognise(page, party)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(CONTRAST) == []
+        for tab in range(4):
+            page.get_by_role("tab").nth(tab).click()
+            if tab == 1:
+                ask_about_video(page, meeting)
+            elif tab == 2:
+                page.set_input_files("#files input[type=file]", [str(party), str(tmp_path / "broken.jpg")])
+                page.wait_for_selector("#files .file-preview")
+                page.click("#recognise_all")
+                page.wait_for_selector(".ge-photos")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(CONTRAST) == []
 
 
 # elements with words of their own whose contrast is below 4.5 : 1 (3 : 1 for large letters), as WCAG computes it

@@ -13,14 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_videos import write_sound
 from PIL import Image
 
+from ger_datasets.photos.reading import read_photo
 from ger_datasets.support.errors import BadPhoto, UserError
+from ger_datasets.videos.frames import BadVideo, video_frames
 from ger_models.app import uploads
+from ger_models.app.reasons import REASONS, reason_in
 from ger_models.app.texts import TEXTS, chosen_language, text, translations
 from ger_models.app.uploads import MAX_PHOTOS, UploadFolder, list_photos, single_photo
 from ger_models.inference.answers import Answer
 from ger_models.inference.blurring import blur_faces, without_faces
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def photo_bytes(size: tuple[int, int] = (32, 32)) -> bytes:
@@ -169,6 +175,29 @@ def test_all_texts_are_in_both_languages_with_the_same_places() -> None:
         places = [sorted(re.findall(r"{\w+}", words)) for words in languages.values()]
         assert places[0] == places[1], key
         assert languages["en"].isascii() or key == "about"
+
+
+def test_reasons_in_chinese_have_the_same_places_and_are_those_that_people_meet(tmp_path: Path) -> None:
+    for english, chinese in REASONS:
+        places = [sorted(re.findall(r"{\w+}", words)) for words in (english, chinese)]
+        assert places[0] == places[1], english
+    source = "".join(path.read_text("utf-8") for room in ("ger_datasets", "ger_models")
+                     for path in (ROOT / room).rglob("*.py") if path.name != "reasons.py")  # fmt: skip
+    for english, _ in REASONS:
+        parts = re.split(r"{\w+}|[,:;]| contains ", english)
+        assert any(part in source for part in parts if len(part) > 5), english
+    (tmp_path / "a.jpg").write_bytes(b"no photo")
+    (tmp_path / "b.zip").write_bytes(b"no archive")
+    write_sound(tmp_path / "c.mp4")
+    for reading, words in (
+        (lambda: read_photo(tmp_path / "a.jpg"), "不是支持的图片格式（JPEG, PNG"),
+        (lambda: list_photos([tmp_path / "b.zip"]), "无法将 b.zip 作为 zip 压缩包读取"),
+        (lambda: list(video_frames(tmp_path / "c.mp4", 1)), "文件只有声音"),
+    ):
+        with pytest.raises((BadPhoto, BadVideo, UserError)) as raised:
+            reading()
+        assert reason_in(str(raised.value), "zh").startswith(words)
+        assert reason_in(str(raised.value), "en") == str(raised.value)
 
 
 def test_the_language_is_the_one_that_the_browser_prefers() -> None:

@@ -104,10 +104,11 @@ def test_types_are_published(app: Any) -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "bash"])
-def test_the_documented_examples_run(language: str, app: Any, party: Path, tmp_path: Path) -> None:
+def test_the_documented_examples_run(language: str, app: Any, party: Path, meeting: Path, tmp_path: Path) -> None:
     if language == "bash" and not shutil.which("curl"):
         pytest.skip("curl is not installed")
     shutil.copy(party, tmp_path / "party.jpg")
+    shutil.copy(meeting, tmp_path / "meeting.mp4")
     with zipfile.ZipFile(tmp_path / "team.zip", "w") as archive:
         archive.write(party, "a.jpg")
     code = block(language).replace("http://127.0.0.1:7860", app.url)
@@ -313,7 +314,7 @@ def test_afterwards_nothing_is_outside_and_only_counts_were_logged(app: Any, cli
     (uploads,) = [path for path in app.temporary.iterdir() if any(path.iterdir())]
     assert uploads.name.startswith("group_emotion_")
     lines = [line for line in app.log.read_text().splitlines() if not line.startswith("open http")]
-    counts = "photos answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
+    counts = "(photos|videos) answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
     assert [line for line in lines if not re.fullmatch(counts, line)] == []
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ger_datasets.support.errors import UserError
 from ger_datasets.videos.declared import declared
 from ger_datasets.videos.frames import BadVideo
 from ger_models.app import video_handlers
+from ger_models.app.uploads import UploadFolder
 from ger_models.app.video_handlers import check_fps, check_video
 from ger_models.timeline.run import video_timeline
 
@@ -148,12 +150,13 @@ def test_nothing_is_left_outside_and_only_counts_were_logged(app: Any) -> None:
     counts = "(photos|videos) answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
     assert [line for line in lines if not re.fullmatch(counts, line)] == []
     memory = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{app.process.pid}/status").read_text())
-    assert int(memory[1]) < 2 * 2**20
+    assert int(memory[1]) < 2 * 2**20  # kB: two videos and a photo at a time
 
 
 def test_the_limits_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = write_cuts(tmp_path / "a.mp4", [], 30)
-    check_video(video)
+    assert check_video(video) == video_handlers.FRAMES_AT_ONCE
+    assert check_video(write_video(tmp_path / "b.mp4", [np.zeros((2160, 3840, 3), np.uint8)])) == 1
     monkeypatch.setattr(video_handlers, "MAX_VIDEO_BYTES", 2**20)
     with open(video, "ab") as file:
         file.truncate(2**20 + 1)
@@ -162,3 +165,17 @@ def test_the_limits_of_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for fps in (0, -1, 10.5, float("nan"), True, "2", None):
         with pytest.raises(UserError, match="above 0, at most 10"):
             check_fps(fps)
+
+
+def test_one_video_with_large_frames_at_a_time(tmp_path: Path) -> None:
+    """Two of them, with a decoder's 16 frames each, would take more than 2 GB."""
+    large = write_video(tmp_path / "large.mp4", [np.zeros((2160, 3840, 3), np.uint8)])
+    with UploadFolder() as folder:
+        videos = video_handlers.VideoHandlers(None, folder)
+        file = folder.new_folder() / "large.mp4"
+        large.rename(file)
+        upload = {"path": str(file), "meta": {"_type": "gradio.FileData"}}
+        videos.models = SimpleNamespace(named=lambda name: "starter", frame_reader=lambda name: None)
+        with videos._only_one(large=True), pytest.raises(UserError, match="another video with frames above"):
+            videos.video(upload)
+        assert videos._large.acquire(blocking=False)
