@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from .column_sources import ENCODED, SOURCES
 
 if TYPE_CHECKING:
     from ..builders import Builder
+
+PUBLISHED = re.compile(r"^ *(doi|url) = \{(.+)\}", re.M)  # in the BibTeX entry of a card's prose
 
 
 def write_card(
@@ -58,9 +61,11 @@ def write_card(
         download_size=size,
         dataset_size=size,
     )
+    prose = _prose(builder)
     data = DatasetCardData(
         pretty_name=dataset,
         license=builder.license,
+        **(_terms(dataset, prose) if builder.license == "other" else {}),
         task_categories=["image-classification"],
         tags=["group-level emotion recognition", "faces"],
         **({"notice": builder.notice} if builder.notice else {}),
@@ -72,7 +77,7 @@ def write_card(
 
     sections = [
         f"---\n{data}\n---",
-        _prose(builder),
+        prose,
         _counts(by_split, builder),
         _faces(by_split),
         _remarks(remarks, duplicates),
@@ -94,6 +99,14 @@ def _prose(builder: Builder) -> str:
     """`card.md` beside the builder's module, which may be in another package; empty if there is none."""
     text = Path(inspect.getfile(type(builder))).with_name("card.md")
     return text.read_text(encoding="utf-8").strip() if text.exists() else ""
+
+
+def _terms(dataset: str, prose: str) -> dict[str, str]:
+    """What the Hub, and Croissant's `license`, ask of a licence that has no identifier: a name, and where the terms
+    are. The link is that of the citation, whose authors give the data."""
+    link = PUBLISHED.search(prose)
+    place = link and (f"https://doi.org/{link[2]}" if link[1] == "doi" else link[2])
+    return {"license_name": f"{dataset.replace('_', '-')}-terms", **({"license_link": place} if place else {})}
 
 
 def read_card(dataset: str) -> dict[str, Any]:
