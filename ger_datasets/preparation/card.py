@@ -14,11 +14,14 @@ import yaml
 from datasets import DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
 from .. import schema
 from ..support.atomic_files import write_text
 from ..support.errors import UserError
+from ..support.hub_connection import read_from_hub
+from ..support.repository_names import is_missing_folder
 from .column_sources import ENCODED, SOURCES
 
 if TYPE_CHECKING:
@@ -110,12 +113,17 @@ def _terms(dataset: str, prose: str) -> dict[str, str]:
 
 
 def read_card(dataset: str) -> dict[str, Any]:
-    """The YAML of the card in the prepared dataset's folder `dataset`; empty if there is none.
+    """The YAML of the card of a prepared dataset, a folder or a Hub repository; empty if there is none.
 
     Raises:
         UserError: the card is there but cannot be read.
     """
     card = Path(dataset) / "README.md"
+    if not Path(dataset).is_dir() and not is_missing_folder(dataset):
+        try:
+            card = Path(read_from_hub(dataset, lambda: hf_hub_download(dataset, card.name, repo_type="dataset")))
+        except (EntryNotFoundError, RepositoryNotFoundError):
+            return {}
     if not card.exists():
         return {}
     try:
@@ -125,7 +133,7 @@ def read_card(dataset: str) -> dict[str, Any]:
 
 
 def read_notice(dataset: str) -> str:
-    """The notice shown with figures on the prepared dataset in the folder `dataset`; empty if there is none."""
+    """The notice shown with figures on a prepared dataset, a folder or a Hub repository; empty if there is none."""
     return str(read_card(dataset).get("notice", ""))
 
 

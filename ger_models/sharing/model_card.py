@@ -41,7 +41,7 @@ import ger_models  # registers the models with transformers
 {imports}from transformers import pipeline
 
 answer = pipeline("group-emotion", model=".")
-print(answer({photos}))
+{use}
 ```
 """
 
@@ -56,11 +56,10 @@ def how_to_use(config: PreTrainedConfig, processor: BaseImageProcessor, dataset:
     """
     lacking = not_from_photos(config, processor.row_columns)
     if not lacking:
-        return HOW.format(imports="", photos='"party.jpg"').strip()
+        return HOW.format(imports="", use='print(answer("party.jpg"))').strip()
     place = dataset if "/" in dataset else f"ger_datasets/{dataset}"
-    text = HOW.format(
-        imports="from datasets import load_dataset\n", photos=f'load_dataset("{place}", split="validation")'
-    )
+    use = f'for found in answer(load_dataset("{place}", split="validation")):\n    print(found)'
+    text = HOW.format(imports="from datasets import load_dataset\n", use=use)
     return (
         f"{text.strip()}\n\nThis model reads {', '.join(lacking)}, which does not follow from a photo alone: it "
         f"answers rows of datasets made by `prepare.py {' '.join(lacking.values())}`."
@@ -144,7 +143,7 @@ def _on_validation(run: Mapping[str, Any]) -> list[EvalResult]:
             dataset_split="validation",
             dataset_revision=run["revision"],
             metric_type="accuracy",
-            metric_name=f"{METRICS['accuracy'].label}{MARKED}",
+            metric_name=f"{METRICS['accuracy'].label}{MARKED}{_only(run)}",
             metric_value=run["validation"]["accuracy"],
         )
     ]

@@ -45,10 +45,17 @@ def test_a_probe_goes_to_the_hub(starter: Path, drawn_raw: Path, run_script: Cal
         repo = hub.store.repos["models/me/probe"]
         files = hub.store.tree("models/me/probe", repo["refs"]["main"])
         card = (hub.store.blobs / files["README.md"]["sha256"]).read_text(encoding="utf-8")
+        (example,) = re.findall(r"```python\n(.*?)```", card, re.S)
+        command = [sys.executable, "-c", example]
+        used = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert repo["private"]
     assert {"config.json", "model.safetensors", "preprocessor_config.json", "metrics.json"} <= set(files)
     assert json.loads(done.stdout.splitlines()[-1])["pushed"] is True
     assert 'pipeline("group-emotion", model="me/probe")' in card
     assert 'load_dataset("me/sample", split="validation")' in card, "a photo alone does not give the vectors"
+    assert used.returncode == 0, used.stderr[-3000:]
+    assert len(used.stdout.splitlines()) == 6, "an answer for each photo of the validation split"
     assert "- me/sample" in card
+    assert "license: apache-2.0" in card
+    assert "> **drawn test pattern" in card, "as the card of the dataset says"
     assert TOKEN not in done.stdout + done.stderr + card
