@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,20 @@ import yaml
 from datasets import DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
 from .. import schema
 from ..support.atomic_files import write_text
 from ..support.errors import UserError
+from ..support.hub_connection import read_from_hub
+from ..support.repository_names import is_missing_folder
 from .column_sources import ENCODED, SOURCES
 
 if TYPE_CHECKING:
     from ..builders import Builder
+
+PUBLISHED = re.compile(r"^ *(doi|url) = \{(.+)\}", re.M)  # in the BibTeX entry of a card's prose
 
 
 def write_card(
@@ -58,9 +64,11 @@ def write_card(
         download_size=size,
         dataset_size=size,
     )
+    prose = _prose(builder)
     data = DatasetCardData(
         pretty_name=dataset,
         license=builder.license,
+        **(_terms(dataset, prose) if builder.license == "other" else {}),
         task_categories=["image-classification"],
         tags=["group-level emotion recognition", "faces"],
         **({"notice": builder.notice} if builder.notice else {}),
@@ -72,7 +80,7 @@ def write_card(
 
     sections = [
         f"---\n{data}\n---",
-        _prose(builder),
+        prose,
         _counts(by_split, builder),
         _faces(by_split),
         _remarks(remarks, duplicates),
@@ -96,13 +104,26 @@ def _prose(builder: Builder) -> str:
     return text.read_text(encoding="utf-8").strip() if text.exists() else ""
 
 
+def _terms(dataset: str, prose: str) -> dict[str, str]:
+    """What the Hub, and Croissant's `license`, ask of a licence that has no identifier: a name, and where the terms
+    are. The link is that of the citation, whose authors give the data."""
+    link = PUBLISHED.search(prose)
+    place = link and (f"https://doi.org/{link[2]}" if link[1] == "doi" else link[2])
+    return {"license_name": f"{dataset.replace('_', '-')}-terms", **({"license_link": place} if place else {})}
+
+
 def read_card(dataset: str) -> dict[str, Any]:
-    """The YAML of the card in the prepared dataset's folder `dataset`; empty if there is none.
+    """The YAML of the card of a prepared dataset, a folder or a Hub repository; empty if there is none.
 
     Raises:
         UserError: the card is there but cannot be read.
     """
     card = Path(dataset) / "README.md"
+    if not Path(dataset).is_dir() and not is_missing_folder(dataset):
+        try:
+            card = Path(read_from_hub(dataset, lambda: hf_hub_download(dataset, card.name, repo_type="dataset")))
+        except (EntryNotFoundError, RepositoryNotFoundError):
+            return {}
     if not card.exists():
         return {}
     try:
@@ -112,7 +133,7 @@ def read_card(dataset: str) -> dict[str, Any]:
 
 
 def read_notice(dataset: str) -> str:
-    """The notice shown with figures on the prepared dataset in the folder `dataset`; empty if there is none."""
+    """The notice shown with figures on a prepared dataset, a folder or a Hub repository; empty if there is none."""
     return str(read_card(dataset).get("notice", ""))
 
 

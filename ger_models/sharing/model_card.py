@@ -41,7 +41,7 @@ import ger_models  # registers the models with transformers
 {imports}from transformers import pipeline
 
 answer = pipeline("group-emotion", model=".")
-print(answer({photos}))
+{use}
 ```
 """
 
@@ -58,11 +58,10 @@ def how_to_use(config: PreTrainedConfig, processor: BaseImageProcessor, dataset:
     read = [column for column in processor.row_columns if column not in filled]
     lacking = {column: option for column, option in ADDED_BY.items() if column in read}
     if not lacking:
-        return HOW.format(imports="", photos='"party.jpg"').strip()
+        return HOW.format(imports="", use='print(answer("party.jpg"))').strip()
     place = dataset if "/" in dataset else f"ger_datasets/{dataset}"
-    text = HOW.format(
-        imports="from datasets import load_dataset\n", photos=f'load_dataset("{place}", split="validation")'
-    )
+    use = f'for found in answer(load_dataset("{place}", split="validation")):\n    print(found)'
+    text = HOW.format(imports="from datasets import load_dataset\n", use=use)
     return (
         f"{text.strip()}\n\nThis model reads {', '.join(lacking)}, which does not follow from a photo alone: it "
         f"answers rows of datasets made by `prepare.py {' '.join(lacking.values())}`."
@@ -146,7 +145,7 @@ def _on_validation(run: Mapping[str, Any]) -> list[EvalResult]:
             dataset_split="validation",
             dataset_revision=run["revision"],
             metric_type="accuracy",
-            metric_name=f"{METRICS['accuracy'].label}{MARKED}",
+            metric_name=f"{METRICS['accuracy'].label}{MARKED}{_only(run)}",
             metric_value=run["validation"]["accuracy"],
         )
     ]

@@ -100,7 +100,8 @@ def _write_eval_results(folder: Path, report: Mapping[str, Any], dataset: str) -
         )
         folder.mkdir(exist_ok=True)
         text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
-        write_text(folder / f"{dataset.replace('/', '--')}_{split}.yaml", text)
+        name = re.sub(r"[^\w.-]", "_", f"{dataset.replace('/', '--')}_{split}")
+        write_text(folder / f"{name}.yaml", text)
 
 
 def _all_found(report: Mapping[str, Any], dataset: str) -> list[EvalResult]:

@@ -11,7 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import yaml
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from several_models import GRID, LANDSCAPE, NAMES, SPLITS, WEIGHTS, models, pictures
 
 from ger_datasets.preparation.run import prepare
@@ -124,10 +124,24 @@ def test_figures_go_into_a_card_that_is_there(tmp_path: Path) -> None:
     card = ModelCard(once)
     assert (card.data.license, card.data.tags) == ("mit", ["mine"])
     assert {each.dataset_split for each in card.data.eval_results} == set(SPLITS)
+    figures = {path.name: yaml.safe_load(path.read_text()) for path in (tmp_path / ".eval_results").iterdir()}
+    assert set(figures) == {"org--gaf3_test.yaml", "org--gaf3_validation.yaml"}
+    (entry,) = parse_eval_result_entries(figures["org--gaf3_test.yaml"])
+    accuracy = make_report(models()[1], "test")["metrics"]["accuracy"]
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("org/gaf3", "test", pytest.approx(accuracy, abs=1e-4))
     assert card.text.count("## Evaluation") == 1
     assert card.text.index("Prose.") < card.text.index("### faces on test")
     with pytest.raises(UserError, match="not a model card"):
         add_to_card(tmp_path / "none.md", make_report(models()[1], "test"))
+
+
+def test_figures_that_flatter_are_no_results_of_the_hub(tmp_path: Path) -> None:
+    """Neither those on the split that chose the weights, nor those on a dataset that is not on the Hub."""
+    (tmp_path / "README.md").write_text("# My model\n")
+    add_to_card(tmp_path / "README.md", make_report(models(), "test"), "gaf3")
+    assert not (tmp_path / ".eval_results").exists()
+    add_to_card(tmp_path / "README.md", make_report(models(), SPLITS, ensemble=LANDSCAPE), "org/gaf3")
+    assert [path.name for path in (tmp_path / ".eval_results").iterdir()] == ["org--gaf3_test.yaml"]
 
 
 def test_names_in_the_card_are_text(tmp_path: Path) -> None:
