@@ -25,7 +25,6 @@ from .processing_pixels import Preprocessing
 
 # where the example of a model card says which checkpoint is loaded
 LOADING = re.compile(r'(from_pretrained\(|pipeline\("group-emotion", model=)"[^"]*"')
-EVAL_RESULTS = ".eval_results"  # folder of figures on datasets of the Hub, which the Hub reads
 EMBEDDING = 512  # SphereFace-20's width
 
 # SphereFace-20's stages -> residual pairs; each stage begins with a convolution of stride 2 and doubles the channels
@@ -134,12 +133,12 @@ class GerPreTrainedModel(PreTrainedModel):
         if self.name_or_path and card.is_file():
             repository = pushed.repo_url.repo_id
             text = loading_from(repository, card.read_text(encoding="utf-8"))
-            figures = sorted((card.parent / EVAL_RESULTS).glob("*.yaml"))
+            figures = sorted((card.parent / ".eval_results").glob("*.yaml"))
             create_commit(
                 repository,
                 operations=[
                     CommitOperationAdd("README.md", text.encode()),
-                    *(CommitOperationAdd(f"{EVAL_RESULTS}/{path.name}", path) for path in figures),
+                    *(CommitOperationAdd(f".eval_results/{path.name}", path) for path in figures),
                 ],
                 token=token,
                 revision=pushed.pr_revision or revision,

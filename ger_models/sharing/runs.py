@@ -25,7 +25,8 @@ from tqdm import tqdm
 from ger_datasets.support.errors import UserError, listing, one_line
 from ger_datasets.support.hub_push import push_files
 
-from ..backbones import EVAL_RESULTS, loading_from
+from ..backbones import loading_from
+from ..evaluation.report.card import EVAL_RESULTS
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,11 @@ from ger_datasets.schema import bin_name
 from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import UserError, one_line
 
-from ...backbones import EVAL_RESULTS
 from ..metrics import METRICS
 from .charts import percent, percent_range
 
 TASK = "image-classification"
+EVAL_RESULTS = ".eval_results"  # folder of a repository; the Hub reads it
 # errors of YAML with odd dates, numbers and nesting
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 MARKED = " (chosen on this split)"
