@@ -104,7 +104,11 @@ def _damaged(path: Path, intact: int, reason: str) -> BadVideo:
 
 
 def check_size(width: int, height: int) -> None:
-    """The least size is that of photos, so that every frame can be stored as one."""
+    """Refuse frames that are too large or too small; the least size is that of photos, as which they can be stored.
+
+    Raises:
+        BadVideo: they are.
+    """
     if width * height > MAX_FRAME_PIXELS:
         raise BadVideo(f"frames of {width} x {height} pixels: more than {MAX_FRAME_PIXELS:,} are not decoded")
     if min(width, height) < MIN_SIDE:

@@ -19,9 +19,9 @@ from ger_datasets.videos.live import LiveSource
 
 from .live import ended_by_signals, live_timeline
 from .options import Options
+from .output.terminal import LiveLine
 from .reading import FrameReader
 from .run import Finished, video_timeline
-from .terminal import LiveLine
 
 NOWHERE = "none"  # instead of a folder: the timelines are not kept
 

@@ -175,7 +175,7 @@ def read_batch(
     """Read frames, and add them to the record and the pictures.
 
     Args:
-        before: the scene's signature in the frame before them; None: there is none.
+        before: (parts, colours), the scene's signature in the frame before them; None: there is none.
 
     Returns:
         That of the last of them, and what was read.

@@ -25,9 +25,9 @@ from ger_datasets.videos.decoding import BadVideo
 from ger_datasets.videos.live import LiveFrames, live_source
 from ger_models.timeline.live import ended_by_signals, live_timeline
 from ger_models.timeline.options import Options
+from ger_models.timeline.output.terminal import LiveLine
 from ger_models.timeline.reading import FrameReader, FrameReading
 from ger_models.timeline.record import ReadFrame
-from ger_models.timeline.terminal import LiveLine
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = ["Negative", "Neutral", "Positive"]

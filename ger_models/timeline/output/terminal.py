@@ -10,8 +10,8 @@ from typing import TextIO
 
 import numpy as np
 
-from .output.page import clock
-from .record import ReadFrame
+from ..record import ReadFrame
+from .page import clock
 
 BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # heights of a curve; for terminals that cannot show the first
 LONGEST, SHORTEST = 24, 4  # characters, of each class's curve
