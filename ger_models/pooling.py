@@ -15,11 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 
 
-def pack(padded: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Padded rows (batch, slots, ...) and their mask -> the rows that are not padding (total, ...)."""
-    return padded[mask]
-
-
 def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (total, width) and the number of rows of each photo (batch,) -> padded (batch, slots, width) and its mask.
 
@@ -27,8 +22,6 @@ def unpack(packed: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, to
     >>> padded[..., 0]
     tensor([[1., 0.],
             [2., 3.]])
-    >>> pack(padded, mask)[:, 0]
-    tensor([1., 2., 3.])
     """
     slots = max(1, int(counts.max())) if len(counts) else 1
     mask = torch.arange(slots, device=counts.device)[None] < counts[:, None]

@@ -11,9 +11,7 @@ from scipy.stats import binom
 from ger_datasets.schema import NO_LABEL
 from ger_datasets.support.errors import UserError
 
-from .joining import join
 from .metrics.group_emotion.bootstrap import draws, interval, unit_sums, units_of
-from .predictions import Predictions
 
 
 def compare(
@@ -107,14 +105,3 @@ def mcnemar(only_first: int, only_second: int, mid_p: bool) -> float:
     if only_first == only_second:
         return 1 - share / 2 if mid_p else 1.0
     return min(1.0, 2 * tail - (share if mid_p else 0))
-
-
-def compare_models(first: Predictions, second: Predictions, split: str, **options: Any) -> dict[str, Any]:
-    """`compare` for two predictions of a split, joined by image_id; `models` names them.
-
-    Raises:
-        UserError: they cannot be joined, or no photo has a label.
-    """
-    one, other = join([first, second], split)
-    result = compare(one.labels, one.logits, other.logits, groups=one.groups, **options)
-    return {"models": [first.model, second.model], "split": split, **result}

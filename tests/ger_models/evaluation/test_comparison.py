@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from ger_datasets.support.errors import UserError
-from ger_models.evaluation.comparison import compare, compare_models, mcnemar
-from ger_models.evaluation.predictions import Predictions
+from ger_models.evaluation.comparison import compare, mcnemar
 
 NAMES = ("Negative", "Neutral", "Positive")
 
@@ -68,15 +67,6 @@ def test_groups_widen_the_interval():
     alone, together = compare(labels, first, second), compare(labels, first, second, groups=videos)
     assert together["difference"] == alone["difference"] == 0
     assert np.diff(together["difference_interval"])[0] > 2 * np.diff(alone["difference_interval"])[0]
-
-
-def test_by_image_id():
-    def model(name, ids, predicted):
-        labels = np.array([{"a": 0, "b": 1, "c": 2}[image_id] for image_id in ids])
-        return Predictions(ids, ["test"] * 3, labels, answers(predicted), name, NAMES)
-
-    told = compare_models(model("one", ["a", "b", "c"], [0, 1, 0]), model("two", ["c", "a", "b"], [2, 0, 1]), "test")
-    assert (told["models"], told["accuracy"]) == (["one", "two"], [pytest.approx(2 / 3), 1])
 
 
 def test_refusals():
