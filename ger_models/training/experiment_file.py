@@ -128,30 +128,7 @@ def read_graph(path: Path, seeds: int = 1) -> list[Run]:
     settings: dict[str, dict[str, Any]] = {}
     needs: dict[str, tuple[str, ...]] = {}
     for name, own in runs.items():
-        if not isinstance(name, str) or Path(name).name != name or "\0" in name:
-            raise UserError(f"a run in {path} is called {name!r}, which cannot be a folder's name")
-        if not isinstance(own, dict):
-            raise UserError(f"the run {name} in {path} must have options, found {own!r}")
-        merged = {**defaults, **own}
-        for option, value in merged.items():
-            values = value if isinstance(value, list) else [value]
-            if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
-                raise UserError(f"{option} of the run {name} in {path} must be text, a number or a list of them")
-        unknown = [option for option in merged if option not in _OPTIONS]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "train.py --help lists the options"
-            raise UserError(f"the run {name} in {path} has {listing(unknown)}, no option of train.py: {hint}")
-        missing = [option for option in ("model", "dataset") if option not in merged]
-        if missing:
-            raise UserError(f"the run {name} in {path} has no {listing(missing)}")
-        for option in ("model", "dataset", *STAGES):
-            if not isinstance(merged.get(option, ""), str):
-                raise UserError(f"{option} of the run {name} in {path} must be a name, not {merged[option]!r}")
-        try:
-            preset(merged["model"])
-        except UserError as error:
-            raise UserError(f"the run {name} in {path}: {error}") from error
+        merged = _checked(name, own, defaults, path)
         needs[name] = tuple(dict.fromkeys(merged[stage] for stage in STAGES if merged.get(stage) in runs))
         places = {stage: str(output / merged[stage]) for stage in STAGES if merged.get(stage) in runs}
         settings[name] = {**merged, **places, "output_dir": str(output / name)}
@@ -166,6 +143,35 @@ def read_graph(path: Path, seeds: int = 1) -> list[Run]:
     if fixed:
         raise UserError(f"{path} gives the runs {listing(fixed)} a seed: leave it out to train with {seeds} seeds")
     return [_with_seed(each, seed) for seed in range(seeds) for each in ordered]
+
+
+def _checked(name: Any, own: Any, defaults: dict[Any, Any], path: Path) -> dict[str, Any]:
+    """The options of the run `name` of a file, with the defaults; raises UserError where something is wrong."""
+    if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+        raise UserError(f"a run in {path} is called {name!r}, which cannot be a folder's name")
+    if not isinstance(own, dict):
+        raise UserError(f"the run {name} in {path} must have options, found {own!r}")
+    merged: dict[str, Any] = {**defaults, **own}
+    for option, value in merged.items():
+        values = value if isinstance(value, list) else [value]
+        if not isinstance(option, str) or not all(isinstance(each, _WORDS) for each in values):
+            raise UserError(f"{option} of the run {name} in {path} must be text, a number or a list of them")
+    unknown = [option for option in merged if option not in _OPTIONS]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], _OPTIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "train.py --help lists the options"
+        raise UserError(f"the run {name} in {path} has {listing(unknown)}, no option of train.py: {hint}")
+    missing = [option for option in ("model", "dataset") if option not in merged]
+    if missing:
+        raise UserError(f"the run {name} in {path} has no {listing(missing)}")
+    for option in ("model", "dataset", *STAGES):
+        if not isinstance(merged.get(option, ""), str):
+            raise UserError(f"{option} of the run {name} in {path} must be a name, not {merged[option]!r}")
+    try:
+        preset(merged["model"])
+    except UserError as error:
+        raise UserError(f"the run {name} in {path}: {error}") from error
+    return merged
 
 
 def _with_seed(each: Run, seed: int) -> Run:
