@@ -154,6 +154,7 @@ def test_nothing_is_written_over(answer: Callable, photos: Path) -> None:
     assert Path("new/pictures/team/a.jpg").exists()
 
 
+@pytest.mark.slow
 def test_options_are_checked_before_anything_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("mine")
     for words, message in (

@@ -154,7 +154,7 @@ def test_preparing_by_the_command_line(run_script: Callable, raw_folder: Path, t
         ("answer DATA --batch_size 0", ["--batch_size must be 1 or more"]),
         ("answer DATA --csv NOWHERE/a.csv", ["there is no folder", "make it first"]),
         ("answer DATA --model NOWHERE", ["no model can be loaded from"]),
-        ("predict --model RUN", ["either --dataset with --output, or --photos with --output_dir"]),
+        ("predict --model RUN", ["either --dataset with --output, or --photos or --videos"]),
         ("predict --model RUN --dataset DATA", ["needs --output"]),
         ("predict --model RUN --photos a.jpg", ["needs --output_dir"]),
         ("predict --model RUN --photos NOWHERE --output_dir OUT", ["none of the 1 photos", "No such file"]),
@@ -260,6 +260,7 @@ def test_an_interrupt_that_a_library_loses_is_no_success(capsys: pytest.CaptureF
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Path) -> None:
     """Group photos composed of real faces with real expressions: a small training set lifts accuracy off chance."""
     raw, dataset, model, table = (tmp_path / name for name in ("raw", "gaf3", "run", "test.parquet"))

@@ -46,6 +46,7 @@ def processor_seconds(command: Sequence[str]) -> float:
     return min(seconds)
 
 
+@pytest.mark.slow
 def test_help_takes_a_fraction_of_importing_torch() -> None:
     whole = processor_seconds(["-c", "import torch, transformers"])
     assert processor_seconds(["scripts/ensemble.py", "--help"]) < SHARE * whole
@@ -64,6 +65,7 @@ def tables(tmp_path: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_scoring_tables_imports_no_torch(tables: list[Path], tmp_path: Path) -> None:
     common = ["--predictions", *tables, "--output_dir"]
     found = imported_packages(["scripts/ensemble.py", *common, tmp_path / "e", "--nested_folds", 0])
@@ -73,6 +75,7 @@ def test_scoring_tables_imports_no_torch(tables: list[Path], tmp_path: Path) -> 
     assert "torch" not in imported_packages(["scripts/evaluate_predictions.py", *asked])
 
 
+@pytest.mark.slow
 def test_importing_the_package_registers_its_models() -> None:
     """In a user's program the import alone is enough; after a script's command line, the first use is."""
     plain = "import ger_models\nfrom transformers import AutoConfig\nAutoConfig.for_model('ger_scene')"

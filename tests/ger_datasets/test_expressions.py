@@ -747,6 +747,7 @@ def test_it_is_registered() -> None:
     assert BUILDERS["expressions"] is ExpressionsBuilder
 
 
+@pytest.mark.slow
 def test_the_real_fer2013(shared: Path, tmp_path: Path) -> None:
     """The counts in docs/datasets.md; comparing all 32,298 faces takes about ten seconds."""
     source = shared / "data" / "fer2013"

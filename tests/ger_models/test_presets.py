@@ -86,6 +86,7 @@ def test_shapes_saving_and_batches(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(again(**inputs).logits, logits, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_it_learns_and_gradients_reach_every_trainable_part(name: str) -> None:
     model, processor = tiny(name)

@@ -56,6 +56,7 @@ def test_on_real_photos(shared: Path, extractor: FaceExtractor, reference: MTCNN
     assert assert_all_same(photos, extractor, reference) == 52
 
 
+@pytest.mark.slow
 def test_on_60_collages(shared: Path, extractor: FaceExtractor, reference: MTCNN, tmp_path: Path) -> None:
     source = ["--source", shared / "data" / "expressions", "--out", tmp_path / "collages"]
     counts = ["--train", "36", "--val", "12", "--test", "12"]

@@ -317,6 +317,7 @@ def whole(folder: Path, lists: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_whole_with_the_distributed_lists(shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     builder = Gaf3Builder(whole(tmp_path / "raw", shared / "data" / "gaf3_lists"))
     start = time.perf_counter()

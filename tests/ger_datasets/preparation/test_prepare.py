@@ -43,6 +43,7 @@ def test_whole_by_split_and_streaming() -> None:
     assert [len(row["aligned_faces"]) for row in streamed] == [len(faces) for faces in test["face_boxes"]]
 
 
+@pytest.mark.slow
 def test_every_column(drawn_raw: Path) -> None:
     rows = load_dataset("sample")
     seen = {True: 0, False: 0}
@@ -92,6 +93,7 @@ def test_nothing_of_this_machine_is_in_the_dataset(drawn_dataset: Path, drawn_ra
             assert str(drawn_raw.parent).encode() not in path.read_bytes(), path.name
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes_as_one(drawn_dataset: Path, drawn_raw: Path, tmp_path: Path) -> None:
     prepare("sample", drawn_raw, tmp_path / "two", num_proc=2)
     assert digests(tmp_path / "two") == digests(drawn_dataset)

@@ -158,6 +158,7 @@ def test_frames_are_upright(tmp_path: Path, matrix: tuple[int, int, int, int], u
     assert np.abs(shown - expected).mean() < 8
 
 
+@pytest.mark.slow
 def test_a_video_is_never_held_in_memory(tmp_path: Path, rng: np.random.Generator) -> None:
     noise = rng.integers(0, 256, (8, 240, 320, 3), dtype=np.uint8)
     path = write_video(tmp_path / "long.mp4", [noise[i % 8] for i in range(400)])  # 92 MB as RGB

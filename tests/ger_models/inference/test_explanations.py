@@ -89,6 +89,7 @@ def lost(model: GerSceneForImageClassification, photos: torch.Tensor, cells: tor
     return (before - after).gather(1, predicted)[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "side", "cell", "steps", "rate"),
     [(cnn, 128, 16, 25, 4e-3), (fusion, 128, 16, 45, 4e-3), (vit, 48, 8, 150, 2e-3)],

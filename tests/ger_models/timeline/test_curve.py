@@ -206,6 +206,7 @@ def test_a_long_video_that_changes_every_five_seconds() -> None:
         np.testing.assert_allclose([segment.start for segment in found[1:]], changes, atol=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [10, 15, 30, 120])
 @pytest.mark.parametrize("people", [1, 3, 8])
 def test_false_alarms(length: float, people: int) -> None:

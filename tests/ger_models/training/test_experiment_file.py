@@ -36,6 +36,7 @@ def write(tmp_path: Path, dataset: Path, **changes: object) -> Path:
     return tmp_path / "graph.yaml"
 
 
+@pytest.mark.slow
 def test_the_whole_graph(run_script: Callable, trained: list[list[str]], drawn_dataset: Path, tmp_path: Path) -> None:
     config = write(tmp_path, drawn_dataset)
     code, figures, log = run_script("train_all", "--config", config, "--dry_run", True)

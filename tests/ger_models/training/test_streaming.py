@@ -22,8 +22,8 @@ from ger_datasets.loading.splits import load_splits
 from ger_datasets.loading.stream import Stream
 from ger_datasets.support.errors import UserError
 from ger_models import GerProcessor
-from ger_models.training import streaming as streams
 from ger_models.training.dataset_checks import check_trainable, scene_dim
+from ger_models.training.loading import streaming as streams
 from ger_models.training.loading.batching import Collator, make_loader, rest_of, set_epoch
 
 ROOT = Path(__file__).resolve().parents[3]

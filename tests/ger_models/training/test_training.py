@@ -185,6 +185,7 @@ def test_the_same_seed_gives_the_same_weights(run_script: object, drawn_dataset:
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.slow
 def test_a_scene_model_trains_whatever_the_number_of_workers(
     run_script: object, drawn_dataset: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def metrics(tmp_path: Path) -> dict:
     return json.loads((tmp_path / "run" / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_a_run_leaves(
     train: Callable, tmp_path: Path, drawn_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +221,7 @@ def test_photos_without_a_label_are_left_out_on_request(train: Callable, drawn_d
     assert "1 photos in the split 'train' have no label and are left out" in log
 
 
+@pytest.mark.slow
 def test_the_batch_size_that_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The largest divisor that fits; as many gradients are added up, and the model has not learned from the trial."""
     model, processor = build("densenet_emotic", ["a", "b"], overrides="backbone=test_resnet")

@@ -159,6 +159,7 @@ def test_members_of_several_dataset_revisions():
     assert apply(Ensemble("given", weights=[1, 1, 1]), alike, ["test"]).note == ""
 
 
+@pytest.mark.slow
 def test_only_the_split_to_select_on_is_seen():
     """The test labels turned round change the figures, and nothing of the ensemble."""
     straight = members(rows=80)

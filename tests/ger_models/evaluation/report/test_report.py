@@ -240,6 +240,7 @@ def test_script_wants_a_split_where_there_are_several(script, tmp_path):
     assert (figures["split"], figures["rows"]) == ("validation", 30)
 
 
+@pytest.mark.slow
 def test_script_from_the_command_line(tmp_path):
     write_predictions(tmp_path / "test.parquet", predictions())
 

@@ -379,6 +379,7 @@ def test_the_expressions_of_a_dataset_are_read(drawn_raw: Path, expression_check
     assert told
 
 
+@pytest.mark.slow
 def test_the_published_ensemble(run_script: Callable, shared: Path, tmp_path: Path) -> None:
     folder = shared / "data" / "published_outputs"
     archives = [folder / f"model{model}_output_data.npz" for model in ("1", "2", "3", "4_1", "5")]
