@@ -145,7 +145,7 @@ def test_a_long_video_leaves_no_tracks_behind(rng: np.random.Generator) -> None:
     for second in range(500):  # everybody is new
         corners = rng.uniform(0, 500, (3, 2))
         tracker.update(float(second * 3), np.hstack([corners, corners + 40]), np.ones((3, 4)))
-    assert len(tracker._tracks) == 3
+    assert len(tracker._tracks) <= 6  # those of the last two frames
 
 
 def test_overlaps() -> None:
