@@ -31,7 +31,9 @@ from ger_models import (
 )
 from ger_models.evaluation.predictions import Predictions, read_predictions
 from ger_models.inference import inputs, pictures, predict_run
-from ger_models.inference.resumable_table import PartialTable
+from ger_models.inference.members import Answers
+from ger_models.inference.predict_run import _extend
+from ger_models.inference.resumable_table import PartialTable, PartRows
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"hidden_size": 16, "depth": 1, "face_layers": 1, "scene_layers": 1, "heads": 2, "head_dim": 8, "mlp_dim": 24}
@@ -453,3 +455,11 @@ def test_the_intact_part_of_a_video_is_predicted_and_listed(tmp_path: Path) -> N
         assert list(part.rows(quarantined))
         assert [line["file"] for line in quarantined] == ["cut.webm"]
         assert "incomplete: it ends after" in quarantined[0]["reason"]
+
+
+def test_columns_of_encoders_named_as_those_of_frames() -> None:
+    """`--features clip=hf:openai/clip-vit-base-patch16` is no clip of a video."""
+    row = {"image_id": "a", "label": 0, "group": "a", "face_scores": [0.9]}
+    answers, done = Answers(np.zeros((2, 3), np.float32), None), PartRows()
+    _extend(done, [{**row, "clip": [0.1, 0.2], "seconds": [0.3]}, {**row, "clip": "12_3", "seconds": 1.5}], answers, 0)
+    assert (done.clips, done.seconds) == ([None, "12_3"], [None, 1.5])

@@ -24,6 +24,7 @@ from ..processing_ger import GerProcessor
 from ..sharing.model_card import USE, how_to_use
 
 SHIPPED = {"group": "prompts.yaml", "emotic": "prompts_emotic.yaml"}  # files beside this package's models
+NO_TOKENIZER = "the files of its text half (tokenizer.json, ...) are missing or damaged"
 Prompts = Mapping[str, Sequence[str]]
 
 
@@ -89,16 +90,16 @@ def text_head(repository: str, prompts: Prompts, commit: str = "") -> TextHead:
     try:
         tokenizer = AutoTokenizer.from_pretrained(repository, **options)
     except Exception as error:  # tokenizers raise what they like
-        raise UserError(
-            f"{repository} has no tokenizer that can be read: the files of its text half (tokenizer.json, ...) are "
-            "missing or damaged"
-        ) from error
+        raise UserError(f"{repository} has no tokenizer that can be read: {NO_TOKENIZER}") from error
     model = AutoModel.from_pretrained(repository, use_safetensors=True, **options).float().eval()
     longest = config.text_config.max_position_embeddings
     padding = "max_length" if config.model_type == "siglip" else True  # as each of them was trained
     rows = []
     for texts in prompts.values():
         tokens = tokenizer(list(texts), padding=padding, max_length=longest, truncation=True, return_tensors="pt")
+        # transformers makes some tokenizers without their files; they know no word and all texts look alike
+        if not all(set(ids) - set(tokenizer.all_special_ids) for ids in tokens["input_ids"].tolist()):
+            raise UserError(f"{repository}: its tokenizer knows no word of some texts: {NO_TOKENIZER}")
         with torch.inference_mode():
             embeddings = model.get_text_features(**tokens).pooler_output  # (texts, width)
         rows.append((embeddings / embeddings.norm(dim=1, keepdim=True)).mean(0))

@@ -246,8 +246,9 @@ def _extend(done: PartRows, rows: Sequence[Row], answers: Answers, min_face_scor
     done.image_ids += [row["image_id"] for row in rows]
     done.labels += [row["label"] for row in rows]
     done.groups += [row["group"] for row in rows]
-    done.seconds += [row.get("seconds") for row in rows]
-    done.clips += [row.get("clip") for row in rows]
+    # An encoder's column may have these names, too
+    done.seconds += [seconds if isinstance(seconds := row.get("seconds"), (int, float)) else None for row in rows]
+    done.clips += [clip if isinstance(clip := row.get("clip"), str) else None for row in rows]
     done.faces += [sure_faces(row, min_face_score) for row in rows]
     done.logits += answers.logits.tolist()
     done.face_attention += answers.face_attention or [None] * len(rows)

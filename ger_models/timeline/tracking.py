@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-MOST_SECONDS_AWAY = 2.0  # a person who is not seen for longer comes back as another one
+MOST_SECONDS_AWAY = 2.0  # a person missing from frames for longer comes back as another one
 MARGIN = 0.15  # of a box's size, added on each side: at two frames per second a face moves out of its own box
 MARGIN_PER_SECOND = 0.5  # more of it for each second that a person was away
 LEAST_OVERLAP = 0.05  # of the enlarged boxes
@@ -62,6 +63,7 @@ class Tracker:
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._people = 0
+        self._before = -math.inf  # seconds of the frame before
 
     def update(self, seconds: float, boxes: np.ndarray, embeddings: np.ndarray, cut: bool = False) -> np.ndarray:
         """The people in the next frame.
@@ -82,7 +84,9 @@ class Tracker:
         if len(embeddings) != len(boxes):
             raise ValueError(f"{len(boxes)} boxes and {len(embeddings)} embeddings: each face needs one of both")
         looks = _unit(np.asarray(embeddings, np.float64).reshape(len(boxes), -1)) if len(boxes) else np.zeros((0, 1))
-        known = [] if cut else [t for t in self._tracks if seconds - t.seconds[-1] <= MOST_SECONDS_AWAY]
+        # Who was in the frame before is followed however long ago that was: at a low rate, nobody looked in between
+        since = min(self._before, seconds - MOST_SECONDS_AWAY)
+        known = [] if cut else [track for track in self._tracks if track.seconds[-1] >= since]
         ids = np.full(len(boxes), -1, np.int64)
         for face, place in self._links(known, seconds, boxes, looks):
             known[place].add(seconds, boxes[face], looks[face])
@@ -92,7 +96,7 @@ class Tracker:
             known.append(_Track(self._people))
             known[-1].add(seconds, boxes[face], looks[face])
             self._people += 1
-        self._tracks = known
+        self._tracks, self._before = known, seconds
         return ids
 
     def _links(
@@ -104,7 +108,7 @@ class Tracker:
         from scipy.optimize import linear_sum_assignment
 
         expected = np.array([track.expected(seconds) for track in tracks])
-        away = np.array([seconds - track.seconds[-1] for track in tracks])
+        away = np.array([min(seconds - track.seconds[-1], MOST_SECONDS_AWAY) for track in tracks])
         overlaps = buffered_overlap(boxes, expected, MARGIN + MARGIN_PER_SECOND * away)
         similarities = looks @ np.array([track.embedding for track in tracks]).T
         sizes, known_sizes = _sizes(boxes)[:, None], _sizes(expected)[None]

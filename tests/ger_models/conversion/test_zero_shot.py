@@ -100,6 +100,14 @@ def test_logits_are_the_models_own(family: str, tmp_path: Path) -> None:
     assert str(tmp_path) not in card + str(model.config)
 
 
+def test_a_missing_tokenizer_of_clip(tmp_path: Path) -> None:
+    """transformers makes one without its files, for which all texts are the same."""
+    repository = vision_language_model("clip", tmp_path / "model", tokenizer=False)
+    with pytest.raises(UserError, match=r"knows no word.*tokenizer\.json"):
+        write_zero_shot(str(repository), str(prompts_file(tmp_path)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_bad_input(tmp_path: Path) -> None:
     repository = vision_language_model("siglip", tmp_path / "model", tokenizer=False)
     prompts = prompts_file(tmp_path)
