@@ -90,12 +90,13 @@ def _load(
 ) -> tuple[list[str], dict[str, Any], list[str]]:
     """Those of the columns `wanted` that there are, all splits, and which of `splits` are empty."""
     builder = datasets.load_dataset_builder(dataset)
-    # in the files' order: datasets would cast every table to another
-    have = [column for column in (builder.info.features or wanted) if column in wanted]
     # named by file, a folder's cache goes by their paths and times; by itself it goes by the folder's name alone
     files = {split: list(paths) for split, paths in (builder.config.data_files or {}).items()}
     # and the files count, not what the card says of them
     local = bool(files) and Path(dataset).is_dir()
+    # in the files' order: datasets would cast every table to another
+    known = builder.info.features or (_columns(files) if local else None) or wanted
+    have = [column for column in known if column in wanted]
     named = {"data_files": files, "verification_mode": "no_checks"} if local else {}
     if local:
         _check_files(dataset, files, have)
@@ -105,6 +106,12 @@ def _load(
     else:
         loaded = datasets.load_dataset(dataset, columns=have, **named)
     return have, loaded, [split for split in splits if split in loaded and not len(loaded[split])]
+
+
+def _columns(files: Mapping[str, Sequence[str]]) -> list[str]:
+    """The columns of the first Parquet file, of a folder without a card that lists them."""
+    first = next((path for paths in files.values() for path in paths if path.endswith(".parquet")), None)
+    return [] if first is None else pq.read_metadata(first).schema.to_arrow_schema().names
 
 
 def _check_files(dataset: str, files: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
