@@ -67,6 +67,7 @@ def main(arguments: Arguments) -> None:
     login = None if arguments.auth is None else (arguments.auth, os.environ[PASSWORD])
     if arguments.host not in LOOPBACK and login is None:
         logger.warning("anyone who reaches %s can use the app: --auth asks for a password", arguments.host)
+    logger.info("loading the model and the page")
     with serving(arguments.model, device, arguments.host, arguments.port, login) as url:
         logger.info("open %s in a browser; Ctrl-C stops", url)
         threading.Event().wait()

@@ -1,7 +1,7 @@
 """Train several models in order, each after those whose weights it starts from; finished runs are skipped.
 
 python scripts/train_all.py --config six_models.yaml --dry_run
-python scripts/train_all.py --config probes.yaml --seeds 5 --report test
+python scripts/train_all.py --config docs/probes.yaml --seeds 5 --report test
 
 With --seeds each run is trained with several seeds. Epochs are chosen on the validation split; --report then predicts
 another split once for each run, RUN/SPLIT.parquet, which compare.py reads.

@@ -304,7 +304,12 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
 def test_photos_are_told_apart_by_name(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "party.jpg").write_bytes(b"")
     found = find_photos(
-        [str(photos / "party.jpg"), str(tmp_path / "party.jpg"), "https://example.org/x/a.jpg?token=1"]
+        [
+            str(photos / "party.jpg"),
+            str(tmp_path / "party.jpg"),
+            str(photos / "party.jpg"),
+            "https://example.org/x/a.jpg?token=1",
+        ]
     )
     assert list(found.places) == ["party.jpg", "party.jpg-2", "https://example.org/x/a.jpg"]
     assert found.places["https://example.org/x/a.jpg"].endswith("?token=1")

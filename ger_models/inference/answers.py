@@ -67,13 +67,15 @@ def find_photos(words: Sequence[str]) -> Photos:
     """The photos that `words` name: files, folders including their subfolders, or http and https URLs.
 
     A photo's name is its path as given; for a path that begins with `/` or `..`, only the part from the last folder
-    on. Duplicate names get a suffix (`-2`). Unreadable files are reported later, in order.
+    on. Other files of the same name get a suffix (`-2`); a file that is named twice is answered once. Unreadable files
+    are reported later, in order.
 
     Raises:
         UserError: one of the words is empty.
     """
     places: dict[str, Path | str | BadPhoto] = {}
     left_out: dict[str, Counter[str]] = {}
+    files: set[Path | None] = set()
     for word in words:
         found: list[tuple[str, Path | str | BadPhoto]]
         if not word.strip():
@@ -94,6 +96,10 @@ def find_photos(words: Sequence[str]) -> Photos:
         else:
             found = [(_called(Path(word)), Path(word))]
         for name, place in found:
+            file = place.absolute() if isinstance(place, Path) else None
+            if file in files:
+                continue
+            files |= {file} - {None}
             places[free_name(printable(name), places)] = place
     return Photos(places, left_out)
 
