@@ -92,6 +92,9 @@ def prepare(
     _ = DETECTORS[detector]  # before the records: an unknown name is refused at once
     given = {name: value for name, value in (options or {}).items() if value is not None}
     builder = make_builder(dataset, source, output / "frames", given)
+    encoded = encoded_features(sources)
+    if taken := sorted(encoded.keys() & builder.extra_features.keys()):
+        raise UserError(f"{taken[0]} is a column of {dataset}: choose another name for the encoder's")
     try:
         shards = plan_shards(builder.records(), limit)
     except OSError as error:
@@ -99,7 +102,7 @@ def prepare(
     lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
         with lock:
-            extra = {**builder.extra_features, **encoded_features(sources)}
+            extra = {**builder.extra_features, **encoded}
             processes, decoders = division(device, num_proc)
             what = (source, output / "data", builder.class_names, extra, sources)
             work = Work(*what, detector, device, decoders, min_face_pixels)

@@ -69,7 +69,8 @@ class AnswerFolder:
                 f"{place or FOLDER} cannot be made: {one_line(error)}; choose another --output_dir, or none"
             ) from error
         self.class_names = [config.id2label[i] for i in range(config.num_labels)]
-        self.groups: Mapping[str, str] = getattr(config, "groups", GROUPS)
+        groups = getattr(config, "groups", GROUPS)
+        self.groups: Mapping[str, str] = groups if isinstance(groups, Mapping) else GROUPS  # an ensemble's are others
 
     def _take_up(self) -> None:
         """Read the answers that are there; the line of the last may have been cut, and is removed."""
