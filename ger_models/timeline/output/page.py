@@ -30,7 +30,7 @@ from .tables import main_expression
 
 TIMELINE_HTML = "timeline.html"
 TEMPLATES = Path(__file__).with_name("templates")
-MOST_MOMENTS, MOST_LANES = 600, 40
+MOST_MOMENTS, MOST_LANES = 600, 15
 BINS = 240  # of time, in a lane
 STRIP, STRIP_SIDE = 12, 120  # thumbnails under the curve; pixels
 HEIGHT, SPAN = 100.0, 1000.0  # of the curve's drawing

@@ -18,7 +18,7 @@ from ger_datasets.videos.frames import Frame, IncompleteVideo
 
 from ...configuration_ger import GROUPS
 from ...inference.blurring import blur_faces
-from ...inference.face_marks import FACE_COLOUR, FaceMark, draw_faces
+from ...inference.face_marks import FaceMark, draw_faces
 from ...inference.pictures import COLOURS
 from ..results import Timeline
 from ..sampling import sampled_frames
@@ -42,9 +42,9 @@ def face_marks(timeline: Timeline) -> dict[int, list[FaceMark]]:
 
 
 def expression_colour(expression: str, class_names: Sequence[str]) -> str:
-    """The colour of the class that an expression means; white if it has none."""
+    """The colour of the class that an expression means; one of its own if it has none."""
     meant = expression if expression in class_names else GROUPS.get(expression)
-    return COLOURS[class_names.index(meant) % len(COLOURS)] if meant in class_names else FACE_COLOUR
+    return COLOURS[class_names.index(meant) % len(COLOURS)] if meant in class_names else COLOURS[-1]
 
 
 def render_video(
