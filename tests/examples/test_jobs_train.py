@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,30 @@ def test_the_header_names_the_package_and_its_python() -> None:
     assert ast.literal_eval(fields["dependencies"]) == ["group-emotion"]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f"requires-python = {fields['requires-python']}" in project
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_run_that_did_not_arrive_is_kept(
+    pushed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    namespace = runpy.run_path(str(SCRIPT))
+    made = []
+
+    def training(words: list[str]) -> None:
+        run = Path(words[words.index("--output_dir") + 1])
+        run.mkdir(parents=True)
+        made.append(run)
+        print(json.dumps({"pushed": pushed}))
+        sys.exit(0)
+
+    monkeypatch.setitem(namespace["train"].__globals__, "group_emotion", training)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["jobs_train.py", "--dataset", "me/sample", "--repo", "me/probe"])
+    with pytest.raises(SystemExit) as stop:
+        namespace["main"]()
+    assert stop.value.code == (0 if pushed else 1)
+    assert made[0].exists() is not pushed
+    assert (f"{made[0]} was not pushed to me/probe" in capsys.readouterr().err) is not pushed
 
 
 @pytest.mark.slow
