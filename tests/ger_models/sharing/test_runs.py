@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hub_server import Fault, HubServer
+from hub_server import CLOSE, Fault, HubServer
 from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from ger_datasets.support.errors import UserError
@@ -72,7 +72,7 @@ def test_everything_is_pushed_resumed_and_read_back(drawn_dataset: Path, drawn_r
                 command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False
             )
 
-        hub.faults.append(Fault("POST /api/models/me/first/commit", 403, times=1))  # the first push ends there
+        hub.faults.append(Fault("POST /api/models/me/first/commit", CLOSE, times=3))  # the first push ends there
         made = python("-c", MAKE, drawn_dataset)
         assert made.returncode == 0, made.stderr[-3000:]
         done, again = (json.loads(line) for line in made.stdout.splitlines()[-2:])
