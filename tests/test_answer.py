@@ -112,7 +112,7 @@ def test_a_line_a_picture_and_a_row_for_each_photo(answer: Callable, photos: Pat
     assert rows["party.jpg"]["label"] == lines[0].split()[1]
     assert sum(float(rows["party.jpg"][name]) for name in GROUPS.values()) == pytest.approx(1, abs=1e-5)
     assert sum(int(rows["party.jpg"][name]) for name in EXPRESSIONS) == int(rows["party.jpg"]["faces"]) == 3
-    assert rows["hall.jpg"]["label"] == ""
+    assert {rows["hall.jpg"][name] for name in ("label", "score", *GROUPS.values())} == {""}
     assert "nothing is known" in rows["hall.jpg"]["note"]
     assert rows["broken.jpg"]["error"].startswith("not an image")
 

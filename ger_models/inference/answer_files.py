@@ -200,8 +200,9 @@ class AnswerTable:
         row: list[object] = [""] * (3 + len(self._class_names) + len(self._expressions))
         if result:
             counts = expression_counts(result)
-            scores = [f"{result['scores'][name]:.6f}" for name in self._class_names]
-            row = [result["label"] or "", f"{result['score']:.6f}", *scores, result["face_count"]]
+            values = [result["score"], *(result["scores"][name] for name in self._class_names)]
+            known = result["label"] is not None
+            row = [result["label"] or "", *(f"{value:.6f}" if known else "" for value in values), result["face_count"]]
             row += [counts.get(name, 0) for name in self._expressions]
         self._write([answer.name, *row, result.get("note", ""), answer.problem])
         self._rows += 1
