@@ -197,6 +197,8 @@ def _photos(each: Sequence[Predictions], split: str) -> dict[str, _Photo]:
 def _as_one(parts: Sequence[Predictions]) -> Predictions:
     faces = [part.faces for part in parts if part.faces is not None]
     groups = [part.image_ids if part.groups is None else part.groups for part in parts]
+    clips = [part.clips for part in parts if part.clips is not None]
+    seconds = [part.seconds for part in parts if part.seconds is not None]
     revisions = {part.dataset_revision for part in parts}
     return replace(
         parts[0],
@@ -206,6 +208,8 @@ def _as_one(parts: Sequence[Predictions]) -> Predictions:
         logits=np.concatenate([part.logits for part in parts]),
         faces=np.concatenate(faces) if len(faces) == len(parts) else None,
         groups=[group for each in groups for group in each] if any(part.groups for part in parts) else None,
+        clips=[clip for each in clips for clip in each] if len(clips) == len(parts) else None,
+        seconds=[second for each in seconds for second in each] if len(seconds) == len(parts) else None,
         routes=[route for part in parts for route in part.routes or ()],
         note="; ".join(dict.fromkeys(part.note for part in parts if part.note)),
         model_revision="",
