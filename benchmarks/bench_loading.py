@@ -80,7 +80,7 @@ def compare(model: str, dataset: str, folder: Path, arguments: Arguments) -> dic
     split = load_splits(dataset, chosen.columns, ("train",))["train"]
     rows = split.select([i % len(split) for i in range(arguments.photos)])
     options = {"batch_size": chosen.recipe.batch_size, "num_workers": arguments.num_workers}
-    processor = GerProcessor(columns=chosen.columns, **chosen.processor)
+    processor = GerProcessor(columns=chosen.processor_columns(), **chosen.processor)
     files = written(split, chosen.columns[0], processor.max_faces, folder)
     workers = {**options, "persistent_workers": arguments.num_workers > 0, "shuffle": True}
     contenders: dict[str, Iterable] = {

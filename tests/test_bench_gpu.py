@@ -19,17 +19,18 @@ SCRIPT = ROOT / "benchmarks" / "bench_gpu.py"
 def test_a_part_that_fails_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
     """Half a minute: four processes, each of which imports everything, and one of them trains twice."""
     command = [sys.executable, SCRIPT, "--device", "cpu", "--size", "small", "--limit", "300"]
-    command += ["--parts", "resume=0.2,train,predict,encode", "--output", tmp_path / "report.json"]
+    command += ["--parts", "resume=0.2,train,step,predict,encode", "--output", tmp_path / "report.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=170)
     assert done.returncode == 0, done.stderr[-4000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     parts = report["parts"]
-    assert list(parts) == ["data", "resume", "train", "predict", "encode"]
+    assert list(parts) == ["data", "resume", "train", "step", "predict", "encode"]
     assert report["failed"] == ["resume"], done.stderr[-4000:]
     assert parts["resume"]["error"] == "not finished after 0 seconds"
     assert parts["train"]["end to end"]["images_per_second"] > 0
+    assert parts["step"]["fusion_crossvit loop bf16"]["images_per_second"] > 0
     assert parts["predict"]["photos"]["photos"] == 4
     assert parts["predict"]["split"]["photos"] == 6
     assert parts["encode"]["starter, faces"]["images_per_second"] > 0

@@ -44,7 +44,7 @@ def loader_alone(part: Part) -> dict[str, Any]:
     """The batches of an epoch, moved to the device, with nothing that trains on them."""
     chosen = preset("densenet_emotic")
     split = load_splits(str(part.work / "long"), chosen.columns, ("train",))["train"]
-    processor = GerProcessor(columns=chosen.columns, **chosen.processor)
+    processor = GerProcessor(columns=chosen.processor_columns(), **chosen.processor)
     collator = batching.Collator(processor, 0, torch.device(part.device))
     size = part.size.batch_size or chosen.recipe.batch_size
     loader = batching.make_loader(split, collator, size, part.workers, seed=0)

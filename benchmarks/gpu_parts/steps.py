@@ -106,7 +106,7 @@ def one_batch(part: Part, model: tuple[str, str]) -> dict[str, Any]:
     chosen = preset(model[0])
     rows = Rows(load_splits(str(part.work / "drawn"), chosen.columns, ("train",))["train"])
     count = part.size.batch_size or chosen.recipe.batch_size
-    processor = GerProcessor(columns=chosen.columns, **chosen.processor)
+    processor = GerProcessor(columns=chosen.processor_columns(), **chosen.processor)
     batch = Collator(processor, train_seed=0)([rows[i % len(rows)] for i in range(count)])
     return {name: value.to(part.device) if torch.is_tensor(value) else value for name, value in batch.items()}
 
