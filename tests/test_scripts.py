@@ -34,6 +34,7 @@ def run_folder(drawn_dataset: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
+@pytest.mark.slow
 def test_from_predictions_to_a_report(
     run_script: Callable, run_folder: Path, drawn_dataset: Path, tmp_path: Path
 ) -> None:

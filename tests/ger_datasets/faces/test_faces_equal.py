@@ -51,6 +51,7 @@ def test_on_drawn_photos_of_usual_size(extractor: FaceExtractor, reference: MTCN
     assert assert_all_same(drawn, extractor, reference) >= 16
 
 
+@pytest.mark.slow
 def test_on_real_photos(shared: Path, extractor: FaceExtractor, reference: MTCNN) -> None:
     photos = [Image.open(path).convert("RGB") for path in sorted((shared / "data" / "photos").glob("*.jpg"))]
     assert assert_all_same(photos, extractor, reference) == 52

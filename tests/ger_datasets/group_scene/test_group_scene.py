@@ -65,6 +65,7 @@ def splits_by_group(records: list) -> dict[str, set[str]]:
     return splits
 
 
+@pytest.mark.slow
 def test_videos_become_key_frames(raw: Path, tmp_path: Path) -> None:
     builder = GroupSceneBuilder(raw, work_folder=tmp_path / "work")
     records = builder.records()
@@ -215,6 +216,7 @@ def test_two_processes_at_once(raw: Path, tmp_path: Path, fast: list[str], monke
     assert not list((tmp_path / "work").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_the_intact_part_of_a_video_is_used_and_reported_each_time(raw: Path, tmp_path: Path) -> None:
     path = write_cuts(raw / "Negative" / "cut.mp4", [40, 80], 120, options={"movflags": "faststart"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
@@ -225,6 +227,7 @@ def test_the_intact_part_of_a_video_is_used_and_reported_each_time(raw: Path, tm
         assert remark.startswith("1 of 15 videos are incomplete; the key frames of their intact parts were taken: cut")
 
 
+@pytest.mark.slow
 def test_a_broken_video_is_left_out_and_named(raw: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (raw / "Negative" / "party_0.mp4").write_bytes(b"x" * 100)
     (raw / "Positive" / "quiet.mp4").write_bytes(b"")

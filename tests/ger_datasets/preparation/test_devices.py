@@ -39,6 +39,7 @@ def test_one_process_for_a_gpu_and_the_cores_decode_for_it(monkeypatch: pytest.M
     assert run.division("mps", None) == (1, 16)
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_prepared_on_a_gpu_is_the_same(
     drawn_raw: Path, drawn_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def add(server: Streams, name: str, folder: Path, length: int) -> str:
     return server.address(f"/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_streams_are_watched_in_their_own_time(server: Streams, name: str, tmp_path: Path) -> None:
     began = time.monotonic()
@@ -68,6 +69,7 @@ def test_streams_are_watched_in_their_own_time(server: Streams, name: str, tmp_p
     assert np.diff([frame.seconds for frame in seen]).min() > 0
 
 
+@pytest.mark.slow
 def test_a_file_that_arrives_at_once_plays_in_its_own_time(server: Streams, tmp_path: Path) -> None:
     server.add_video("/a.mp4", write_numbered(tmp_path / "a.mp4", 50, options={"movflags": "faststart"}), 0)
     seen = list(watch(server.address("/a.mp4"), 4))
@@ -76,6 +78,7 @@ def test_a_file_that_arrives_at_once_plays_in_its_own_time(server: Streams, tmp_
     assert 5 <= len(numbers) <= 8
 
 
+@pytest.mark.slow
 def test_what_is_not_taken_in_time_is_skipped(server: Streams, tmp_path: Path) -> None:
     frames = watch(add(server, "a.ts", tmp_path, 50), 25)
     seen = []
@@ -87,6 +90,7 @@ def test_what_is_not_taken_in_time_is_skipped(server: Streams, tmp_path: Path) -
     assert frames._newest is None
 
 
+@pytest.mark.slow
 def test_it_stops_after_so_many_seconds_and_when_told(server: Streams, tmp_path: Path) -> None:
     source = live_source(add(server, "a.ts", tmp_path, 100))
     frames = LiveFrames(source, 5, seconds=1)
@@ -101,12 +105,14 @@ def test_it_stops_after_so_many_seconds_and_when_told(server: Streams, tmp_path:
     assert frames.problem == ""
 
 
+@pytest.mark.slow
 def test_a_stream_that_ends_early(server: Streams, tmp_path: Path) -> None:
     frames = watch(add(server, "a.ts", tmp_path, 25), 5, seconds=60)
     assert len(list(frames)) > 2
     assert frames.problem == "the stream ended before the 60 s were over, after 1 s"
 
 
+@pytest.mark.slow
 def test_a_stream_that_breaks_off(server: Streams, tmp_path: Path) -> None:
     address = add(server, "a.ts", tmp_path, 25)
     server.breaking.add("/a.ts")
@@ -126,6 +132,7 @@ def test_a_stream_that_stalls(server: Streams, tmp_path: Path, impatient: None) 
     assert frames.problem.startswith("no new picture for 2 s, after ")
 
 
+@pytest.mark.slow
 def test_a_stream_that_never_begins(server: Streams, impatient: None) -> None:
     server.chunks["/silent"] = "video/mp4", 0.0, []
     server.stalling.add("/silent")
@@ -160,6 +167,7 @@ def test_only_the_given_address_is_opened(server: Streams) -> None:
     assert "/elsewhere" not in server.asked
 
 
+@pytest.mark.slow
 def test_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_numbered(tmp_path / "a.avi", 50, "mpeg4")
     opened = []

@@ -114,6 +114,7 @@ def test_the_report_and_the_card_say_where_it_came_from(
     assert "is not empty" in log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old_names", [False, True], ids=["today's names", "names of 2017"])
 def test_densenet161(old_names: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -272,6 +273,7 @@ def refused(run_script: Callable, file: Path, *words: str, preset: str = "resnet
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_weights_without_a_place_or_of_another_shape(
     run_script: Callable, resnet18: nn.Module, tmp_path: Path
 ) -> None:

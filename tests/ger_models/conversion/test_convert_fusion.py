@@ -310,6 +310,7 @@ def small_model(pooling: str) -> GerFusionForImageClassification:
     return GerFusionForImageClassification(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", PRESETS)
 def test_a_small_model_of_each_kind(pooling: str, main_classes: None, tmp_path: Path) -> None:
     torch.manual_seed(0)

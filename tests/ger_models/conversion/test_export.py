@@ -55,6 +55,7 @@ def opened(file: Path) -> Callable[..., torch.Tensor]:
     return lambda **inputs: torch.from_numpy(session.run(["logits"], {n: t.numpy() for n, t in inputs.items()})[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_scene_model(suffix: str, run_script: Callable, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -73,6 +74,7 @@ def test_a_scene_model(suffix: str, run_script: Callable, tmp_path: Path) -> Non
             torch.testing.assert_close(run(pixel_values=pixels), model(pixel_values=pixels).logits, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "margin"), [(FORMATS[0], 1), (FORMATS[0], 4), pytest.param(".onnx", 1, marks=FORMATS[1].marks)]
 )

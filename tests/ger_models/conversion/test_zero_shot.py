@@ -108,6 +108,7 @@ def test_a_missing_tokenizer_of_clip(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_bad_input(tmp_path: Path) -> None:
     repository = vision_language_model("siglip", tmp_path / "model", tokenizer=False)
     prompts = prompts_file(tmp_path)

@@ -31,6 +31,7 @@ def prepare(run_script: Callable, raw: Path, output: Path, *more: object) -> tup
     return run_script("prepare", *common, "--expressions", "none", *more)
 
 
+@pytest.mark.slow
 def test_at_once_later_and_again(run_script: Callable, drawn_raw: Path, encoder: str, tmp_path: Path) -> None:
     columns = ("--features", f"tiny={encoder}", "--face_features", "mood=starter", f"tiny_faces={encoder}")
     code, _, log = prepare(run_script, drawn_raw, tmp_path / "once", *columns)

@@ -87,6 +87,7 @@ def test_the_published_figure_is_the_best_on_the_test_split(files, run_script, t
     assert "chosen on test" in read_predictions(tmp_path / "test.parquet").note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["logistic", "svm"])
 def test_stacking_chosen_on_validation_alone(files, run_script, tmp_path, method):
     last, account = ensemble(run_script, files, tmp_path, "--method", method, "--nested_folds", 0)

@@ -56,6 +56,7 @@ def everything(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_the_timeline_of_a_stream(server: Streams, reader: FrameReader, tmp_path: Path) -> None:
     source = live_source(server.address("/room", "me:secret@"))
     shown: list[ReadFrame] = []
@@ -81,6 +82,7 @@ def test_a_source_without_a_picture_leaves_no_folder(server: Streams, reader: Fr
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_lost_keeps_what_was_seen(
     server: Streams, reader: FrameReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +241,7 @@ def test_nothing_is_known_before_a_face_and_long_after() -> None:
     assert "Positive   ?" in stream.getvalue().split("\r")[-1]
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_one_frame(server: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody takes frames, no more than one of them is kept."""
     made: list[int] = []

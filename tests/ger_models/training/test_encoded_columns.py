@@ -116,6 +116,7 @@ def over_vectors(world: Path, load_script: Callable) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_photos_are_answered_as_the_datasets_rows(
     world: Path, over_vectors: Path, run_script: Callable, tmp_path: Path
 ) -> None:

@@ -194,6 +194,7 @@ def emotic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return raw / "prepared"
 
 
+@pytest.mark.slow
 def test_emotic_then_gaf(run_script: Callable, emotic: Path, raw_folder: Path, tmp_path: Path) -> None:
     """densenet_emotic's two stages, each through its own dataset's builder, to a checkpoint that predicts."""
     gaf = tmp_path / "gaf3"

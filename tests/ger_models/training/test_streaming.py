@@ -181,6 +181,7 @@ def test_what_a_stream_cannot_do(shards: Path, tmp_path: Path) -> None:
         ids(loader_of(stream_of(cut(shards, tmp_path / "few", [2]), "face_features"), 20, 3))
 
 
+@pytest.mark.slow
 def test_training_from_uneven_shards_on_two_processes(shards: Path, tmp_path: Path) -> None:
     """One shard in the end has a single row: no process waits for the other for ever."""
     folder = cut(shards, tmp_path / "uneven", [1, 2])
@@ -198,6 +199,7 @@ def test_training_from_uneven_shards_on_two_processes(shards: Path, tmp_path: Pa
     assert sum(map(sum, metrics["validation"]["confusion_matrix"])) == 6
 
 
+@pytest.mark.slow
 def test_streaming_from_the_hub(shards: Path, tmp_path: Path) -> None:
     """Only the columns that are asked for come over the line."""
     code = (

@@ -177,6 +177,7 @@ def test_training_writes_a_whole_run(run_script: object, drawn_dataset: Path, tm
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(run_script: object, drawn_dataset: Path, tmp_path: Path) -> None:
     weights = []
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
