@@ -31,6 +31,7 @@ from ger_models.inference.answer_files import AnswerFolder, AnswerTable
 from ger_models.inference.answers import Answer, answer_line, find_photos
 from ger_models.inference.checkpoints import load_checkpoint, read_config
 from ger_models.inference.face_marks import FaceMark, draw_faces, overlap, place_labels
+from ger_models.inference.pictures import CLASSLESS_COLOUR
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUPS = {0: "Negative", 1: "Neutral", 2: "Positive"}
@@ -430,7 +431,7 @@ def test_marks_tell_weights_only_where_they_differ(tmp_path: Path, expression_ch
     folder = AnswerFolder(tmp_path / "out", read_config(str(expression_checkpoint)))
     alike = folder.marks(answered([0.5, 0.5], ["happy", "surprise"]))
     assert [mark.texts for mark in alike] == [("happy",), ("surprise",)]
-    assert alike[0].colour != alike[1].colour == "#FFFFFF"
+    assert alike[0].colour != alike[1].colour == CLASSLESS_COLOUR
     differing = folder.marks(answered([0.75, 0.25], ["happy", "sad"]))
     assert [mark.texts for mark in differing] == [("happy 75 %", "happy"), ("sad 25 %", "sad")]
     assert differing[0].colour == alike[0].colour != differing[1].colour

@@ -27,9 +27,9 @@ from ger_datasets.support.errors import UserError, one_line
 
 from ..configuration_ger import EXPRESSIONS, GROUPS
 from .answers import RECORD, Answer, expression_counts, expression_of, face_weights, faces_line
-from .face_marks import FACE_COLOUR, FaceMark
+from .face_marks import FaceMark
 from .inputs import free_name
-from .pictures import COLOURS, draw_prediction
+from .pictures import draw_prediction, expression_colour
 
 JPEG_QUALITY = 90
 
@@ -134,13 +134,9 @@ class AnswerFolder:
             expression = expression_of(face)
             weight = "" if weights is None else f"{100 * weights[i]:.0f} %"
             texts = dict.fromkeys(filter(None, (f"{expression} {weight}".strip(), expression)))
-            marks.append(FaceMark(face["box"], tuple(texts), self._colour(expression)))
+            colour = expression_colour(expression, self.class_names, self.groups)
+            marks.append(FaceMark(face["box"], tuple(texts), colour))
         return marks
-
-    def _colour(self, expression: str) -> str:
-        """The colour of the expression's class; white if it has none."""
-        meant = expression if expression in self.class_names else self.groups.get(expression)
-        return COLOURS[self.class_names.index(meant) % len(COLOURS)] if meant in self.class_names else FACE_COLOUR
 
     def remove_if_empty(self) -> None:
         """Remove the folder if no photo could be used; stdout already has what its record says."""

@@ -13,16 +13,24 @@ from PIL import Image, ImageDraw, ImageFont
 from ger_datasets.support.atomic_files import replacing
 from ger_datasets.support.errors import UserError, one_line
 
+from ..configuration_ger import GROUPS
 from .face_marks import FaceMark, draw_faces
 from .resumable_table import is_unfinished, lock_name
 
 # Okabe and Ito's palette, safe for colour-blind readers; assigned to the classes in turn.
 COLOURS = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#0072B2", "#E69F00")
+CLASSLESS_COLOUR = "#CC79A7"  # of expressions that mean no class, such as surprise
 PREDICTIONS = "predictions.parquet"  # next to the pictures; also marks a folder of pictures
 PICTURE_SIDE = 1600  # pixels; larger photos are reduced, pictures being for looking at
 LABELLED_SIDE, MOST_ENLARGED = 1100, 3.0  # pixels; photos with labels are enlarged to it, so that letters can be read
 SMALLEST = 10  # pixels, of letters
 UNKNOWN = "nothing is known"  # headline if all classes are equally probable
+
+
+def expression_colour(expression: str, class_names: Sequence[str], groups: Mapping[str, str] = GROUPS) -> str:
+    """The colour of the class that an expression means by its own name or by `groups` (expression -> class)."""
+    meant = expression if expression in class_names else groups.get(expression)
+    return COLOURS[class_names.index(meant) % len(COLOURS)] if meant in class_names else CLASSLESS_COLOUR
 
 
 def draw_prediction(

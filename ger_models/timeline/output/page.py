@@ -21,11 +21,11 @@ from ger_datasets.support.atomic_files import write_text
 from ger_datasets.support.errors import printable
 from ger_datasets.support.html_page import Markup, render
 
-from ...inference.pictures import COLOURS
+from ...inference.pictures import COLOURS, expression_colour
 from ..people import Person
 from ..results import Timeline
 from .pictures import jpeg, reduced
-from .rendering import expression_colour, face_marks
+from .rendering import face_marks
 from .tables import main_expression
 
 TIMELINE_HTML = "timeline.html"

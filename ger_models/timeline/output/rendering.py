@@ -16,10 +16,9 @@ from ger_datasets.schema import EXPRESSIONS
 from ger_datasets.support.errors import UserError, one_line
 from ger_datasets.videos.frames import Frame, IncompleteVideo
 
-from ...configuration_ger import GROUPS
 from ...inference.blurring import blur_faces
 from ...inference.face_marks import FaceMark, draw_faces
-from ...inference.pictures import COLOURS
+from ...inference.pictures import COLOURS, expression_colour
 from ..results import Timeline
 from ..sampling import sampled_frames
 
@@ -39,12 +38,6 @@ def face_marks(timeline: Timeline) -> dict[int, list[FaceMark]]:
             colour = expression_colour(expression, timeline.class_names)
             marks.setdefault(frame, []).append(FaceMark(box.tolist(), texts, colour))
     return marks
-
-
-def expression_colour(expression: str, class_names: Sequence[str]) -> str:
-    """The colour of the class that an expression means; one of its own if it has none."""
-    meant = expression if expression in class_names else GROUPS.get(expression)
-    return COLOURS[class_names.index(meant) % len(COLOURS)] if meant in class_names else COLOURS[-1]
 
 
 def render_video(
