@@ -22,7 +22,7 @@ COMMANDS = [shlex.split(line) for line in re.search(r"```bash\n(.*?)```", PAGE, 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A raw folder, the page's modules, and what `pip install -e .` would write beside them."""
+    """A raw folder, the page's modules, installed as a package, but not into this environment."""
     folder = tmp_path_factory.mktemp("mine")
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("validation", 2), ("test", 2)):
@@ -31,14 +31,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(count):
                 pixels = rng.integers(shift, shift + 120, (60, 80, 3), np.uint8)
                 Image.fromarray(pixels).save(folder / "RAW" / split / name / f"{number}.jpg")
+    (folder / "my_parts").mkdir()
     for name, content in FILES.items():
-        (folder / name).write_text(content)
-    metadata = folder / "my_parts-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-parts\nVersion: 1.0\n")
-    groups = re.findall(r'^\[project\.entry-points\."(.+?)"\]\n(.*?)\n(?:\n|\Z)', FILES["pyproject.toml"], re.M | re.S)
-    points = [f"[{group}]\n" + lines.replace('"', "") for group, lines in groups]
-    (metadata / "entry_points.txt").write_text("\n\n".join(points) + "\n")
+        (folder / "my_parts" / name).write_text(content)
+    assert ["pip", "install", "-e", "my_parts"] in COMMANDS
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", folder / "installed", folder / "my_parts"], check=True, timeout=120)
     return folder
 
 
@@ -46,7 +44,7 @@ def run(folder: Path, script: str) -> dict:
     """The figures of the page's command that runs `script`."""
     (words,) = [words for words in COMMANDS if f"scripts/{script}.py" in words]
     command = [sys.executable, *(str(ROOT / word) if word.startswith("scripts/") else word for word in words[1:])]
-    paths = os.pathsep.join([str(folder), str(ROOT)])
+    paths = os.pathsep.join([str(folder / "installed"), str(ROOT)])
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=300
     )

@@ -86,7 +86,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) 
         base_model=_bases(preset, run) or None,
         model_name=name,
         eval_results=_on_validation(run),
-        **({"notice": run["notice"]} if run["notice"] else {}),
+        **{key: run[key] for key in ("license_name", "license_link", "notice") if run.get(key)},
     )
     validation = run["validation"]
     interval = "–".join(f"{edge:.3f}" for edge in validation["accuracy_interval"])
@@ -102,7 +102,7 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) 
         f"> **{run['notice']}**" if run["notice"] else "",
         f"A group-level emotion recognition model with the classes {', '.join(run['class_names'])}.",
         f"- Source: {preset.source}.\n"
-        f"- Licence: {run['license']}, that of its training data.\n"
+        f"- Licence: {_licence(run)}, that of its training data.\n"
         f"- Trained on: {run['dataset']}, revision {run['revision']}, {run['train_photos']} photos{_only(run)}; "
         f"initial weights: {_beginning(run)}.\n"
         f"- Recipe: {recipe}; seed {run['seed']}.\n"
@@ -117,6 +117,11 @@ def model_card(name: str, preset: Preset, run: Mapping[str, Any], example: str) 
         example,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _licence(run: Mapping[str, Any]) -> str:
+    name = run.get("license_name") or run["license"]
+    return f"[{name}]({run['license_link']})" if run.get("license_link") else name
 
 
 def _bases(preset: Preset, run: Mapping[str, Any]) -> list[str]:

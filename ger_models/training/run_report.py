@@ -100,6 +100,7 @@ class Report:
             "initial_weights": started_from["weights"],
             "stages": {option: took for option, took in started_from.items() if option != "weights"},
             "license": str(card.get("license", "other")),
+            **{key: str(card[key]) for key in ("license_name", "license_link") if key in card},
             "notice": str(card.get("notice", "")),
             "processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
