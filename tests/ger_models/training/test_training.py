@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from accelerate import Accelerator
 from datasets import Dataset
+from huggingface_hub import ModelCard
 from transformers import AutoModelForImageClassification
 
 from ger_datasets.loading.splits import check_image_ids, load_splits
@@ -175,6 +176,17 @@ def test_training_writes_a_whole_run(run_script: object, drawn_dataset: Path, tm
     assert code == 2
     assert "is not empty" in log
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_models_card_repeats_its_datasets_terms(run_script: object, drawn_dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn_dataset, tmp_path / "own")
+    readme, link = tmp_path / "own" / "README.md", "https://example.org/terms"
+    terms = f"license: other\nlicense_name: own-terms\nlicense_link: {link}\n"
+    readme.write_text(readme.read_text().replace("license: apache-2.0\n", terms))
+    assert train_once(run_script, tmp_path / "own", tmp_path / "run")[0] == 0
+    card = ModelCard.load(tmp_path / "run" / "README.md")
+    assert (card.data.license, card.data.license_name, card.data.license_link) == ("other", "own-terms", link)
+    assert f"- Licence: [own-terms]({link}), that of" in card.text
 
 
 @pytest.mark.slow
