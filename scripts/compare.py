@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ger_models.evaluation.model_table import Entry
 
 logger = logging.getLogger(__name__)
+FEW_PHOTOS = 30  # below, the bootstrap's intervals of an accuracy cover less than they claim
 
 
 @dataclass
@@ -44,7 +45,10 @@ def main(arguments: Arguments) -> dict[str, Any]:
 
     entries = [entry(path, arguments.split) for path in arguments.models]
     notes = dict.fromkeys(table.note for each in entries for table in each.seeds if table.note)
-    table = write_model_table(arguments.output_dir, model_table(entries, arguments.split), "; ".join(notes))
+    table = model_table(entries, arguments.split)
+    if min(row["photos"] for row in table["rows"]) < FEW_PHOTOS:
+        notes[f"with fewer than {FEW_PHOTOS} photos the intervals are too narrow"] = None
+    table = write_model_table(arguments.output_dir, table, "; ".join(notes))
     for title, heads, rows in sections(table):
         logger.info("%s\n%s", title, "\n".join("  ".join(line) for line in (heads, *rows)))
     best = [{name: row[name] for name in ("model", "accuracy", "std", "seeds")} for row in table["rows"]]

@@ -178,6 +178,7 @@ def test_seeds_are_reported_and_the_test_split_is_scored_once(
     assert code == 0, log
     assert {row["model"] for row in figures["models"]} == {"first", "second"}
     assert "parameters" in (tmp_path / "comparison/compare.md").read_text()
+    assert figures["note"].endswith("with fewer than 30 photos the intervals are too narrow")
     code, _, log = run_script("compare", tmp_path / "nowhere", "--output_dir", tmp_path / "c")
     assert code == 2
     code, _, log = run_script("compare", *runs, "--split", "other", "--output_dir", tmp_path / "c")
