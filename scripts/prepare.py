@@ -29,7 +29,7 @@ class CommonArguments:
         default=None,
         metadata={
             "help": "Number of processes, one thread each; on a GPU, of threads that decode photos for the one "
-            "process that uses it. Default: the number of CPU cores."
+            "process that uses it. Default: one per CPU core, but on a CPU at most one per 50 photos."
         },
     )
     limit: int | None = field(default=None, metadata={"help": "Maximum number of photos per split, for a quick test."})

@@ -43,6 +43,7 @@ from .shards import Shard, ShardWriter, Work, plan_shards
 logger = logging.getLogger(__name__)
 
 Done = tuple[Shard, dict[str, Any]]
+PHOTOS_PER_PROCESS = 50  # starting a process takes as long as finding the faces of about 40 photos
 
 
 def prepare(
@@ -67,7 +68,7 @@ def prepare(
         source: the raw download.
         output: gets `data/SPLIT-*.parquet`, `README.md` (the card), `quarantine.jsonl` and the manifest.
         num_proc: processes, one thread each; where `device` is a GPU, threads of one process that decode photos for
-            it. None: as many as there are cores.
+            it. None: as many as there are cores, but on a CPU one for each `PHOTOS_PER_PROCESS` photos.
         limit: maximum number of photos per split.
         options: the dataset's own, by name; those that are None are left out.
         sources: what fills further columns, see `column_sources.SOURCES`; most can be added to a prepared dataset.
@@ -103,7 +104,7 @@ def prepare(
     try:
         with lock:
             extra = {**builder.extra_features, **encoded}
-            processes, decoders = division(device, num_proc)
+            processes, decoders = division(device, num_proc, sum(len(shard.records) for shard in shards))
             what = (source, output / "data", builder.class_names, extra, sources)
             work = Work(*what, detector, device, decoders, min_face_pixels)
             writer = ShardWriter(work)
@@ -121,17 +122,18 @@ def prepare(
         raise UserError(f"{output} cannot be written: {one_line(error)}") from error
 
 
-def division(device: str, num_proc: int | None) -> tuple[int, int]:
+def division(device: str, num_proc: int | None, photos: int) -> tuple[int, int]:
     """The processes that find faces on `device`, and the threads that decode photos ahead for each of them.
 
     On a CPU each process decodes for itself (0 threads). On a GPU several processes would each take memory for a CUDA
     context and their own networks, so there is one, and the cores decode for it.
 
-    >>> division("cpu", 4), division("cuda:0", 4)
-    ((4, 0), (1, 4))
+    >>> division("cpu", 4, photos=10), division("cpu", None, photos=10), division("cuda:0", 4, photos=10)
+    ((4, 0), (1, 0), (1, 4))
     """
-    wanted = num_proc or usable_cores()
-    return (wanted, 0) if torch.device(device).type == "cpu" else (1, wanted)
+    if torch.device(device).type != "cpu":
+        return 1, num_proc or usable_cores()
+    return num_proc or min(usable_cores(), -(-photos // PHOTOS_PER_PROCESS)), 0
 
 
 def _settings(

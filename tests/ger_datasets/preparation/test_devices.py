@@ -32,11 +32,13 @@ from ger_models.presets import build
 
 def test_one_process_for_a_gpu_and_the_cores_decode_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "usable_cores", lambda: 16)
-    assert run.division("cpu", None) == (16, 0)
-    assert run.division("cpu", 3) == (3, 0)
-    assert run.division("cuda:1", None) == (1, 16)
-    assert run.division("cuda", 3) == (1, 3)
-    assert run.division("mps", None) == (1, 16)
+    assert run.division("cpu", None, 1000) == (16, 0)
+    assert run.division("cpu", None, 51) == (2, 0)
+    assert run.division("cpu", None, 50) == (1, 0)
+    assert run.division("cpu", 3, 50) == (3, 0)
+    assert run.division("cuda:1", None, 50) == (1, 16)
+    assert run.division("cuda", 3, 50) == (1, 3)
+    assert run.division("mps", None, 50) == (1, 16)
 
 
 @pytest.mark.slow
