@@ -266,7 +266,7 @@ def test_real_faces_are_learned(shared: Path, run_script: Callable, tmp_path: Pa
     """Group photos composed of real faces with real expressions: a small training set lifts accuracy off chance."""
     raw, dataset, model, table = (tmp_path / name for name in ("raw", "gaf3", "run", "test.parquet"))
     tool = [sys.executable, shared / "tools" / "make_collages.py", "--source", shared / "data" / "expressions"]
-    sizes = ["--out", raw, "--train", "90", "--val", "30", "--test", "60"]
+    sizes = ["--out", raw, "--train", "60", "--val", "15", "--test", "45"]
     subprocess.run([str(word) for word in (*tool, *sizes)], check=True, capture_output=True)
     steps = [
         ("prepare", "--dataset", "gaf3", "--source", raw, "--output", dataset, "--num_proc", 1),
