@@ -33,7 +33,7 @@ STRONGEST = 0.7  # opacity of the hottest pixel
 DIMMED = 0.45  # brightness of what the model does not see
 # colours from cold to hot; their brightness rises, so that they can be told apart without seeing hues
 COLOURS = np.array([(40, 11, 84), (159, 42, 99), (229, 92, 48), (252, 165, 10), (252, 255, 164)], np.float64)
-NOTE = "The colours show what raised the probability of the predicted class"
+NOTE = "the colours show what raised the probability of the predicted class"
 
 
 def heat_maps(
