@@ -30,9 +30,20 @@ def imported_packages(command: Sequence[object]) -> set[str]:
     return set(re.findall(r"^import time:.*\|\s+(\w+)", done.stderr, re.MULTILINE))
 
 
+@pytest.fixture(scope="module")
+def unavoidable() -> set[str]:
+    """What transformers alone imports: nothing slow, but torch in its oldest version that is supported."""
+    return imported_packages(["-c", "import transformers"])
+
+
+def skip_if_torch(imported: set[str]) -> None:
+    if "torch" in imported:
+        pytest.skip("this version of transformers imports torch")
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_help_imports_no_slow_package(name: str) -> None:
-    assert imported_packages([f"scripts/{name}.py", "--help"]) & SLOW_PACKAGES == set()
+def test_help_imports_no_slow_package(name: str, unavoidable: set[str]) -> None:
+    assert imported_packages([f"scripts/{name}.py", "--help"]) & SLOW_PACKAGES <= unavoidable
 
 
 def processor_seconds(command: Sequence[str]) -> float:
@@ -47,7 +58,8 @@ def processor_seconds(command: Sequence[str]) -> float:
 
 
 @pytest.mark.slow
-def test_help_takes_a_fraction_of_importing_torch() -> None:
+def test_help_takes_a_fraction_of_importing_torch(unavoidable: set[str]) -> None:
+    skip_if_torch(unavoidable)
     whole = processor_seconds(["-c", "import torch, transformers"])
     assert processor_seconds(["scripts/ensemble.py", "--help"]) < SHARE * whole
 
@@ -66,7 +78,8 @@ def tables(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_scoring_tables_imports_no_torch(tables: list[Path], tmp_path: Path) -> None:
+def test_scoring_tables_imports_no_torch(tables: list[Path], tmp_path: Path, unavoidable: set[str]) -> None:
+    skip_if_torch(unavoidable)
     common = ["--predictions", *tables, "--output_dir"]
     found = imported_packages(["scripts/ensemble.py", *common, tmp_path / "e", "--nested_folds", 0])
     assert "ger_models" in found

@@ -10,6 +10,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -331,14 +332,20 @@ def seed_step(seed: int, position: Position, process: int) -> None:
     """Make dropout depend on seed, epoch, batch and process alone, so that checkpoints need no random state."""
     words = np.random.SeedSequence([seed, position.epoch, position.batch, process]).generate_state(2)
     number = int(words[0]) << 31 ^ int(words[1])
-    accelerator = torch.accelerator.current_accelerator()
-    if accelerator is not None and accelerator.type != "cuda":
+    if _accelerator_type() not in ("", "cuda"):
         torch.manual_seed(number)
         return
     # torch.manual_seed would record the call stack for unused devices, which is slow
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(number)
+
+
+@cache
+def _accelerator_type() -> str:
+    """Such as cuda or mps; empty if there is none, for which torch 2.6 raises."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return "" if device is None else device.type
 
 
 @torch.no_grad()  # FSDP and compiled models cannot use tensors of inference_mode
