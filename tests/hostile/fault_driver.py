@@ -15,7 +15,9 @@ signal was sent. Has imported everything before it forks, so that what happens f
 
 from __future__ import annotations
 
+import gc
 import glob
+import importlib
 import importlib.util
 import json
 import os
@@ -52,6 +54,15 @@ def loaded(name: str) -> Any:
 
 NAMES = ("prepare", "predict", "train", "push", "ensemble", "evaluate_predictions", "convert_checkpoint")
 SCRIPTS = {name: loaded(name) for name in NAMES}
+# What the scripts import when they need it, so that no child has to
+LATE = (
+    "timm", "matplotlib.pyplot", "mpl_toolkits.mplot3d", "scipy.io", "scipy.stats", "ger_models.auto",
+    "ger_models.encoders.encoders", "ger_models.encoders.sources", "ger_models.evaluation.report.writing",
+    "ger_models.inference.predict_run", "ger_models.training.loop", "ger_models.training.run_report",
+)  # fmt: skip
+for late in LATE:
+    importlib.import_module(late)
+gc.freeze()  # its collections would copy what the children share
 
 
 def jump_about() -> None:
