@@ -395,6 +395,30 @@ def test_an_interrupt_leaves_no_half_files(
     assert not list(output.rglob(".*.tmp"))
 
 
+class Killed(Painted):
+    """One whose worker the kernel kills at a photo of the split validation."""
+
+    def columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
+        if record.split == "validation" and multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().columns(record, image)
+
+
+def test_a_worker_that_the_kernel_kills(
+    raw_folder: Path, tmp_path: Path, quick_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 1)
+    output = tmp_path / "out"
+    with pytest.raises(UserError, match="a worker process was killed"):
+        prepare("gaf3", raw_folder, output, num_proc=2, sources=[Killed()])
+    assert not (output / "README.md").exists()
+    whole = list((output / "data").glob("*.parquet"))
+    assert 0 < len(whole) < 12, "the kill fell into the work"
+    assert prepare("gaf3", raw_folder, output, num_proc=1, sources=[Painted()])["rows"] == 12
+    prepare("gaf3", raw_folder, tmp_path / "calm", num_proc=1, sources=[Painted()])
+    assert digests(output) == digests(tmp_path / "calm"), "run again, it ends as if nothing had happened"
+
+
 def test_near_duplicates_across_splits_are_counted_in_the_card(drawn_raw: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(drawn_raw, raw)
