@@ -41,8 +41,8 @@ def raw(tmp_path: Path, one_video: Path) -> Path:
 
 @pytest.fixture
 def few(tmp_path: Path, one_video: Path) -> Path:
-    """A raw folder of fewer, for tests that decode them: two videos Negative, one Positive."""
-    return copies(one_video, tmp_path / "raw", Negative=2, Positive=1)
+    """A raw folder of fewer, for tests that decode them: three videos of each class."""
+    return copies(one_video, tmp_path / "raw", Negative=3, Positive=3)
 
 
 def copies(video: Path, raw: Path, **counts: int) -> Path:
@@ -79,9 +79,9 @@ def test_videos_become_key_frames(few: Path, tmp_path: Path) -> None:
     builder = GroupSceneBuilder(few, work_folder=tmp_path / "work")
     records = builder.records()
     groups = {record.group for record in records}
-    assert groups == {f"Negative/party_{i}" for i in range(2)} | {"Positive/party_0"}
+    assert groups == {f"{name}/party_{i}" for name in ("Negative", "Positive") for i in range(3)}
     frames = video.key_frames(few / "Negative" / "party_0.mp4")
-    assert len(records) == 3 * len(frames)
+    assert len(records) == 6 * len(frames)
     assert [record.image_id for record in records] == sorted({record.image_id for record in records})
     for record in records:
         name = f"frame_{frames[0]:06d}"
@@ -91,7 +91,7 @@ def test_videos_become_key_frames(few: Path, tmp_path: Path) -> None:
         assert (record.path.parent / f"{name}.jpg").is_file()
         assert record.extras["seconds"] == pytest.approx(int(record.path.stem[6:]) / 25)
     assert builder.remarks() == [
-        f"{len(records)} key frames of 3 videos (2 Negative, 1 Positive) by the rule local_maxima; "
+        f"{len(records)} key frames of 6 videos (3 Negative, 3 Positive) by the rule local_maxima; "
         "split by video with seed 0."
     ]
 
@@ -233,7 +233,7 @@ def test_the_intact_part_of_a_video_is_used_and_reported_each_time(few: Path, tm
         builder = GroupSceneBuilder(few, work_folder=tmp_path / "work")
         assert "Negative/cut" in {record.group for record in builder.records()}
         remark = next(remark for remark in builder.remarks() if "incomplete" in remark)
-        assert remark.startswith("1 of 4 videos are incomplete; the key frames of their intact parts were taken: cut")
+        assert remark.startswith("1 of 7 videos are incomplete; the key frames of their intact parts were taken: cut")
 
 
 @pytest.mark.slow
@@ -242,14 +242,14 @@ def test_a_broken_video_is_left_out_and_named(few: Path, tmp_path: Path, caplog:
     (few / "Positive" / "quiet.mp4").write_bytes(b"")
     write_sound(few / "Positive" / "song.m4v")
     builder = GroupSceneBuilder(few, work_folder=tmp_path / "work")
-    assert len({record.group for record in builder.records()}) == 2
+    assert len({record.group for record in builder.records()}) == 5
     remark = next(remark for remark in builder.remarks() if "left out" in remark)
-    assert remark.startswith("3 of 5 videos cannot be used and were left out: party_0.mp4 (no video, or damaged")
+    assert remark.startswith("3 of 8 videos cannot be used and were left out: party_0.mp4 (no video, or damaged")
     assert "quiet.mp4 (the file is empty (0 bytes))" in remark
     assert "song.m4v (it has no video, only sound)" in remark
     assert str(tmp_path) not in remark
-    assert "2 videos (1 Negative, 1 Positive)" in builder.remarks()[1]
-    assert "3 of 5 videos cannot be used" in caplog.text
+    assert "5 videos (2 Negative, 3 Positive)" in builder.remarks()[1]
+    assert "3 of 8 videos cannot be used" in caplog.text
 
 
 def test_names(raw: Path, tmp_path: Path, fast: list[str], caplog: pytest.LogCaptureFixture) -> None:
