@@ -50,7 +50,7 @@ def test_a_parser_meets_hypothesis(name: str, here: Path) -> None:
 
     splices = st.tuples(st.sampled_from(seeds), st.integers(0, 20_000), st.binary(max_size=40), st.integers(0, 60))
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.one_of(splices.map(spliced), st.binary(max_size=300)))
     def meet(content: bytes) -> None:
         path.write_bytes(content)

@@ -32,11 +32,6 @@ def watch(source: str, fps: float = 5, **options: object) -> LiveFrames:
     return LiveFrames(found, fps, **options)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "PATIENCE", 2.0)
-
-
 FAST = {"preset": "ultrafast", "tune": "zerolatency", "g": "12"}
 FORMATS = ["a.mp4", "a.ts", "photos"]
 
@@ -122,8 +117,9 @@ def test_a_stream_that_breaks_off(server: Streams, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_that_stalls(server: Streams, tmp_path: Path, impatient: None) -> None:
-    address = add(server, "a.ts", tmp_path, 50)
+def test_a_stream_that_stalls(server: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 2.0)
+    address = add(server, "a.ts", tmp_path, 25)
     server.stalling.add("/a.ts")
     frames = watch(address, 5)
     began = time.monotonic()
@@ -133,10 +129,11 @@ def test_a_stream_that_stalls(server: Streams, tmp_path: Path, impatient: None) 
 
 
 @pytest.mark.slow
-def test_a_stream_that_never_begins(server: Streams, impatient: None) -> None:
+def test_a_stream_that_never_begins(server: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PATIENCE", 1.0)
     server.chunks["/silent"] = "video/mp4", 0.0, []
     server.stalling.add("/silent")
-    with pytest.raises(BadVideo, match="no answer within 2 s"):
+    with pytest.raises(BadVideo, match="no answer within 1 s"):
         next(watch(server.address("/silent"), 5))
 
 
