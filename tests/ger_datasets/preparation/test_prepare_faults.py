@@ -57,12 +57,12 @@ def test_killed_ten_times_it_ends_byte_identical(
     for _ in range(10):
         child = forked(prepare_some, drawn_raw, output)
         wait_for_work(output, child.pid)
-        time.sleep(draw.uniform(0, 2 * shard_seconds))
+        time.sleep(draw.uniform(0, 1.5 * shard_seconds))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
         progress.append(len(list((output / "manifest").glob("*.json"))))
-        if progress[-1] == progress[-2]:
-            shard_seconds *= 1.25  # the machine has become slower
+        if progress[-1] - progress[-2] != 1:  # the machine has become slower, or faster
+            shard_seconds *= 1.25 if progress[-1] == progress[-2] else 0.75
     code, _, log = forked(prepare_some, drawn_raw, output).wait()
     assert code == 0, log
     assert progress == sorted(progress), "a whole shard is never lost"
@@ -380,9 +380,11 @@ def test_an_interrupt_leaves_no_half_files(
     monkeypatch.setattr(script, "open_sources", lambda *_: [Held(tmp_path / "go")])
 
     def interrupt() -> None:
-        wait_until(lambda: list((output / "data").glob(".*.tmp")), 300)
-        os.kill(os.getpid(), signal.SIGINT)
-        (tmp_path / "go").touch()
+        try:
+            wait_until(lambda: list((output / "data").glob(".*.tmp")), 300)
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            (tmp_path / "go").touch()
 
     threading.Thread(target=interrupt, daemon=True).start()
     words = ["--dataset", "gaf3", "--source", raw_folder, "--output", output, "--num_proc", "2"]
