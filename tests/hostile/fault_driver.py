@@ -1,7 +1,8 @@
 """Runs scripts in forked children that something happens to: a signal, a limit, a clock that jumps, a deaf Hub.
 
-Reads jobs, one JSON object a line, from stdin, and answers each with one line: code, stdout, stderr and whether the
-signal was sent. Has imported everything before it forks, so that what happens falls into the work.
+Reads jobs, one JSON object a line, from stdin, and answers each with one line: code, stdout, stderr, the most bytes
+that it held, the seconds that it computed, and whether the signal was sent. Has imported everything before it forks,
+so that what happens falls into the work.
 
     {"argv": ["prepare", "--dataset", ...], "signal": 15, "after": "GLOB", "more": 1}   the signal, after a new file
     {..., "victim": "worker"}      it goes to a child of the child
@@ -10,12 +11,16 @@ signal was sent. Has imported everything before it forks, so that what happens f
     {..., "small_parts": true}     predict works in parts of two photos
     {..., "hasty": true}           nothing waits long before it tries again
     {..., "silence": 1}            seconds without an answer that count as none
+    {..., "usual_shards": true}    prepare writes shards as users get them, and not of two photos
+    {"argv": ["-c", CODE, ...]}    Python code in the place of a script
     {..., "beside": ["predict", ...]}   a second child at the same time; the answer has its own under "beside"
 """
 
 from __future__ import annotations
 
+import gc
 import glob
+import importlib
 import importlib.util
 import json
 import os
@@ -39,6 +44,7 @@ from ger_models.inference import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 torch.set_num_threads(1)
+USUAL = shards.SHARD_ROWS, shards.GROUP_ROWS
 shards.SHARD_ROWS, shards.GROUP_ROWS = 2, 1
 
 
@@ -52,6 +58,15 @@ def loaded(name: str) -> Any:
 
 NAMES = ("prepare", "predict", "train", "push", "ensemble", "evaluate_predictions", "convert_checkpoint")
 SCRIPTS = {name: loaded(name) for name in NAMES}
+# What the scripts import when they need it, so that no child has to
+LATE = (
+    "timm", "matplotlib.pyplot", "mpl_toolkits.mplot3d", "scipy.io", "scipy.stats", "ger_models.auto",
+    "ger_models.encoders.encoders", "ger_models.encoders.sources", "ger_models.evaluation.report.writing",
+    "ger_models.inference.predict_run", "ger_models.training.loop", "ger_models.training.run_report",
+)  # fmt: skip
+for late in LATE:
+    importlib.import_module(late)
+gc.freeze()  # its collections would copy what the children share
 
 
 def jump_about() -> None:
@@ -81,12 +96,19 @@ def child(job: dict, argv: list[str], out: int, log: int) -> None:
     if job.get("silence"):
         hub_connection.SILENT_SECONDS = job["silence"]
         constants.HF_HUB_DOWNLOAD_TIMEOUT = constants.HF_HUB_ETAG_TIMEOUT = job["silence"]
+    if job.get("usual_shards"):
+        shards.SHARD_ROWS, shards.GROUP_ROWS = USUAL
     if job.get("small_parts"):
         inputs.LEAST_PART, inputs.PARTS = 2, 100
     name, *words = argv
     code = 1
     try:
-        run(SCRIPTS[name].main, SCRIPTS[name].Arguments, words)
+        if name == "-c":
+            sys.argv = words
+            exec(words[0], {"__name__": "__main__"})
+            code = 0
+        else:
+            run(SCRIPTS[name].main, SCRIPTS[name].Arguments, words)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:  # noqa: BLE001 - shown to who asked
@@ -107,14 +129,16 @@ class Child:
     out: Any
     log: Any
     status: int | None = None
+    used: Any = None
 
     def look(self) -> None:
         if self.status is None:
-            done, state = os.waitpid(self.pid, os.WNOHANG)
+            done, state, self.used = os.wait4(self.pid, os.WNOHANG)
             self.status = state if done else None
 
     def told(self) -> dict[str, Any]:
         told: dict[str, Any] = {"code": os.waitstatus_to_exitcode(self.status)}
+        told |= {"held": self.used.ru_maxrss * 1024, "seconds": self.used.ru_utime + self.used.ru_stime}
         for name, file in (("stdout", self.out), ("stderr", self.log)):
             file.seek(0)
             told[name] = file.read().decode(errors="replace")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from faults import Disk, Do, digests, half_written, preparing, refused
 
-from ger_datasets.preparation import shards
 from ger_datasets.preparation.run import prepare
 from ger_datasets.support.errors import UserError
 from ger_datasets.support.locks import alone
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_preparing_told_to_end_and_with_a_jumping_clock(do: Do, raw_folder: Path, tmp_path: Path) -> None:
@@ -64,34 +58,3 @@ def test_two_processes_prepare_into_one_folder(raw_folder: Path, tmp_path: Path)
         assert not (output / "data").exists()
     assert prepare("gaf3", raw_folder, output, num_proc=1)["complete"]
     assert not list(output.glob(".*.lock"))
-
-
-def test_a_worker_that_the_kernel_kills(raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = (
-        "import multiprocessing, os, signal, sys\nfrom pathlib import Path\nfrom ger_datasets import records\n"
-        "from ger_datasets.preparation import shards\n"
-        "from ger_datasets.preparation.run import prepare\nfrom ger_datasets.support.errors import UserError\n"
-        "shards.SHARD_ROWS, real = 1, records.read_photo\n"
-        "def read(path, lossless):\n"
-        "    if path.parent.parent.name == 'val' and multiprocessing.parent_process():\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return real(path, lossless)\n"
-        "records.read_photo = read\n"
-        "if __name__ == '__main__':\n"
-        "    try:\n        prepare('gaf3', Path(sys.argv[1]), Path(sys.argv[2]), num_proc=2)\n"
-        "    except UserError as error:\n        print(error)\n"
-    )
-    (tmp_path / "run.py").write_text(code)
-    output = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, tmp_path / "run.py", raw_folder, output], capture_output=True, text=True,
-        timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert "a worker process was killed" in done.stdout, done.stderr[-2000:]
-    assert not (output / "README.md").exists()
-    whole = {path.name: path.read_bytes() for path in (output / "data").glob("*.parquet")}
-    assert 0 < len(whole) < 12, "the kill fell into the work"
-    monkeypatch.setattr(shards, "SHARD_ROWS", 1)
-    assert prepare("gaf3", raw_folder, output, num_proc=1)["rows"] == 12
-    prepare("gaf3", raw_folder, tmp_path / "calm", num_proc=1)
-    assert digests(output) == digests(tmp_path / "calm"), "run again, it ends as if nothing had happened"

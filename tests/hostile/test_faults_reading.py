@@ -98,7 +98,7 @@ def test_reading_from_a_hub_that_stays_away(
 ) -> None:
     words, look = steps[step](tmp_path / "out", f"{fault}-{step}")
     hub.faults.append(STAYING[fault])
-    told = do(*words, hasty=True, silence=0.3)
+    told = do(*words, hasty=True, silence=0.1)
     refused(told, f"me/{fault}-{step}-", "cannot be read from the Hub: ", "run the same command again later")
     assert not (tmp_path / "out").exists()
     hub.faults.clear()

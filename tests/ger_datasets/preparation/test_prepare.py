@@ -94,7 +94,9 @@ def test_nothing_of_this_machine_is_in_the_dataset(drawn_dataset: Path, drawn_ra
 
 
 @pytest.mark.slow
-def test_two_processes_write_the_same_bytes_as_one(drawn_dataset: Path, drawn_raw: Path, tmp_path: Path) -> None:
+def test_two_processes_write_the_same_bytes_as_one(
+    drawn_dataset: Path, drawn_raw: Path, tmp_path: Path, quick_workers: None
+) -> None:
     prepare("sample", drawn_raw, tmp_path / "two", num_proc=2)
     assert digests(tmp_path / "two") == digests(drawn_dataset)
 

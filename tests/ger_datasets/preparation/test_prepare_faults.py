@@ -6,20 +6,23 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import random
 import shutil
 import signal
+import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.context import SpawnContext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 from datasets import load_dataset
+from forked import forked
 from PIL import Image
 
 from ger_datasets import records
@@ -27,14 +30,12 @@ from ger_datasets.preparation import shards
 from ger_datasets.preparation.run import prepare
 from ger_datasets.records import Record
 from ger_datasets.support.atomic_files import replacing
+from ger_datasets.support.command_line import run
 from ger_datasets.support.errors import BadPhoto, UserError
 from ger_models.encoders.sources import scene_source
 from ger_models.presets import build
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).resolve().parents[3]
-ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -45,35 +46,56 @@ def digests(folder: Path) -> dict[str, str]:
 def test_killed_ten_times_it_ends_byte_identical(
     drawn_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Killed at random moments, again and again, and last undisturbed."""
     monkeypatch.setattr(shards, "SHARD_ROWS", 2)
     monkeypatch.setattr(shards, "GROUP_ROWS", 1)
-    prepare("gaf3", drawn_raw, tmp_path / "undisturbed", num_proc=1)
-    script = Path(__file__).with_name("kill_prepare.py")
-    command = [sys.executable, script, drawn_raw, tmp_path / "killed", 10, 7]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=170)
-    assert done.returncode == 0, done.stderr[-2000:]
-    progress = [int(line) for line in done.stdout.split()]
-    assert len(progress) == 10
+    start = time.monotonic()
+    prepare_some(drawn_raw, tmp_path / "undisturbed")
+    output, progress = tmp_path / "killed", [0]
+    shard_seconds = (time.monotonic() - start) / len(list((tmp_path / "undisturbed" / "data").iterdir()))
+    draw = random.Random(7)
+    for _ in range(10):
+        child = forked(prepare_some, drawn_raw, output)
+        wait_for_work(output, child.pid)
+        time.sleep(draw.uniform(0, 1.5 * shard_seconds))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        progress.append(len(list((output / "manifest").glob("*.json"))))
+        if progress[-1] - progress[-2] != 1:  # the machine has become slower, or faster
+            shard_seconds *= 1.25 if progress[-1] == progress[-2] else 0.75
+    code, _, log = forked(prepare_some, drawn_raw, output).wait()
+    assert code == 0, log
     assert progress == sorted(progress), "a whole shard is never lost"
-    assert len(set(progress)) > 3, f"the kills fell into the work: {progress}"
-    assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+    assert len(set(progress[1:])) > 3, f"the kills fell into the work: {progress}"
+    assert digests(output) == digests(tmp_path / "undisturbed")
 
 
-def test_workers_end_when_the_parent_is_killed(drawn_raw: Path, tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from ger_datasets.preparation import shards\n"
-        "from ger_datasets.preparation.run import prepare\n"
-        f"if __name__ == '__main__':\n    shards.SHARD_ROWS = 2\n"
-        f"    prepare('gaf3', Path({str(drawn_raw)!r}), Path({str(tmp_path / 'out')!r}), num_proc=2)\n"
-    )
-    (tmp_path / "run.py").write_text(code)
-    parent = subprocess.Popen([sys.executable, tmp_path / "run.py"], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+def prepare_some(raw: Path, output: Path) -> None:
+    prepare("gaf3", raw, output, num_proc=1, limit=6)
+
+
+def wait_for_work(output: Path, child: int) -> None:
+    """Until a new shard is being written, or the child has ended."""
+    before = set(output.rglob(".*.parquet.*.tmp"))
+
+    def begun() -> bool:
+        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return ended is not None or bool(set(output.rglob(".*.parquet.*.tmp")) - before)
+
+    wait_until(begun, 60)
+
+
+def test_workers_end_when_the_parent_is_killed(
+    drawn_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 2)
+    parent, workers = forked(lambda: prepare("gaf3", drawn_raw, tmp_path / "out", num_proc=2)), []
     try:
         wait_until(lambda: list((tmp_path / "out" / "manifest").glob("*.json")), 90)
         workers = children(parent.pid)
         assert len(workers) >= 2
     finally:
-        parent.kill()
+        os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     wait_until(lambda: not any(running(worker) for worker in workers), 20)
 
@@ -102,11 +124,12 @@ def running(pid: int) -> bool:
 
 
 def test_a_worker_that_is_killed_while_it_counts(
-    raw_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw_folder: Path, tmp_path: Path, quick_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lock of the common counter is never given back; who waits for it waits for ever."""
     monkeypatch.setattr(shards, "SHARD_ROWS", 2)
-    value, made = SpawnContext.Value, []
+    context = type(multiprocessing.get_context("spawn"))
+    value, made = context.Value, []
 
     def remembered(*words: object) -> Any:
         made.append(value(*words))
@@ -118,21 +141,34 @@ def test_a_worker_that_is_killed_while_it_counts(
         made[0].get_lock().acquire()
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    monkeypatch.setattr(SpawnContext, "Value", remembered)
+    monkeypatch.setattr(context, "Value", remembered)
     threading.Thread(target=hold_and_kill, daemon=True).start()
     with pytest.raises(UserError, match="a worker process was killed"):
         prepare("gaf3", raw_folder, tmp_path / "out", num_proc=2)
 
 
-def test_two_accelerate_processes_write_what_one_writes(drawn_raw: Path, drawn_dataset: Path, tmp_path: Path) -> None:
-    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+def test_two_accelerate_processes_write_what_one_writes(
+    load_script: Callable[[str], ModuleType], drawn_raw: Path, drawn_dataset: Path, tmp_path: Path
+) -> None:
+    """Two processes with the variables that `accelerate launch` sets."""
+    script = load_script("prepare")
     arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "two", "--expressions", "none"]
-    command = [sys.executable, "-m", *launch, ROOT / "scripts" / "prepare.py", *arguments]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=ENVIRONMENT, timeout=170)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len([line for line in done.stdout.splitlines() if line.startswith("{")]) == 1
-    assert '"complete": true' in done.stdout
+
+    def run_as_launched() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)  # of scripts that ran in this process
+        run(script.main, script.Arguments, list(map(str, arguments)))
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = str(one.getsockname()[1])
+    launched = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    both = [forked(run_as_launched, **launched, RANK=rank, LOCAL_RANK=rank) for rank in ("0", "1")]
+    (code, printed, log), (other_code, other_printed, other_log) = [each.wait(170) for each in both]
+    assert code == 0, log[-2000:]
+    assert other_code == 0, other_log[-2000:]
+    assert len([line for line in printed.splitlines() if line.startswith("{")]) == 1
+    assert '"complete": true' in printed
+    assert other_printed == ""
     assert digests(tmp_path / "two") == digests(drawn_dataset)
 
 
@@ -166,8 +202,9 @@ def scene_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_scene_features_at_once_or_later(
-    drawn_raw: Path, drawn_dataset: Path, scene_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    drawn_raw: Path, drawn_dataset: Path, scene_checkpoint: Path, tmp_path: Path, quick_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     encoder = scene_source(str(scene_checkpoint), Path())
     prepare("sample", drawn_raw, tmp_path / "at_once", num_proc=2, sources=[encoder])
 
@@ -321,47 +358,67 @@ def test_scene_encoders_travel_to_workers(scene_checkpoint: Path) -> None:
     assert str(scene_checkpoint.parent) not in str(encoder.settings)
 
 
-HELD = """
-import os, pathlib, time
+class Held(Painted):
+    """One that waits for the file `go`."""
 
-go, real = pathlib.Path(os.environ["GO"]), os.replace
+    def __init__(self, go: Path) -> None:
+        super().__init__()
+        self.go = go
 
-def held(source, target):
-    while str(target).endswith(".parquet") and not go.exists():
-        time.sleep(0.01)
-    real(source, target)
-
-os.replace = held
-"""
+    def columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
+        while not self.go.exists():
+            time.sleep(0.01)
+        return super().columns(record, image)
 
 
-def test_an_interrupt_leaves_no_half_files(drawn_raw: Path, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_no_half_files(
+    raw_folder: Path, tmp_path: Path, load_script: Callable[[str], ModuleType], quick_workers: None,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """No shard is complete before the signal is sent, however busy the machine: it cannot come after the end."""
-    (tmp_path / "held").mkdir()
-    (tmp_path / "held" / "sitecustomize.py").write_text(HELD)  # Python imports it at its start, in workers too
-    path = os.pathsep.join(filter(None, [str(tmp_path / "held"), ENVIRONMENT.get("PYTHONPATH", "")]))
-    script = ROOT / "scripts" / "prepare.py"
-    arguments = ["--dataset", "sample", "--source", drawn_raw, "--output", tmp_path / "out", "--num_proc", "2"]
-    command = list(map(str, [sys.executable, script, *arguments]))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
-    try:
-        process = subprocess.Popen(
-            command,
-            env={**ENVIRONMENT, "PYTHONPATH": path, "GO": str(tmp_path / "go")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    wait_until(lambda: list((tmp_path / "out" / "data").glob(".*.tmp")), 300)
-    process.send_signal(signal.SIGINT)
-    (tmp_path / "go").touch()
-    stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == 130, stderr
+    script, output = load_script("prepare"), tmp_path / "out"
+    monkeypatch.setattr(script, "open_sources", lambda *_: [Held(tmp_path / "go")])
+
+    def interrupt() -> None:
+        try:
+            wait_until(lambda: list((output / "data").glob(".*.tmp")), 300)
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            (tmp_path / "go").touch()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    words = ["--dataset", "gaf3", "--source", raw_folder, "--output", output, "--num_proc", "2"]
+    with pytest.raises(SystemExit) as stop:
+        run(script.main, script.Arguments, list(map(str, words)))
+    stdout, stderr = capfd.readouterr()
+    assert stop.value.code == 130, stderr
     assert stdout == ""
-    assert not (tmp_path / "out" / "README.md").exists()
-    assert not list((tmp_path / "out").rglob(".*.tmp"))
+    assert not (output / "README.md").exists()
+    assert not list(output.rglob(".*.tmp"))
+
+
+class Killed(Painted):
+    """One whose worker the kernel kills at a photo of the split validation."""
+
+    def columns(self, record: Record, image: Image.Image) -> dict[str, Any]:
+        if record.split == "validation" and multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().columns(record, image)
+
+
+def test_a_worker_that_the_kernel_kills(
+    raw_folder: Path, tmp_path: Path, quick_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 1)
+    output = tmp_path / "out"
+    with pytest.raises(UserError, match="a worker process was killed"):
+        prepare("gaf3", raw_folder, output, num_proc=2, sources=[Killed()])
+    assert not (output / "README.md").exists()
+    whole = list((output / "data").glob("*.parquet"))
+    assert 0 < len(whole) < 12, "the kill fell into the work"
+    assert prepare("gaf3", raw_folder, output, num_proc=1, sources=[Painted()])["rows"] == 12
+    prepare("gaf3", raw_folder, tmp_path / "calm", num_proc=1, sources=[Painted()])
+    assert digests(output) == digests(tmp_path / "calm"), "run again, it ends as if nothing had happened"
 
 
 def test_near_duplicates_across_splits_are_counted_in_the_card(drawn_raw: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Pushing a prepared dataset to a Hub on loopback: what travels, what is refused, what an interruption costs.
 
-huggingface_hub reads its environment when it is imported, so everything that talks to the server runs in a subprocess.
+huggingface_hub reads its environment when it is imported, so what talks to the server runs in children of another
+process.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hub_server import CLOSE, Fault, HubServer
+from hub_server import CLOSE, Fault, HubServer, Store
 
 from ger_datasets.preparation.push import LOCAL_PATH, push_dataset, refuse_local_paths
 from ger_datasets.prepared import read_prepared
@@ -27,6 +29,15 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_testtokentesttoken"
+
+
+class Done(NamedTuple):
+    """How a client ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
 
 STEPS = """
 import json, os, sys
@@ -50,22 +61,57 @@ first, second, told = sys.argv[1], sys.argv[2], {}
 """
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[HubServer]:
-    with HubServer(tmp_path / "hub", token=TOKEN) as server:
+# Runs code in children of a process that has imported what they need
+CLIENT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from datasets import load_dataset
+from forked import forked
+from transformers import HfArgumentParser
+import ger_datasets.preparation.push
+
+def run(code, *words):
+    sys.argv = ["-c", *words]
+    exec(code, {"__name__": "__main__"})
+
+print("ready", flush=True)
+for line in sys.stdin:
+    print(json.dumps(forked(run, *json.loads(line)).wait()), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def running_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    with HubServer(tmp_path_factory.mktemp("hub"), token=TOKEN) as server:
         yield server
 
 
 @pytest.fixture
-def client(hub: HubServer, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """`client(*words, TOKEN=...)`: Python with these arguments, in the environment of a user of `hub`."""
+def hub(running_hub: HubServer, tmp_path: Path) -> HubServer:
+    """A Hub without repositories."""
+    running_hub.store = Store(tmp_path / "hub")
+    running_hub.log.clear()
+    running_hub.faults = []
+    return running_hub
 
-    def call(*words: object, **changes: str) -> subprocess.CompletedProcess:
-        environment = hub.environment(tmp_path / "home", **changes)
-        command = [sys.executable, *map(str, words)]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
 
-    return call
+@pytest.fixture(scope="module")
+def client(running_hub: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
+    """`client(code, *words)`: Python code with these arguments, in the environment of a user of `hub`."""
+    home = tmp_path_factory.mktemp("home")
+    driver = subprocess.Popen(
+        [sys.executable, "-c", CLIENT, ROOT / "tests"], env=running_hub.environment(home), cwd=home, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert driver.stdout.readline() == "ready\n"
+
+    def call(*words: object) -> Done:
+        print(json.dumps(list(map(str, words))), file=driver.stdin, flush=True)
+        return Done(*json.loads(driver.stdout.readline()))
+
+    yield call
+    driver.stdin.close()
+    driver.wait(timeout=30)
 
 
 @pytest.fixture
@@ -110,7 +156,7 @@ told["branch"] = push(first, "me/sample", revision="old shards")
 told["public"] = push(first, "me/sample", private=False)
 print(json.dumps(told))
 """
-    done = client("-c", script, dataset, changed)
+    done = client(script, dataset, changed)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
 
@@ -150,7 +196,7 @@ def test_an_upload_that_was_interrupted_goes_on(hub: HubServer, client: Callable
 print(json.dumps(push(first, "me/sample")))
 """
     hub.faults = [Fault("PUT /_lfs/", 403, after=2)]
-    done = client("-c", script, dataset, "")
+    done = client(script, dataset, "")
     assert "403" in json.loads(done.stdout), done.stderr
     arrived = {path.name for path in hub.store.blobs.iterdir() if len(path.name) == 64}
     (commit,) = hub.store.repos["datasets/me/sample"]["commits"].values()
@@ -158,7 +204,7 @@ print(json.dumps(push(first, "me/sample")))
 
     hub.log.clear()
     hub.faults = [Fault("PUT /_lfs/", CLOSE, times=1), Fault("PUT /_lfs/", 500, times=1)]  # tried again within the run
-    done = client("-c", script, dataset, "")
+    done = client(script, dataset, "")
     told = json.loads(done.stdout)
     assert told["files"] == 5, told
     tree = hub.store.repos["datasets/me/sample"]["commits"][told["commit"]]["tree"]
@@ -183,7 +229,7 @@ def test_a_hub_that_is_busy_slow_or_cuts_the_connection(hub: HubServer, client: 
 for repo in ("me/busy", "me/busy", "me/lost", "me/lost", "me/slow"):
     print(json.dumps(push(first, repo)))
 """
-    done = client("-c", script, dataset, "")
+    done = client(script, dataset, "")
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(told) == 5
@@ -235,7 +281,7 @@ for token, repo in json.loads(cases):
     print(json.dumps(written.getvalue()))
 """
     asked = json.dumps([case[:2] for case in cases])
-    done = client("-c", script, ROOT / "scripts" / "push.py", dataset, asked)
+    done = client(script, ROOT / "scripts" / "push.py", dataset, asked)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = [json.loads(line) for line in done.stdout.splitlines()]
