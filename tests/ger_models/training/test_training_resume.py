@@ -49,7 +49,7 @@ def kill_at_random(start: Callable[[], int], run: Path, chance: random.Random) -
     while not checkpoints(run) - had:
         time.sleep(0.005)
         assert not os.waitpid(child, os.WNOHANG)[0], "it ended before it could be killed"
-    time.sleep(chance.random() * 0.1)
+    time.sleep(chance.random() * 0.05)
     os.kill(child, signal.SIGKILL)
     code = ended(child)
     position = run / "checkpoints" / max(checkpoints(run)) / "position.json"
