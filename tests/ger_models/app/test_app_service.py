@@ -134,8 +134,8 @@ def upload(url: str, name: str, content: bytes) -> str:
 
 def bomb() -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for i in range(30):
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for i in range(22):
             archive.writestr(f"{i}.jpg", bytes(100_000_000))
     return buffer.getvalue()
 

@@ -209,16 +209,18 @@ def test_training_from_uneven_shards_on_two_processes(
         start_child(functools.partial(train_as, rank, port, main, words), log): log for rank, log in enumerate(logs)
     }
     end = time.monotonic() + 120
-    while children:
-        child, status = os.waitpid(next(iter(children)), os.WNOHANG)
-        if child:
-            assert status == 0, children[child].read_text()[-2000:]
-            del children[child]
-        if time.monotonic() > end:
-            for child in children:
-                os.kill(child, signal.SIGKILL)
-            raise AssertionError("a process waits for ever")
-        time.sleep(0.05)
+    try:
+        while children:
+            assert time.monotonic() < end, "a process waits for ever"
+            time.sleep(0.05)
+            child, status = os.waitpid(next(iter(children)), os.WNOHANG)
+            if child:
+                log = children.pop(child)
+                assert status == 0, log.read_text()[-2000:]
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["processes"] == 2
     assert [epoch["step"] for epoch in metrics["history"]] == [1, 2]
