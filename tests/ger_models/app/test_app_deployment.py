@@ -52,7 +52,7 @@ def test_a_space_is_pushed_private_and_its_files_run(
         subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True, timeout=100)
     space = tmp_path / "space"
     assert TOKEN not in done.stdout + done.stderr
-    where = [sys.executable, "-c", "import ger_models; print(ger_models.__file__)"]
+    where = [sys.executable, "-c", "import importlib.util as u; print(u.find_spec('ger_models').origin)"]
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     found = subprocess.run(where, cwd=space, env=alone, capture_output=True, text=True, check=True).stdout
     assert found.startswith(str(space))

@@ -80,8 +80,9 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "zipped"), [*((form, True) for form in FORMS), ("in a dict", False), ("whole DataParallel", False)]
+)
 def test_every_form_of_a_resnet_gives_its_logits(
     form: str, zipped: bool, resnet18: nn.Module, photos: torch.Tensor, tmp_path: Path
 ) -> None:
@@ -468,7 +469,7 @@ def test_damage_anywhere_is_told_in_one_line(zipped: bool, tmp_path: Path) -> No
     content = whole.getvalue()
     rng = np.random.default_rng(7)
     file, messages = tmp_path / "damaged.pt", []
-    for i in range(400):
+    for i in range(200):
         damaged = bytearray(content)
         if i % 4 == 0:
             damaged = damaged[: rng.integers(len(content))]
@@ -480,5 +481,5 @@ def test_damage_anywhere_is_told_in_one_line(zipped: bool, tmp_path: Path) -> No
             read_checkpoint(file)  # a number of a weight may be what changed
         except UserError as error:
             messages.append(str(error))
-    assert len(messages) > 100
+    assert len(messages) > 50
     assert not any("\n" in message for message in messages)

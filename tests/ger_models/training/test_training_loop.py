@@ -44,7 +44,7 @@ def metrics(tmp_path: Path) -> dict:
 
 @pytest.mark.slow
 def test_what_a_run_leaves(
-    train: Callable, tmp_path: Path, drawn_dataset: Path, monkeypatch: pytest.MonkeyPatch
+    train: Callable, tmp_path: Path, drawn_dataset: Path, drawn_curves: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")  # where tqdm cuts the line that holds the figures
     code, figures, log = train("--epochs", 2, "--recipe", "modern", "--trackers", "tensorboard", "--profile")
