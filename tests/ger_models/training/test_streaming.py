@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,6 +18,7 @@ import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader
 from accelerate.state import AcceleratorState
+from forked import forked
 from hub_server import HubServer
 
 from ger_datasets.loading.splits import load_splits
@@ -195,32 +193,17 @@ def train_as(rank: int, port: int, main: Callable, words: Sequence[str]) -> None
 
 
 @pytest.mark.slow
-def test_training_from_uneven_shards_on_two_processes(
-    shards: Path, load_script: Callable, start_child: Callable, tmp_path: Path
-) -> None:
+def test_training_from_uneven_shards_on_two_processes(shards: Path, load_script: Callable, tmp_path: Path) -> None:
     """One shard in the end has a single row: no process waits for the other for ever."""
     words = ["--model", "features_crossvit", "--dataset", str(cut(shards, tmp_path / "uneven", [1, 2]))]
     words += ["--output_dir", str(tmp_path / "run"), "--epochs", "2", "--batch_size", "2", "--streaming"]
-    main, logs = load_script("train").main, [tmp_path / f"log_{rank}" for rank in range(2)]
+    main = load_script("train").main
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    children = {
-        start_child(functools.partial(train_as, rank, port, main, words), log): log for rank, log in enumerate(logs)
-    }
-    end = time.monotonic() + 120
-    try:
-        while children:
-            assert time.monotonic() < end, "a process waits for ever"
-            time.sleep(0.05)
-            child, status = os.waitpid(next(iter(children)), os.WNOHANG)
-            if child:
-                log = children.pop(child)
-                assert status == 0, log.read_text()[-2000:]
-    finally:
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+    children = [forked(train_as, rank, port, main, words) for rank in range(2)]
+    for code, _, log in [child.wait() for child in children]:
+        assert code == 0, log[-2000:]
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["processes"] == 2
     assert [epoch["step"] for epoch in metrics["history"]] == [1, 2]

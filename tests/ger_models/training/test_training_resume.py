@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
+from forked import Forked, forked
 from safetensors import SafetensorError
 from torch import nn
 
@@ -43,44 +44,40 @@ def checkpoints(run: Path) -> set[str]:
     return {path.name for path in (run / "checkpoints").glob("checkpoint_*")}
 
 
-def kill_at_random(start: Callable[[], int], run: Path, chance: random.Random) -> tuple[int, int]:
+def kill_at_random(start: Callable[[], Forked], run: Path, chance: random.Random) -> tuple[int, int]:
     """Kill a training some time after its next checkpoint; its exit code, and the batch of its newest checkpoint."""
-    had, child = checkpoints(run), start()
-    while not checkpoints(run) - had:
+    had, child, end = checkpoints(run), start(), time.monotonic() + 120
+    while not checkpoints(run) - had and time.monotonic() < end:
         time.sleep(0.005)
-        assert not os.waitpid(child, os.WNOHANG)[0], "it ended before it could be killed"
+        assert not os.waitpid(child.pid, os.WNOHANG)[0], "it ended before it could be killed"
     time.sleep(chance.random() * 0.05)
-    os.kill(child, signal.SIGKILL)
-    code = ended(child)
+    os.kill(child.pid, signal.SIGKILL)
+    code, _, _ = child.wait()
     position = run / "checkpoints" / max(checkpoints(run)) / "position.json"
     return code, json.loads(position.read_text())["batch"]
 
 
-def ended(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @pytest.mark.parametrize("options", MODELS, ids=lambda options: options.split()[0])
-def test_killed_at_random_moments(
-    options: str, load_script: Callable, start_child: Callable, drawn_dataset: Path, tmp_path: Path
-) -> None:
+def test_killed_at_random_moments(options: str, load_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
     """The weights are to the bit those of a run that nobody disturbed, and so is the history."""
-    script, log = load_script("train"), tmp_path / "log"
+    script = load_script("train")
     runs = undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
 
-    def start(run: Path, *more: str) -> int:
+    def start(run: Path, *more: str) -> Forked:
         words = ["--model", *options.split(), "--dataset", str(drawn_dataset), "--output_dir", str(run), *more]
-        return start_child(lambda: command_line.run(script.main, script.Arguments, words), log)
+        return forked(command_line.run, script.main, script.Arguments, words)
 
-    def resume() -> int:
+    def resume() -> Forked:
         return start(killed, "--save_steps", "1", "--resume")
 
     chance = random.Random(os.environ.get("KILL_SEED", "0"))
-    assert ended(start(undisturbed)) == 0, log.read_text()[-3000:]
+    code, _, log = start(undisturbed).wait()
+    assert code == 0, log[-3000:]
     kills = [kill_at_random(resume, killed, chance) for _ in range(2)]
-    assert [code for code, _ in kills] == [-signal.SIGKILL] * 2, log.read_text()[-3000:]
+    assert [code for code, _ in kills] == [-signal.SIGKILL] * 2
     assert any(batch for _, batch in kills), "no kill came amid an epoch"
-    assert ended(resume()) == 0, log.read_text()[-3000:]
+    code, _, log = resume().wait()
+    assert code == 0, log[-3000:]
     assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
     newest = [max((run / "checkpoints").glob("checkpoint_*")) for run in runs]
     assert len({(path / "model.safetensors").read_bytes() for path in newest}) == 1, "the last epoch's differ"
