@@ -64,11 +64,11 @@ first, second, told = sys.argv[1], sys.argv[2], {}
 # Runs code in children of a process that has imported what they need
 CLIENT = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
 from datasets import load_dataset
-from forked import forked
 from transformers import HfArgumentParser
-import ger_datasets.preparation.push
+import ger_datasets.preparation.push, ger_models
+sys.path.append(sys.argv[1])  # after these imports: it has folders of the same names
+from forked import forked
 
 def run(code, *words):
     sys.argv = ["-c", *words]
