@@ -46,7 +46,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_killed_ten_times_it_ends_byte_identical(
     drawn_raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed at random moments, again and again, and last undisturbed."""
+    """Killed while a shard is written or soon after one is complete, in turn, and last undisturbed."""
     monkeypatch.setattr(shards, "SHARD_ROWS", 2)
     monkeypatch.setattr(shards, "GROUP_ROWS", 1)
     start = time.monotonic()
@@ -54,20 +54,29 @@ def test_killed_ten_times_it_ends_byte_identical(
     output, progress = tmp_path / "killed", [0]
     shard_seconds = (time.monotonic() - start) / len(list((tmp_path / "undisturbed" / "data").iterdir()))
     draw = random.Random(7)
-    for _ in range(10):
+    for kill in range(10):
         child = forked(prepare_some, drawn_raw, output)
         wait_for_work(output, child.pid)
-        time.sleep(draw.uniform(0, 1.5 * shard_seconds))
+        if kill % 2:
+            wait_until(lambda pid=child.pid: complete(output) > progress[-1] or has_ended(pid), 60)
+        time.sleep(draw.uniform(0, 0.7 * shard_seconds))
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        progress.append(len(list((output / "manifest").glob("*.json"))))
-        if progress[-1] - progress[-2] != 1:  # the machine has become slower, or faster
-            shard_seconds *= 1.25 if progress[-1] == progress[-2] else 0.75
+        progress.append(complete(output))
     code, _, log = forked(prepare_some, drawn_raw, output).wait()
     assert code == 0, log
     assert progress == sorted(progress), "a whole shard is never lost"
     assert len(set(progress[1:])) > 3, f"the kills fell into the work: {progress}"
     assert digests(output) == digests(tmp_path / "undisturbed")
+
+
+def complete(output: Path) -> int:
+    """How many shards there are."""
+    return len(list((output / "manifest").glob("*.json")))
+
+
+def has_ended(child: int) -> bool:
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def prepare_some(raw: Path, output: Path) -> None:
@@ -77,12 +86,7 @@ def prepare_some(raw: Path, output: Path) -> None:
 def wait_for_work(output: Path, child: int) -> None:
     """Until a new shard is being written, or the child has ended."""
     before = set(output.rglob(".*.parquet.*.tmp"))
-
-    def begun() -> bool:
-        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return ended is not None or bool(set(output.rglob(".*.parquet.*.tmp")) - before)
-
-    wait_until(begun, 60)
+    wait_until(lambda: has_ended(child) or bool(set(output.rglob(".*.parquet.*.tmp")) - before), 60)
 
 
 def test_workers_end_when_the_parent_is_killed(
