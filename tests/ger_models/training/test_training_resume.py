@@ -5,21 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import shutil
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
-from forked import Forked, forked
 from safetensors import SafetensorError
 from torch import nn
 
-from ger_datasets.support import command_line
 from ger_datasets.support.errors import UserError
 from ger_models.training import run_folder
 from ger_models.training.optimization import make_optimizer
@@ -29,6 +27,7 @@ from ger_models.training.weight_averaging import MovingAverage
 
 pytestmark = pytest.mark.slow
 
+HERE = Path(__file__).parent
 OPTIONS = ("--epochs", "2", "--batch_size", "4")
 
 
@@ -40,49 +39,23 @@ MODELS = (
 )
 
 
-def checkpoints(run: Path) -> set[str]:
-    return {path.name for path in (run / "checkpoints").glob("checkpoint_*")}
-
-
-def kill_at_random(start: Callable[[], Forked], run: Path, chance: random.Random) -> tuple[int, int]:
-    """Kill a training some time after its next checkpoint; its exit code, and the batch of its newest checkpoint."""
-    had, child, end = checkpoints(run), start(), time.monotonic() + 120
-    while not checkpoints(run) - had and time.monotonic() < end:
-        time.sleep(0.005)
-        assert not os.waitpid(child.pid, os.WNOHANG)[0], "it ended before it could be killed"
-    time.sleep(chance.random() * 0.05)
-    os.kill(child.pid, signal.SIGKILL)
-    code, _, _ = child.wait()
-    position = run / "checkpoints" / max(checkpoints(run)) / "position.json"
-    return code, json.loads(position.read_text())["batch"]
-
-
-@pytest.mark.parametrize("options", MODELS, ids=lambda options: options.split()[0])
-def test_killed_at_random_moments(options: str, load_script: Callable, drawn_dataset: Path, tmp_path: Path) -> None:
+def test_killed_at_random_moments(drawn_dataset: Path, tmp_path: Path) -> None:
     """The weights are to the bit those of a run that nobody disturbed, and so is the history."""
-    script = load_script("train")
-    runs = undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-
-    def start(run: Path, *more: str) -> Forked:
-        words = ["--model", *options.split(), "--dataset", str(drawn_dataset), "--output_dir", str(run), *more]
-        return forked(command_line.run, script.main, script.Arguments, words)
-
-    def resume() -> Forked:
-        return start(killed, "--save_steps", "1", "--resume")
-
-    chance = random.Random(os.environ.get("KILL_SEED", "0"))
-    code, _, log = start(undisturbed).wait()
-    assert code == 0, log[-3000:]
-    kills = [kill_at_random(resume, killed, chance) for _ in range(2)]
-    assert [code for code, _ in kills] == [-signal.SIGKILL] * 2
-    assert any(batch for _, batch in kills), "no kill came amid an epoch"
-    code, _, log = resume().wait()
-    assert code == 0, log[-3000:]
-    assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
-    newest = [max((run / "checkpoints").glob("checkpoint_*")) for run in runs]
-    assert len({(path / "model.safetensors").read_bytes() for path in newest}) == 1, "the last epoch's differ"
-    histories = [json.loads((run / "metrics.json").read_text())["history"] for run in runs]
-    assert histories[0] == histories[1]
+    command = [sys.executable, HERE / "kill_train.py", drawn_dataset, tmp_path, "2", *MODELS]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=170)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line in done.stdout.splitlines():
+        told = json.loads(line)
+        logs = "".join(path.read_text() for path in Path(told["folder"]).glob("*.log"))
+        assert told["codes"] == [0, *[-signal.SIGKILL] * 2, 0], logs[-3000:]
+        assert any(batch for _, batch, _ in told["places"]), "no kill came amid an epoch"
+        runs = [Path(told["folder"]) / name for name in ("undisturbed", "killed")]
+        assert len({(run / "model.safetensors").read_bytes() for run in runs}) == 1
+        newest = [max((run / "checkpoints").glob("checkpoint_*")) for run in runs]
+        assert len({(path / "model.safetensors").read_bytes() for path in newest}) == 1, "the last epoch's differ"
+        histories = [json.loads((run / "metrics.json").read_text())["history"] for run in runs]
+        assert histories[0] == histories[1]
 
 
 class World:
