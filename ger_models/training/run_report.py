@@ -95,12 +95,13 @@ class Report:
         self.accelerator = folder.accelerator
         self.photos_per_second: float | None = None
         card = read_card(options.dataset)
+        terms: dict[str, str] = {key: str(card[key]) for key in ("license_name", "license_link") if key in card}
         self.run = {
             **run,
             "initial_weights": started_from["weights"],
             "stages": {option: took for option, took in started_from.items() if option != "weights"},
             "license": str(card.get("license", "other")),
-            **{key: str(card[key]) for key in ("license_name", "license_link") if key in card},
+            **terms,
             "notice": str(card.get("notice", "")),
             "processes": self.accelerator.num_processes,
             "mixed_precision": self.accelerator.mixed_precision,
