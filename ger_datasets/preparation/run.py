@@ -100,18 +100,19 @@ def prepare(
         shards = plan_shards(builder.records(), limit)
     except OSError as error:
         raise UserError(f"{source} cannot be read: {one_line(error)}") from error
+    mine = shards[part[0] :: part[1]]
     lock = alone(output / f".part-{part[0] + 1}-of-{part[1]}.lock", f"preparing into {output}")
     try:
         with lock:
             extra = {**builder.extra_features, **encoded}
-            processes, decoders = division(device, num_proc, sum(len(shard.records) for shard in shards))
+            processes, decoders = division(device, num_proc, sum(len(shard.records) for shard in mine))
             what = (source, output / "data", builder.class_names, extra, sources)
             work = Work(*what, detector, device, decoders, min_face_pixels)
             writer = ShardWriter(work)
             settings = _settings(dataset, builder, shards, given, writer)
             manifest = Manifest(output, settings, addable=work.added)
             work.data_folder.mkdir(parents=True, exist_ok=True)
-            _write_shards(dataset, writer, shards[part[0] :: part[1]], manifest, processes)
+            _write_shards(dataset, writer, mine, manifest, processes)
             if everyone is not None:
                 everyone()
             remarks = list(builder.remarks())
