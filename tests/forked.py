@@ -29,17 +29,21 @@ class Forked:
             if not done and time.monotonic() > end:
                 os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.005)
+        return os.waitstatus_to_exitcode(status), *self.printed()
+
+    def printed(self) -> tuple[str, str]:
+        """Stdout and stderr of the ended child; once."""
         told = []
         for file in (self.out, self.log):
             file.seek(0)
             told.append(file.read().decode(errors="replace"))
             file.close()
-        return os.waitstatus_to_exitcode(status), told[0], told[1]
+        return told[0], told[1]
 
 
 def forked(call: Callable[..., object], *arguments: object, **environment: str) -> Forked:
     """Start `call(*arguments)` in a child with these variables; it ends as a script: 0, a SystemExit's code, or 1."""
-    out, log = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `wait` closes them
+    out, log = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `printed` closes them
     pid = os.fork()
     if pid:
         return Forked(pid, out, log)

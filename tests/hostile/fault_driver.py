@@ -27,7 +27,6 @@ import random
 import resource
 import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,9 @@ from ger_datasets.support.command_line import run
 from ger_models.inference import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests"))  # after the imports above: it has folders of the same names
+from forked import Forked, forked  # noqa: E402
+
 torch.set_num_threads(1)
 USUAL = shards.SHARD_ROWS, shards.GROUP_ROWS
 shards.SHARD_ROWS, shards.GROUP_ROWS = 2, 1
@@ -80,11 +82,9 @@ def hurry() -> None:
     time.sleep = lambda seconds: real(min(seconds, 0.01))
 
 
-def child(job: dict, argv: list[str], out: int, log: int) -> None:
+def suffer(job: dict, argv: list[str]) -> None:
+    """Run the script in this child, and let happen to it what the job says."""
     os.setsid()
-    os.dup2(out, 1)
-    os.dup2(log, 2)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
     if job.get("fsize"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["fsize"], job["fsize"]))
@@ -100,57 +100,31 @@ def child(job: dict, argv: list[str], out: int, log: int) -> None:
     if job.get("small_parts"):
         inputs.LEAST_PART, inputs.PARTS = 2, 100
     name, *words = argv
-    code = 1
-    try:
-        if name == "-c":
-            sys.argv = words
-            exec(words[0], {"__name__": "__main__"})
-            code = 0
-        else:
-            run(SCRIPTS[name].main, SCRIPTS[name].Arguments, words)
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:  # noqa: BLE001 - shown to who asked
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    if name == "-c":
+        sys.argv = words
+        exec(words[0], {"__name__": "__main__"})
+    else:
+        run(SCRIPTS[name].main, SCRIPTS[name].Arguments, words)
 
 
 @dataclass
 class Child:
     """A script under way; `status` is None until it has ended."""
 
-    pid: int
-    out: Any
-    log: Any
+    process: Forked
     status: int | None = None
     used: Any = None
 
     def look(self) -> None:
         if self.status is None:
-            done, state, self.used = os.wait4(self.pid, os.WNOHANG)
+            done, state, self.used = os.wait4(self.process.pid, os.WNOHANG)
             self.status = state if done else None
 
     def told(self) -> dict[str, Any]:
         told: dict[str, Any] = {"code": os.waitstatus_to_exitcode(self.status)}
         told |= {"held": self.used.ru_maxrss * 1024, "seconds": self.used.ru_utime + self.used.ru_stime}
-        for name, file in (("stdout", self.out), ("stderr", self.log)):
-            file.seek(0)
-            told[name] = file.read().decode(errors="replace")
-            file.close()
+        told["stdout"], told["stderr"] = self.process.printed()
         return told
-
-
-def start(job: dict, argv: list[str]) -> Child:
-    out, log = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - `told` closes them
-    pid = os.fork()
-    if pid == 0:
-        child(job, argv, out.fileno(), log.fileno())
-    return Child(pid, out, log)
 
 
 def victims(job: dict, pid: int) -> list[int]:
@@ -166,7 +140,7 @@ def files(pattern: str) -> int:
 
 def do(job: dict) -> dict:
     before = files(job.get("after", ""))
-    children = [start(job, argv) for argv in (job["argv"], job.get("beside")) if argv]
+    children = [Child(forked(suffer, job, argv)) for argv in (job["argv"], job.get("beside")) if argv]
     sent, end = False, time.monotonic() + 120
     while any(each.status is None for each in children):
         for each in children:
@@ -174,13 +148,13 @@ def do(job: dict) -> dict:
         first = children[0]
         there = files(job.get("after", ""))
         if not sent and first.status is None and job.get("signal") and there >= before + job.get("more", 1):
-            for pid in victims(job, first.pid):
+            for pid in victims(job, first.process.pid):
                 os.kill(pid, job["signal"])
                 sent = True
         if time.monotonic() > end:
             for each in children:
                 if each.status is None:
-                    os.kill(each.pid, 9)
+                    os.kill(each.process.pid, 9)
         time.sleep(0.002)
     told = {**children[0].told(), "sent": sent}
     return {**told, **({"beside": children[1].told()} if len(children) > 1 else {})}
