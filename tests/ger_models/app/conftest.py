@@ -22,6 +22,11 @@ from ger_datasets.sample.drawing import draw_photo
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "app.py"
 SECONDS = 120  # that the start may take
+USUAL_LINES = (
+    "loading the model and the page",
+    r"(photos|videos) answered: \d+; not usable: \d+",
+    r"a request failed: \w+ at \w+:\d+",
+)
 
 
 @dataclass
@@ -33,6 +38,11 @@ class Running:
     folder: Path  # empty; the app's current folder
     temporary: Path  # the system's folder of temporary files, as the app sees it
     log: Path
+
+    def odd_lines(self) -> list[str]:
+        """What was logged besides the start, counts, and the kinds and places of failures."""
+        lines = [line for line in self.log.read_text().splitlines() if not line.startswith("open http")]
+        return [line for line in lines if not re.fullmatch("|".join(USUAL_LINES), line)]
 
 
 @contextmanager

@@ -313,10 +313,7 @@ def test_afterwards_nothing_is_outside_and_only_counts_were_logged(app: Any, cli
     assert list(app.folder.iterdir()) == []
     (uploads,) = [path for path in app.temporary.iterdir() if any(path.iterdir())]
     assert uploads.name.startswith("group_emotion_")
-    lines = [line for line in app.log.read_text().splitlines() if not line.startswith("open http")]
-    counts = "(photos|videos) answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
-    counts += "|loading the model and the page"  # at the start
-    assert [line for line in lines if not re.fullmatch(counts, line)] == []
+    assert app.odd_lines() == []
 
 
 def test_everything_is_deleted_at_exit_and_a_password_is_asked_for(

@@ -146,10 +146,7 @@ def test_nothing_is_left_outside_and_only_counts_were_logged(app: Any) -> None:
     """The last test with this app."""
     assert list(app.folder.iterdir()) == []
     assert [path.name for path in app.temporary.iterdir() if not path.name.startswith("group_emotion_")] == []
-    lines = [line for line in app.log.read_text().splitlines() if not line.startswith("open http")]
-    counts = "(photos|videos) answered: \\d+; not usable: \\d+|a request failed: \\w+ at \\w+:\\d+"
-    counts += "|loading the model and the page"  # at the start
-    assert [line for line in lines if not re.fullmatch(counts, line)] == []
+    assert app.odd_lines() == []
     memory = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{app.process.pid}/status").read_text())
     assert int(memory[1]) < 2 * 2**20  # kB: two videos and a photo at a time
 
