@@ -89,8 +89,9 @@ def test_scoring_tables_imports_no_torch(tables: list[Path], tmp_path: Path, una
 
 
 @pytest.mark.slow
-def test_a_scripts_first_use_registers_the_models() -> None:
-    """After a script's command line the first use is enough; without it the import is, as in the README."""
+def test_importing_the_package_registers_its_models() -> None:
+    """In a user's program the import alone is enough; after a script's command line, the first use is."""
+    plain = "import ger_models\nfrom transformers import AutoConfig\nAutoConfig.for_model('ger_scene')"
     script = (
         "import ger_datasets.support.command_line, sys\n"
         "from ger_models import STARTER\n"
@@ -99,4 +100,5 @@ def test_a_scripts_first_use_registers_the_models() -> None:
         "from transformers import AutoConfig\n"
         "AutoConfig.for_model('ger_scene')"
     )
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    for code in (plain, script):
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -2,8 +2,8 @@
 
 python kill_train.py DATASET FOLDER KILLS "MODEL OPTIONS..." ...
 
-One interpreter imports everything and trains nothing itself, since torch refuses to train in a fork of a process that
-has trained; each training is a fork of it: what is killed is a process as any other.
+One interpreter imports everything and trains nothing itself, since torch can refuse to train in a fork of a process
+whose autograd has begun; each training is a fork of it: what is killed is a process as any other.
 """
 
 import importlib
