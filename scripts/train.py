@@ -46,7 +46,7 @@ def main(arguments: Arguments) -> dict | None:
     reader = training_processor(processor, model, data["train"], arguments.dataset, vectors)
     if recipe.gradient_checkpointing:
         loop.checkpoint_backbone(model)
-    teacher = loop.Teacher(arguments.teacher, names, reader, accelerator.device)
+    teacher = loop.Teacher(arguments.teacher, names, reader, accelerator)
     if arguments.find_batch_size:
         resumed = arguments.output_dir if arguments.resume else None
         recipe = loop.fitting(recipe, model, data["train"], reader, accelerator, resumed)

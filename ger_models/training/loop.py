@@ -477,16 +477,16 @@ class Teacher:
         checkpoint: a run of train.py, or a Hub repository. None: no teacher; `logits` returns None.
         class_names: classes of the trained model.
         processor: makes the batches; a teacher with other pixels is reported.
-        device: device of the teacher.
+        accelerator: of the run; the teacher has its device and its mixed precision.
 
     Raises:
         UserError: the checkpoint does not exist or has other classes.
     """
 
     def __init__(
-        self, checkpoint: str | None, class_names: Sequence[str], processor: GerProcessor, device: torch.device
+        self, checkpoint: str | None, class_names: Sequence[str], processor: GerProcessor, accelerator: Accelerator
     ) -> None:
-        self.model = None
+        self.model, self.accelerator = None, accelerator
         if checkpoint is not None:
             model, its_processor = load_checkpoint(checkpoint)
             warn_of_other_pixels(checkpoint, its_processor, processor)
@@ -496,11 +496,12 @@ class Teacher:
                     f"the teacher {checkpoint} has the classes {listing(there)}, and the dataset has "
                     f"{listing(class_names)}: they must agree"
                 )
-            self.model = model.requires_grad_(False).to(device)
+            self.model = model.requires_grad_(False).to(accelerator.device)
 
     @torch.no_grad()
     def logits(self, batch: Mapping[str, Any]) -> torch.Tensor | None:
         """(rows, classes) of a training batch, or None."""
         if self.model is None:
             return None
-        return self.model(**{name: value for name, value in batch.items() if name != "labels"}).logits
+        with self.accelerator.autocast():
+            return self.model(**{name: value for name, value in batch.items() if name != "labels"}).logits.float()
