@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch.nn import functional as F
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode L
+LUMA = torch.tensor((0.299, 0.587, 0.114))  # ITU-R BT.601, as Pillow's mode L
 CONTEXT = 1.5  # in training the crop is larger, so that a shifted or rotated face still has its surroundings
 
 # Ranges of the training augmentation
@@ -43,8 +44,8 @@ def cut_square(photo: torch.Tensor, square_xyxy: tuple[int, int, int, int], side
     height, width = photo.shape[1:]
     inner_left, inner_right = min(max(left, 0), width - 1), max(min(right, width), 1)
     inner_top, inner_bottom = min(max(top, 0), height - 1), max(min(bottom, height), 1)
-    part = photo[:, inner_top:inner_bottom, inner_left:inner_right].float()
-    grey = (part * part.new_tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
+    part = photo[:, inner_top:inner_bottom, inner_left:inner_right]
+    grey = (part.permute(1, 2, 0).float() @ LUMA)[None]
     outside = (inner_left - left, right - inner_right, inner_top - top, bottom - inner_bottom)
     if any(outside):
         grey = F.pad(grey[None], outside, mode="replicate")[0]
@@ -70,7 +71,7 @@ def square_faces(photo: torch.Tensor, boxes_xyxy: Sequence[Sequence[float]], sid
 def augmented(faces: torch.Tensor, numbers: torch.Tensor, side: int) -> torch.Tensor:
     """Faces with their surroundings -> faces rotated, shifted, scaled, mirrored, downsampled and partly covered.
 
-    Each face depends only on its own numbers.
+    Each face depends only on its own numbers. Nothing waits for a GPU.
 
     Args:
         faces: (faces, 1, side * CONTEXT, side * CONTEXT) float32 from 0 to 255.
@@ -108,21 +109,31 @@ def _warped(faces: torch.Tensor, signed: torch.Tensor, mirror: torch.Tensor, sid
 
 
 def _reduced(faces: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-    """Downsample and enlarge a share of the faces, like small faces in a photo."""
-    which = (numbers / LOW_RESOLUTION_SHARE * len(LOW_RESOLUTIONS)).long()
-    for i, low in enumerate(LOW_RESOLUTIONS):
-        chosen = (which == i).nonzero()[:, 0]
-        if len(chosen):
-            small = F.interpolate(faces[chosen], (low, low), mode="bilinear", antialias=True)
-            faces[chosen] = F.interpolate(small, faces.shape[2:], mode="bilinear", align_corners=False)
-    return faces
+    """Downsample and enlarge a share of the faces, like small faces in a photo.
+
+    Both are linear in rows and in columns: one matrix for each resolution, and no index that a GPU would wait for.
+    """
+    which = (numbers / LOW_RESOLUTION_SHARE * len(LOW_RESOLUTIONS)).long().clamp(max=len(LOW_RESOLUTIONS))
+    matrices = _reductions(faces.shape[-1], faces.device)[which]  # (faces, side, side)
+    return (matrices @ faces[:, 0] @ matrices.transpose(1, 2))[:, None]
+
+
+@cache
+def _reductions(side: int, device: torch.device) -> torch.Tensor:
+    """(resolutions + 1, side, side): what downsampling and enlarging do to a column of pixels; the last is none."""
+    whole = torch.eye(side)
+    matrices = []
+    for low in LOW_RESOLUTIONS:
+        small = F.interpolate(whole[None, None], (low, side), mode="bilinear", antialias=True)
+        matrices.append(F.interpolate(small, (side, side), mode="bilinear", align_corners=False)[0, 0])
+    return torch.stack([*matrices, whole]).to(device)
 
 
 def _covered(faces: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
     """Cover a part of some faces with a grey square; numbers (faces, 4): whether to cover, side, x and y."""
     side = faces.shape[-1]
     half = (MIN_HOLE + (MAX_HOLE - MIN_HOLE) * numbers[:, 1]) / 2 * (numbers[:, 0] < HOLE_SHARE)
-    places = torch.arange(side)
+    places = torch.arange(side, device=faces.device)
     covers_x = (places - numbers[:, 2:3] * side).abs() < half[:, None]  # (faces, side)
     covers_y = (places - numbers[:, 3:4] * side).abs() < half[:, None]
     hole = covers_y[:, :, None] & covers_x[:, None, :]

@@ -17,6 +17,7 @@ from .processing_pixels import Preprocessing, cut, jpeg_size, normalized, pixels
 
 PATCH_WIDTH, PATCH_HEIGHT = 112, 96  # pixels, of a sampled patch
 FACE_MEAN, FACE_STD = torch.full((3,), 127.5), torch.full((3,), 128.0)  # as SphereFace takes them
+AUGMENTATION = "augmentation"  # in raw tensors of training: random numbers for each square face
 GREY_MEAN, GREY_STD = torch.full((1,), 127.5), torch.full((1,), 127.5)  # to -1 ... 1
 INTERPOLATIONS = ("bilinear", "bicubic")  # those that PyTorch computes with anti-aliasing
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -227,7 +228,11 @@ class GerProcessor(BaseImageProcessor):
         return tensors
 
     def finish(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Normalise the pixels of `raw` tensors to float32."""
+        """Normalise the pixels of `raw` tensors to float32 on their device, and augment square faces in training."""
+        tensors = dict(tensors)
+        if AUGMENTATION in tensors:
+            faces = tensors["expression_pixels"].float()
+            tensors["expression_pixels"] = augmented(faces, tensors.pop(AUGMENTATION), self.face_side)
         mean, std = (torch.tensor(values) * 255 for values in (self.image_mean, self.image_std))
         scales = {"pixel_values": (mean, std), "patch_pixels": (mean, std), "face_pixels": (FACE_MEAN, FACE_STD)}
         if self.published_faces:
@@ -272,7 +277,7 @@ class GerProcessor(BaseImageProcessor):
     def _square_faces(
         self, rows: Sequence[Mapping], generators: Sequence[torch.Generator] | None
     ) -> dict[str, torch.Tensor]:
-        """Concatenated squares around the boxes; in training, they are augmented."""
+        """Concatenated squares around the boxes; in training, larger ones and the numbers that augment them."""
         training = generators is not None
         side = round(self.face_side * (CONTEXT if training else 1))
         scale = self.face_scale * (CONTEXT if training else 1)
@@ -281,12 +286,13 @@ class GerProcessor(BaseImageProcessor):
             boxes = row["face_boxes"][: self.face_limit(row)]
             photo = pixels_of(row["image"]) if len(boxes) else torch.empty(3, 0, 0, dtype=torch.uint8)
             cut.append(square_faces(photo, boxes, side, scale))
-        faces, counts = torch.cat(cut), [len(faces) for faces in cut]
+        counts = [len(faces) for faces in cut]
+        pixels = torch.cat(cut).round_().clamp_(0, 255).to(torch.uint8)
+        tensors = {"expression_pixels": pixels, "face_counts": torch.tensor(counts)}
         if generators is not None:
             numbers = [torch.rand(n, RANDOM_NUMBERS, generator=g) for n, g in zip(counts, generators, strict=True)]
-            faces = augmented(faces, torch.cat(numbers), self.face_side)
-        pixels = faces.round_().clamp_(0, 255).to(torch.uint8)
-        return {"expression_pixels": pixels, "face_counts": torch.tensor(counts)}
+            tensors[AUGMENTATION] = torch.cat(numbers)
+        return tensors
 
     def _patches(self, rows: Sequence[Mapping], generators: object) -> dict[str, torch.Tensor]:
         per_row = [row["sampled_patches"] for row in rows]

@@ -110,9 +110,11 @@ def main(arguments: Arguments) -> dict | None:
                     main_process = accelerator.is_main_process
                     if loop.finish_epoch(position, logits, labels, names, arguments, recipe.epochs, main_process):
                         loop.save_best(folder, model, processor)
-                folder.save(position, model, optimizer, average)
+                stopping = watch.stopping
+                if stopping or position.finished or (position.epoch - 1) % arguments.save_epochs == 0:
+                    folder.save(position, model, optimizer, average)
                 report.epoch(position)
-                if watch.stopping and not position.finished:
+                if stopping and not position.finished:
                     stop.leave()
             watch.bar.close()
         loop.end_training(accelerator)

@@ -57,7 +57,8 @@ class TrainingOptions(RecipeOptions, RunOptions):
     num_workers: int = about("Processes that decode photos, for each training process.", default=0)
     streaming: bool = about("Read the shards during training, from disk or the Hub, without a cache.", default=False)
     drop_unlabelled: bool = about("Leave out photos without a label instead of refusing the dataset.", default=False)
-    save_steps: int | None = about("Steps between checkpoints, in addition to one each epoch.", default=None)
+    save_epochs: int = about("Epochs between checkpoints; the last epoch always ends with one.", default=1)
+    save_steps: int | None = about("Steps between checkpoints, in addition to those after epochs.", default=None)
     keep: int = about("Number of newest checkpoints to keep.", default=2)
     limit_train: int | None = about("Train on this many photos, for a quick look.", default=None)
     find_batch_size: bool = about(
@@ -73,7 +74,7 @@ class TrainingOptions(RecipeOptions, RunOptions):
     public: bool = about("Make the pushed model public; it is private otherwise.", default=False)
 
     def __post_init__(self) -> None:
-        for name in ("keep", "save_steps", "patience", "max_steps", "limit_train"):
+        for name in ("keep", "save_epochs", "save_steps", "patience", "max_steps", "limit_train"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UserError(f"--{name} must be 1 or more, not {getattr(self, name)}")
         for name in ("drop_unlabelled", "limit_train", "find_batch_size", "only"):

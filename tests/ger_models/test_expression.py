@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 from transformers import AutoModelForImageClassification
 
 from ger_models import GerExpressionConfig, GerExpressionForImageClassification, GerProcessor
 from ger_models.configuration_ger import EXPRESSIONS
-from ger_models.processing_faces import RANDOM_NUMBERS, augmented, square_of
+from ger_models.processing_faces import LOW_RESOLUTION_SHARE, LOW_RESOLUTIONS, RANDOM_NUMBERS, augmented, square_of
 
 GROUPS = {0: "Negative", 1: "Neutral", 2: "Positive"}
 SMALL = {"widths": [8, 8, 16], "blocks": [0, 1, 1]}
@@ -115,11 +116,23 @@ def test_augmentation_depends_on_the_row_alone() -> None:
     def generators(*seeds: int) -> list[torch.Generator]:
         return [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    together = processor.raw([row(2, 0), row(3, 1)], generators(5, 6))["expression_pixels"]
-    alone = processor.raw([row(3, 1)], generators(6))["expression_pixels"]
+    def faces(rows: list[dict], *seeds: int) -> torch.Tensor:
+        return processor.finish(processor.raw(rows, generators(*seeds)))["expression_pixels"]
+
+    together, alone = faces([row(2, 0), row(3, 1)], 5, 6), faces([row(3, 1)], 6)
     assert torch.equal(together[2:], alone)
-    other = processor.raw([row(3, 1)], generators(7))["expression_pixels"]
+    other = faces([row(3, 1)], 7)
     assert (other != alone).float().mean() > 0.5
+
+
+def test_faces_are_reduced_as_if_they_were_resized() -> None:
+    face = torch.rand(len(LOW_RESOLUTIONS), 1, 72, 72, generator=torch.Generator().manual_seed(0)) * 200 + 20
+    numbers = torch.full((len(face), RANDOM_NUMBERS), 0.5)
+    numbers[:, 9] = 0.9  # no hole
+    numbers[:, 6] = (torch.arange(len(face)) + 0.5) / len(face) * LOW_RESOLUTION_SHARE
+    for low, one, made in zip(LOW_RESOLUTIONS, face, augmented(face, numbers, 48), strict=True):
+        small = F.interpolate(one[None, :, 12:60, 12:60], (low, low), mode="bilinear", antialias=True)
+        torch.testing.assert_close(made, F.interpolate(small, (48, 48), mode="bilinear")[0], atol=1e-3, rtol=0)
 
 
 def test_half_way_numbers_leave_a_face_where_it_is() -> None:
