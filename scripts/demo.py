@@ -79,10 +79,7 @@ def say(text: str) -> None:
 
 def script(name: str, **options: object) -> dict:
     """Run one of the scripts as a user would, its progress shown; returns the figures of its last line."""
-    command = [sys.executable]
-    if name == "train.py":
-        command += ["-m", "accelerate.commands.launch", "--quiet"]
-    command.append(str(SCRIPTS / name))
+    command = [sys.executable, str(SCRIPTS / name)]
     for option, value in options.items():
         command += [f"--{option}", *map(str, value if isinstance(value, list) else [value])]
     say("$ " + shlex.join(["python", *command[1:]]))

@@ -77,9 +77,15 @@ def main(arguments: Arguments) -> dict:
 
 
 def command(each: Run) -> list[str]:
-    """The command that trains it."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", *each.launch]
-    return [*launch, str(TRAIN), *each.options, "--resume"]
+    """The command that trains it: through `accelerate launch` if the file has options for it, `accelerate config` was
+    run, or there are several GPUs, all of which it uses."""
+    import torch
+    from accelerate.commands.config.config_args import default_config_file
+
+    words = [str(TRAIN), *each.options, "--resume"]
+    if each.launch or Path(default_config_file).is_file() or torch.accelerator.device_count() > 1:
+        words = ["-m", "accelerate.commands.launch", "--quiet", *each.launch, *words]
+    return [sys.executable, *words]
 
 
 def predict_command(each: Run, split: str, table: Path) -> list[str]:
