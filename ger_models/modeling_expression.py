@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .backbones import ExpressionNet, GerPreTrainedModel, keep_own_weights
@@ -13,6 +14,7 @@ from .configuration_ger import GerExpressionConfig
 from .pooling import unpack
 
 SMALLEST = 1e-6  # probability; keeps logarithms finite
+TIGHTER = 0.85  # side of the tighter view of a face, relative to the face's square
 
 
 @dataclass
@@ -49,7 +51,9 @@ class GerExpressionForImageClassification(GerPreTrainedModel):
 
     def embed(self, expression_pixels: torch.Tensor) -> torch.Tensor:
         """Embeddings (faces, width) of faces (faces, 1, 48, 48), the input of the head."""
-        return self.net(expression_pixels)
+        if self.training or not self.config.two_views:
+            return self.net(expression_pixels)
+        return (self.net(_tighter(expression_pixels)) + self.net(expression_pixels.flip(-1))) / 2
 
     @can_return_tuple
     def forward(
@@ -105,6 +109,14 @@ class GerExpressionForImageClassification(GerPreTrainedModel):
             scores = scores / scores.new_tensor([config.priors[name] for name in names])
         scores = scores / scores.sum(1, keepdim=True).clamp(min=SMALLEST)
         return scores if config.combination == "probabilities" else scores.clamp(min=SMALLEST).log()
+
+
+def _tighter(faces: torch.Tensor) -> torch.Tensor:
+    """(faces, 1, side, side) -> their middles, enlarged to the same shape."""
+    side = faces.shape[-1]
+    edge = round(side * (1 - TIGHTER) / 2)
+    middle = faces[:, :, edge : side - edge, edge : side - edge]
+    return F.interpolate(middle, (side, side), mode="bilinear", align_corners=False)
 
 
 def _sums(per_face: torch.Tensor, face_counts: torch.Tensor) -> torch.Tensor:

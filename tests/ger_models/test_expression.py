@@ -101,6 +101,7 @@ def test_other_labels_are_refused() -> None:
     ("field", "value"),
     [
         ("combination", "median"), ("answer_temperature", 0), ("answer_temperature", True), ("dropout", 1),
+        ("two_views", 1),
         ("widths", [4.5, 8, 8]), ("blocks", [1, 0, 1]), ("blocks", [1, 1]),
         ("priors", {"Negative": 0}), ("expressions", []),
     ],
@@ -140,6 +141,21 @@ def test_half_way_numbers_leave_a_face_where_it_is() -> None:
     numbers = torch.full((1, RANDOM_NUMBERS), 0.5)
     numbers[:, 9] = 0.9  # no hole
     torch.testing.assert_close(augmented(face, numbers, 48), face[:, :, 12:60, 12:60], atol=1e-3, rtol=0)
+
+
+def test_two_views_are_averaged_in_evaluation_alone() -> None:
+    model = group_model()
+    face = torch.rand(3, 1, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        once = model.embed(face)
+        tight = F.interpolate(face[:, :, 4:44, 4:44], (48, 48), mode="bilinear")
+        expected = (model.embed(tight) + model.embed(face.flip(-1))) / 2
+        model.config.two_views = True
+        torch.testing.assert_close(model.embed(face), expected)
+        assert not torch.allclose(expected, once)
+        model.train()
+        model.net.eval()
+        torch.testing.assert_close(model.embed(face), once)
 
 
 def test_a_photo_with_two_hundred_faces_and_faces_of_eight_pixels() -> None:
