@@ -25,7 +25,7 @@ from ..inference.checkpoints import checkpoint_place, read_config
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
-ANSWER_FIELDS = ("groups", "priors", "combination", "answer_temperature")  # of GerExpressionConfig
+ANSWER_FIELDS = ("groups", "priors", "combination", "answer_temperature", "two_views")  # of GerExpressionConfig
 
 
 @dataclass(frozen=True)
