@@ -302,8 +302,8 @@ class GerExpressionConfig(PreTrainedConfig):
         widths: channels of each stage of the network; the last is the width of a face's embedding.
         blocks: residual blocks of each stage.
         dropout: dropout rate of the embedding before the head, 0 to 0.95.
-        two_views: embed two views of each face when not training, a tighter one and a mirrored one, and average them:
-            more often right, in twice the time.
+        two_views: embed two views of each face when not training, a tighter one and a mirrored one, and average them.
+            It takes twice the time.
     """
 
     model_type = "ger_expression"
