@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -90,10 +91,16 @@ def open_checkpoint(name: str, device: str = "cpu") -> SceneEncoder | Expression
 
 
 def checkpoint_settings(model: PreTrainedModel, name: str, width: int) -> dict[str, Any]:
-    """What identifies a checkpoint of this package as an encoder; from the Hub, its commit too."""
+    """What identifies a checkpoint of this package as an encoder; from the Hub, its commit too.
+
+    `weights_sha256` also tells a model that reads two views of a face: its vectors are others.
+    """
     commit = getattr(model.config, "_commit_hash", None)
     revision = {"revision": commit} if commit else {}
-    return {"name": name, **revision, "width": width, "weights_sha256": weights_digest(model)}
+    digest = weights_digest(model)
+    if getattr(model.config, "two_views", False):
+        digest = hashlib.sha256(f"{digest} two views".encode()).hexdigest()
+    return {"name": name, **revision, "width": width, "weights_sha256": digest}
 
 
 def encoder_name(checkpoint: str) -> str:

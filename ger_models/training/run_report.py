@@ -117,7 +117,7 @@ class Report:
         self.uploads = Uploads(str(push_to_hub), PUSHED, private=not public) if pushes else None
 
     def epoch(self, position: Position) -> None:
-        """After each epoch's checkpoint."""
+        """After each epoch, and its checkpoint if it has one."""
         last = position.history[-1]
         self.accelerator.log(
             {name.replace("_", "/", 1): value for name, value in last.items() if name.startswith("validation_")},

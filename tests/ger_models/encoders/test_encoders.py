@@ -14,7 +14,9 @@ from PIL import Image
 from timm.models import save_for_hf
 
 from ger_datasets.support.errors import UserError
+from ger_models import GerProcessor
 from ger_models.encoders import make_encoder
+from ger_models.encoders.checkpoint import ExpressionEncoder
 
 LAYERS: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 VIT: dict[str, Any] = {**LAYERS, "intermediate_size": 64, "image_size": 32, "patch_size": 8}
@@ -139,6 +141,17 @@ def test_starter_encodes_faces_as_its_own_forward_does() -> None:
     np.testing.assert_allclose(logits.detach(), expected.detach(), atol=1e-5)
     with pytest.raises(UserError, match="encodes faces"):
         encoder.encode([photo])
+
+
+def test_an_encoder_that_reads_two_views_is_another_encoder() -> None:
+    model = make_encoder("starter").model
+    digests = set()
+    for two_views in (False, True):
+        model.config.two_views = two_views
+        digests.add(
+            ExpressionEncoder(model, GerProcessor(columns=["face_boxes"]), "x", "cpu").settings["weights_sha256"]
+        )
+    assert len(digests) == 2
 
 
 @pytest.mark.parametrize(
