@@ -45,7 +45,7 @@ def cut_square(photo: torch.Tensor, square_xyxy: tuple[int, int, int, int], side
     inner_left, inner_right = min(max(left, 0), width - 1), max(min(right, width), 1)
     inner_top, inner_bottom = min(max(top, 0), height - 1), max(min(bottom, height), 1)
     part = photo[:, inner_top:inner_bottom, inner_left:inner_right]
-    grey = (part.permute(1, 2, 0).float() @ LUMA)[None]
+    grey = (part.permute(1, 2, 0).float() * LUMA).sum(-1)[None]  # no matrix product: autocast would round it
     outside = (inner_left - left, right - inner_right, inner_top - top, bottom - inner_bottom)
     if any(outside):
         grey = F.pad(grey[None], outside, mode="replicate")[0]
@@ -84,8 +84,9 @@ def augmented(faces: torch.Tensor, numbers: torch.Tensor, side: int) -> torch.Te
     if not len(faces):
         return faces.new_zeros(0, 1, side, side)
     signed = numbers * 2 - 1
-    faces = _warped(faces, signed[:, :5], mirror=numbers[:, 5] < 0.5, side=side)
-    faces = _reduced(faces, numbers[:, 6])
+    with torch.autocast(faces.device.type, enabled=False):
+        faces = _warped(faces, signed[:, :5], mirror=numbers[:, 5] < 0.5, side=side)
+        faces = _reduced(faces, numbers[:, 6])
     mean = faces.mean((2, 3), keepdim=True)
     contrast = (signed[:, 7] * MAX_LOG_CONTRAST).exp()[:, None, None, None]
     brightness = signed[:, 8, None, None, None] * MAX_BRIGHTNESS * 127.5

@@ -126,6 +126,18 @@ def test_augmentation_depends_on_the_row_alone() -> None:
     assert (other != alone).float().mean() > 0.5
 
 
+def test_pixels_are_the_same_under_autocast() -> None:
+    processor = GerProcessor(columns=["face_boxes"])
+
+    def made() -> list[torch.Tensor]:
+        training = processor.finish(processor.raw([row(3)], [torch.Generator().manual_seed(1)]))
+        return [processor([row(3)])["expression_pixels"], training["expression_pixels"]]
+
+    expected = made()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, made(), expected))
+
+
 def test_faces_are_reduced_as_if_they_were_resized() -> None:
     face = torch.rand(len(LOW_RESOLUTIONS), 1, 72, 72, generator=torch.Generator().manual_seed(0)) * 200 + 20
     numbers = torch.full((len(face), RANDOM_NUMBERS), 0.5)
