@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -201,3 +202,19 @@ def test_no_report_on_the_split_that_chose_the_epoch(
     code, _, log = run_script("train_all", "--config", seeded(tmp_path, drawn_dataset), "--report", split)
     assert code == 2
     assert "chosen with that split" in log
+
+
+def test_accelerate_launches_what_the_file_has_options_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs.yaml").write_text(
+        "launch: [--mixed_precision, bf16]\nruns:\n  a: {model: features_crossvit, dataset: d}\n", encoding="utf-8"
+    )
+    spec = importlib.util.spec_from_file_location("train_all", ROOT / "scripts" / "train_all.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, script)  # dataclasses look their module up
+    spec.loader.exec_module(script)
+    (run,) = read_graph(tmp_path / "runs.yaml")
+    words = script.command(run)
+    assert words[1:6] == ["-m", "accelerate.commands.launch", "--quiet", "--mixed_precision", "bf16"]
+    assert words[6] == str(ROOT / "scripts" / "train.py")
