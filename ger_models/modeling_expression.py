@@ -14,7 +14,7 @@ from .configuration_ger import GerExpressionConfig
 from .pooling import unpack
 
 SMALLEST = 1e-6  # probability; keeps logarithms finite
-TIGHTER = 0.85  # side of the tighter view of a face, relative to the face's square
+TIGHTER = 5 / 6  # side of the tighter view of a face, relative to the face's square
 
 
 @dataclass

@@ -47,15 +47,14 @@ def main(arguments: Arguments) -> dict:
         raise UserError(f"{arguments.dataset} has the classes {names}; the model knows {model.config.expressions}")
     counts = Counter(names[label] for label in data["train"]["label"])
     device = choose_device(arguments.device, PartialState(cpu=True))
-    shown = [names[label] for label in data["validation"]["label"]]
-    right: dict[bool, float] = {}
+    labels = data["validation"]["label"]
     read: dict[bool, np.ndarray] = {}
     for two_views in (False, True):
         model.config.two_views = two_views
         read[two_views] = face_probabilities(model, processor, data["validation"], device)
-        right[two_views] = float((read[two_views].argmax(1) == data["validation"]["label"]).mean())
+    right = {views: float((probabilities.argmax(1) == labels).mean()) for views, probabilities in read.items()}
     two_views = right[True] > right[False]
-    fields, tried = choose_answer(read[two_views], shown, names, counts)
+    fields, tried = choose_answer(read[two_views], [names[label] for label in labels], names, counts)
     fields["two_views"] = two_views
 
     model.config.id2label = dict(enumerate(LABELS))
